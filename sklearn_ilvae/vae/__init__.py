@@ -1,0 +1,1 @@
+"""The inverse-Lipschitz variational autoencoder in plain torch."""
