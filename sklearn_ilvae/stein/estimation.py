@@ -1,0 +1,429 @@
+"""The score of a distribution from a sample: tensors in, a `ScoreModel` out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .forms import CurlFreeForm, Form
+from .gaussian import GaussianFit, GaussianScore, fit_gaussian
+from .kernels import make_kernel, squared_distances
+from .published import PublishedStein, fit_published
+from .rows import Rows, read_rows
+from .selection import (
+    N_FOLDS,
+    Candidate,
+    Sums,
+    choose,
+    cross_validate,
+    fold_sums,
+    gaussian_losses,
+    improves,
+)
+from .solvers import decompose, filter_gains
+
+KERNEL_NAMES = ("rbf", "inverse_multiquadric")
+FORM_NAMES = ("diagonal", "curl_free")
+
+_SELECTION_ROWS = 2000
+_SELECTION_LANDMARKS = 300
+_MEDIAN_ROWS = 1000
+_BANDWIDTH_FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+# With few rows the held-out loss of a narrow kernel is mostly noise.
+_FEW_ROWS = 1000
+_NARROWEST_FOR_FEW_ROWS = 0.25
+_FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
+_CHUNK_ELEMENTS = 2**20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to fit; ``"auto"`` leaves the choice to the sample.
+
+    Attributes
+    ----------
+    kernel : {"auto", "rbf", "inverse_multiquadric"}
+    form : {"auto", "diagonal", "curl_free"}
+    bandwidth : {"auto", "median"}, float or Tensor of shape (d,)
+        A number or one per feature is in the units of the sample.
+    regularization : "auto" or float
+        The strength ``λ``; for the published estimator the ridge ``η``.
+    base : {"gaussian", None}
+    method : {"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
+    n_landmarks : {"auto", "all"} or int
+    """
+
+    kernel: str = "auto"
+    form: str = "auto"
+    bandwidth: str | float | Tensor = "auto"
+    regularization: str | float = "auto"
+    base: str | None = "gaussian"
+    method: str = "tikhonov"
+    n_landmarks: str | int = "auto"
+
+
+@dataclass(frozen=True)
+class ScoreModel:
+    """A fitted score ``ŝ(x) = D (s₀(u) + f(u))`` with ``u = D (x − c)``.
+
+    Attributes
+    ----------
+    center, inverse_scale : Tensor of shape (d,)
+        The ``c`` and the diagonal of ``D``; 0 for constant columns.
+    base : GaussianScore
+        The base score ``s₀``.
+    projector : Tensor of shape (d, d)
+        Orthogonal projector, in the coordinates ``u``, on the plane that holds the sample.
+    form : Form or None
+        The space of the kernel part ``f``; None when the base stands alone.
+    coefficients : Tensor of shape (m, q) or None
+    published : PublishedStein or None
+        Takes the place of base and kernel part in the estimator of Li & Turner.
+    """
+
+    center: Tensor
+    inverse_scale: Tensor
+    base: GaussianScore
+    projector: Tensor
+    form: Form | None = None
+    coefficients: Tensor | None = None
+    published: PublishedStein | None = None
+
+    def score(self, X: Tensor) -> Tensor:
+        """Return the score of each row, of shape (n, d), in float64."""
+        return self.evaluate(X)[0]
+
+    def divergence(self, X: Tensor) -> Tensor:
+        """Return ``tr ∇ŝ`` at each row, of shape (n,), in float64."""
+        return self.evaluate(X)[1]
+
+    def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the score and its divergence at each row.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, d)
+
+        Returns
+        -------
+        score : Tensor of shape (n, d)
+        divergence : Tensor of shape (n,)
+        """
+        parts = [self._evaluate(U) for U in self._chunks(X)]
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+    def log_density(self, X: Tensor) -> Tensor:
+        """Return the logarithm of the density up to a constant, of shape (n,).
+
+        Only a curl-free score, or the base alone, is the gradient of a function.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, d)
+
+        Returns
+        -------
+        log_density : Tensor of shape (n,)
+        """
+        if self.published is not None or not isinstance(
+            self.form, CurlFreeForm | None
+        ):
+            raise ValueError(
+                "the score is not the gradient of a function, so it has no log-density; "
+                "fit with form='curl_free'"
+            )
+        parts = []
+        for U in self._chunks(X):
+            value = self.base.log_density(U)
+            if self.form is not None and self.coefficients is not None:
+                value = value + self.form.potential(U, self.coefficients)
+            parts.append(value)
+        return torch.cat(parts)
+
+    def _chunks(self, X: Tensor) -> Iterator[Tensor]:
+        """Yield the rows in the coordinates and the plane of the sample."""
+        width = 1 if self.form is None else len(self.form.landmarks)
+        step = max(1, _CHUNK_ELEMENTS // max(width, X.shape[1]))
+        for start in range(0, len(X), step):
+            block = X[start : start + step].to(self.center)
+            U = (block - self.center) * self.inverse_scale
+            yield self.base.mean + (U - self.base.mean) @ self.projector
+
+    def _evaluate(self, U: Tensor) -> tuple[Tensor, Tensor]:
+        metric = self.inverse_scale.square()
+        if self.published is not None:
+            score, divergence = self.published.evaluate(U, metric)
+        else:
+            score = self.base.score(U)
+            divergence = self.base.divergence(metric).expand(len(U))
+            if self.form is not None and self.coefficients is not None:
+                field, part = self.form.evaluate(U, self.coefficients[None], metric)
+                score, divergence = score + field[0], divergence + part[0]
+        return score * self.inverse_scale, divergence
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a fit chose.
+
+    Attributes
+    ----------
+    kernel, form : str or None
+        None when the base score stands alone.
+    bandwidth : Tensor of shape (d,) or None
+        Length scale of the kernel for each feature, in the units of the sample.
+    regularization : float or None
+    degrees_of_freedom : float or None
+        Of the kernel part; None when nothing was cross-validated.
+    loss, base_loss : float or None
+        Mean cross-validated Hyvärinen loss of the estimate and of the base alone, in
+        coordinates of unit scale.
+    shrinkage : float or None
+        Shrinkage of the covariance of the base; None without a base.
+    """
+
+    kernel: str | None = None
+    form: str | None = None
+    bandwidth: Tensor | None = None
+    regularization: float | None = None
+    degrees_of_freedom: float | None = None
+    loss: float | None = None
+    base_loss: float | None = None
+    shrinkage: float | None = None
+
+
+def fit_score(
+    X: Tensor,
+    settings: Settings | None = None,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> tuple[ScoreModel, Report]:
+    """Estimate the score ``∇ₓ log q(x)`` of the distribution of a sample.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, d)
+        The sample, finite, in any floating type and on any device. It is read in chunks
+        and never copied whole.
+    settings : Settings, default=None
+        What to fit; by default everything is chosen from the sample.
+    seed : int, default=0
+        Seed of the random folds, subsets and landmarks.
+    device : str or torch.device, default="cpu"
+        Where to compute, in float64.
+
+    Returns
+    -------
+    model : ScoreModel
+    report : Report
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.stein import fit_score
+    >>> X = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    >>> model, report = fit_score(X)
+    >>> model.score(torch.zeros(1, 2)).shape
+    torch.Size([1, 2])
+    """
+    settings = Settings() if settings is None else settings
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        rows = read_rows(X, generator=generator, device=torch.device(device))
+        return _Fit(rows, settings).run()
+
+
+class _Fit:
+    """One run of `fit_score`: the sample, its base score and the steps of the choice."""
+
+    def __init__(self, rows: Rows, settings: Settings) -> None:
+        self.settings = settings
+        self.published = settings.method == "stein"
+        self.method = "tikhonov" if self.published else settings.method
+        self.rows = self._scaled(rows)
+        self.fit = self._gaussian(self.rows)
+
+    def run(self) -> tuple[ScoreModel, Report]:
+        fit, rows = self.fit, self.rows
+        silent = self.settings.base is None
+        report = Report(shrinkage=None if silent else fit.shrinkage)
+        model = ScoreModel(
+            rows.center, rows.inverse_scale, fit.full, fit.basis @ fit.basis.T
+        )
+        if fit.basis.shape[1] == 0:
+            return model, report
+        fixed = self.settings.regularization
+        enough = len(rows) >= _FEWEST_ROWS_FOR_A_KERNEL
+        if not enough and (fixed == "auto" or self.settings.bandwidth == "auto"):
+            if silent:
+                raise ValueError(
+                    f"X has {len(rows)} distinct rows, but choosing the bandwidth or the "
+                    f"regularization needs at least {_FEWEST_ROWS_FOR_A_KERNEL}; pass "
+                    "numbers for both, or the Gaussian base score"
+                )
+            return model, report
+        candidates = self._candidates()
+        if len(candidates) == 1:
+            candidate = candidates[0]
+        else:
+            candidate = self._compare(candidates)
+        if isinstance(fixed, str):
+            return self._with_chosen_strength(candidate, model, report)
+        return self._with_fixed_strength(candidate, float(fixed), model, report)
+
+    def _scaled(self, rows: Rows) -> Rows:
+        """Return the rows in the coordinates in which the kernel is isotropic."""
+        bandwidth = self.settings.bandwidth
+        if bandwidth == "auto":
+            return rows
+        if bandwidth == "median":
+            constant = rows.inverse_scale == 0
+            scale = (1.0 / rows.inverse_scale).masked_fill(constant, 0.0)
+            unit = scale.max()
+            if not unit > 0:
+                return rows
+            equal = rows.rescaled((1.0 / unit).expand_as(scale))
+            return rows.rescaled(equal.inverse_scale / median_distance(equal))
+        lengths = torch.as_tensor(bandwidth, dtype=torch.float64, device=rows.device)
+        return rows.rescaled((1.0 / lengths).expand_as(rows.inverse_scale))
+
+    def _gaussian(self, rows: Rows) -> GaussianFit:
+        fit = fit_gaussian(rows, rows.rank % N_FOLDS, N_FOLDS)
+        return fit.silent() if self.settings.base is None else fit
+
+    def _candidates(self) -> list[Candidate]:
+        settings = self.settings
+        kernels = KERNEL_NAMES if settings.kernel == "auto" else (settings.kernel,)
+        forms = FORM_NAMES if settings.form == "auto" else (settings.form,)
+        if self.published:
+            forms = ("diagonal",)
+        bandwidths = [1.0]
+        if settings.bandwidth == "auto":
+            median = median_distance(self.rows)
+            few = len(self.rows) < _FEW_ROWS
+            narrowest = _NARROWEST_FOR_FEW_ROWS if few else 0.0
+            bandwidths = [median * f for f in _BANDWIDTH_FACTORS if f >= narrowest]
+        return [Candidate(k, f, b) for k in kernels for f in forms for b in bandwidths]
+
+    def _compare(self, candidates: list[Candidate]) -> Candidate:
+        """Compare candidates on a subset, with few landmarks."""
+        rows, fit = self.rows, self.fit
+        if len(rows) > _SELECTION_ROWS:
+            rows = rows.take(rows.lowest_ranks(_SELECTION_ROWS))
+            fit = self._gaussian(rows)
+        landmarks = rows.lowest_ranks(_SELECTION_LANDMARKS)
+        strengths = None
+        if not isinstance(self.settings.regularization, str):
+            strengths = rows.weights.new_tensor([self._strength_given()])
+        evaluations = [
+            cross_validate(
+                rows, c, landmarks, fit, method=self.method, strengths=strengths
+            )[0]
+            for c in candidates
+        ]
+        return choose(evaluations, rows.weights).candidate
+
+    def _strength_given(self) -> float:
+        """Return ``λ``; the ridge of the published estimator is ``η = n λ``."""
+        given = float(self.settings.regularization)
+        return given / len(self.rows.source) if self.published else given
+
+    def _landmarks(self) -> Tensor:
+        n, wanted = len(self.rows), self.settings.n_landmarks
+        if wanted == "auto":
+            wanted = min(1000, max(500, math.ceil(5 * math.sqrt(n))))
+        elif wanted == "all":
+            wanted = n
+        return self.rows.lowest_ranks(min(n, int(wanted)))
+
+    def _with_chosen_strength(
+        self, candidate: Candidate, model: ScoreModel, report: Report
+    ) -> tuple[ScoreModel, Report]:
+        """Choose the strength by cross-validation with all rows and landmarks."""
+        rows, fit, landmarks = self.rows, self.fit, self._landmarks()
+        evaluation, sums = cross_validate(
+            rows, candidate, landmarks, fit, method=self.method, strengths=None
+        )
+        weights = rows.weights[rows.lowest_ranks(len(evaluation.losses))]
+        choice = choose([evaluation], weights)
+        base_losses = gaussian_losses(rows, fit)
+        share = weights / weights.sum()
+        report = replace(report, base_loss=float(share @ base_losses))
+        if self.published:
+            ridge = choice.strength * len(rows.source)
+            return self._publish(candidate, ridge, model, report)
+        if not improves(choice.losses, base_losses, weights):
+            return model, replace(report, loss=report.base_loss)
+        report = replace(
+            report,
+            loss=float(share @ choice.losses),
+            degrees_of_freedom=choice.degrees_of_freedom,
+        )
+        gram = torch.stack([s.gram for s in sums]).sum(0)
+        linear = torch.stack([s.linear[-1] for s in sums]).sum(0)
+        total = Sums(gram, linear)
+        return self._solve(candidate, total, choice.strength, model, report)
+
+    def _with_fixed_strength(
+        self, candidate: Candidate, strength: float, model: ScoreModel, report: Report
+    ) -> tuple[ScoreModel, Report]:
+        if self.published:
+            return self._publish(candidate, strength, model, report)
+        form = candidate.build(self.rows.read(self._landmarks()), self.fit)
+        (total,) = fold_sums(self.rows, form, [self.fit.full], 1)
+        total = Sums(total.gram, total.linear[-1])
+        return self._solve(candidate, total, strength, model, report)
+
+    def _solve(
+        self,
+        candidate: Candidate,
+        total: Sums,
+        strength: float,
+        model: ScoreModel,
+        report: Report,
+    ) -> tuple[ScoreModel, Report]:
+        form = candidate.build(self.rows.read(self._landmarks()), self.fit)
+        spectrum = decompose(total.gram, form.penalty())
+        strengths = total.gram.new_tensor([strength])
+        gains = filter_gains(
+            self.method, spectrum.eigenvalues, strengths, form.trace()
+        )
+        coefficients = spectrum.coefficients(total.linear, gains)[0]
+        report = self._describe(report, candidate, strength)
+        return replace(model, form=form, coefficients=coefficients), report
+
+    def _publish(
+        self, candidate: Candidate, ridge: float, model: ScoreModel, report: Report
+    ) -> tuple[ScoreModel, Report]:
+        """Fit the published estimator on all rows, duplicates and all."""
+        rows = self.rows
+        U = (rows.source.to(rows.center) - rows.center) * rows.inverse_scale
+        kernel = make_kernel(candidate.kernel, candidate.bandwidth)
+        identity = torch.eye(rows.n_features, dtype=U.dtype, device=U.device)
+        model = replace(
+            model, projector=identity, published=fit_published(kernel, U, ridge)
+        )
+        return model, self._describe(report, candidate, ridge)
+
+    def _describe(
+        self, report: Report, candidate: Candidate, regularization: float
+    ) -> Report:
+        return replace(
+            report,
+            kernel=candidate.kernel,
+            form=candidate.form,
+            bandwidth=candidate.bandwidth / self.rows.inverse_scale,
+            regularization=regularization,
+        )
+
+
+def median_distance(rows: Rows) -> float:
+    """Return the median distance between distinct rows, of at most a thousand of them."""
+    U = rows.read(rows.lowest_ranks(_MEDIAN_ROWS))
+    upper = torch.triu_indices(len(U), len(U), 1, device=U.device)
+    return float(squared_distances(U, U)[upper[0], upper[1]].median().sqrt())

@@ -1,0 +1,248 @@
+"""The two forms of the kernel part of a score: diagonal and curl-free.
+
+Both write it as ``f(u) = Σⱼ ψⱼ(u) aⱼ`` over landmarks ``zⱼ``, and for both the Hyvärinen loss
+``E[½‖s₀ + f‖² + ∇·(s₀ + f)]`` is quadratic, ``½ tr(aᵀ G a) + tr(bᵀ a)`` up to a constant, with
+the Gram matrix ``G`` and the linear term ``b`` that `accumulate` returns. The squared norm of
+``f`` in its reproducing kernel Hilbert space is ``tr(aᵀ K a)`` (Zhou, Shi & Zhu 2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .kernels import Kernel, kernel_matrix, squared_distances
+
+
+class Form(Protocol):
+    """A space of vector fields spanned by landmarks."""
+
+    @property
+    def landmarks(self) -> Tensor:
+        """Return the points ``zⱼ``."""
+
+    def linear_width(self) -> int:
+        """Return ``q``, how many numbers each landmark carries."""
+
+    def trace(self) -> float:
+        """Return ``E tr k(u, u)`` per component: an upper bound of the spectrum."""
+
+    def penalty(self) -> Tensor:
+        """Return the matrix ``K`` of the squared norm, of shape (m, m)."""
+
+    def accumulate(
+        self, U: Tensor, weights: Tensor, base_scores: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the Gram matrix (m, m) and linear terms (v, m, q) of some rows."""
+
+    def evaluate(
+        self, U: Tensor, coefficients: Tensor, metric: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the fields (l, n, d) and divergences (l, n) of coefficients (l, m, q)."""
+
+
+@dataclass(frozen=True)
+class DiagonalForm:
+    """``f(u) = Σⱼ k(u, zⱼ) aⱼ`` with a vector ``aⱼ`` for each landmark.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    landmarks : Tensor of shape (m, d)
+    extent : Tensor of shape (d,)
+        Diagonal of the orthogonal projector on the plane that holds the sample.
+    """
+
+    kernel: Kernel
+    landmarks: Tensor
+    extent: Tensor
+
+    def linear_width(self) -> int:
+        """Return ``d``."""
+        return int(self.landmarks.shape[1])
+
+    def trace(self) -> float:
+        """Return ``k(u, u) = 1``."""
+        return 1.0
+
+    def penalty(self) -> Tensor:
+        """Return ``k(zᵢ, zⱼ)``."""
+        return kernel_matrix(self.kernel, self.landmarks, self.landmarks)
+
+    def accumulate(
+        self, U: Tensor, weights: Tensor, base_scores: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``Σ w k kᵀ`` and ``Σ w (k s₀ᵀ + ∇k)``.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        weights : Tensor of shape (n,)
+        base_scores : Tensor of shape (v, n, d)
+            Several base scores at once.
+
+        Returns
+        -------
+        gram : Tensor of shape (m, m)
+        linear : Tensor of shape (v, m, d)
+        """
+        values = kernel_matrix(self.kernel, U, self.landmarks)
+        slopes = self.kernel.first_derivative(values)
+        moments = slopes.T @ torch.cat([U * weights[:, None], weights[:, None]], 1)
+        gradient = 2.0 * (moments[:, :-1] - moments[:, -1:] * self.landmarks)
+        linear = values.T @ (base_scores * weights[:, None]) + gradient
+        return _gram(values.mul_(weights.sqrt()[:, None])), linear
+
+    def evaluate(
+        self, U: Tensor, coefficients: Tensor, metric: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``f`` and ``∇·f = Σⱼ (M aⱼ)·∇k(u, zⱼ)``, with ``M = diag(metric)``.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        coefficients : Tensor of shape (l, m, d)
+        metric : Tensor of shape (d,)
+            Weight of each coordinate in the divergence.
+
+        Returns
+        -------
+        field : Tensor of shape (l, n, d)
+        divergence : Tensor of shape (l, n)
+        """
+        values = kernel_matrix(self.kernel, U, self.landmarks)
+        slopes = self.kernel.first_derivative(values)
+        field = _columns(values, coefficients)
+        weighted = coefficients * metric
+        inner = (weighted * self.landmarks).sum(-1, keepdim=True)
+        along = _columns(slopes, torch.cat([weighted, inner], -1))
+        divergence = 2.0 * ((along[..., :-1] * U).sum(-1) - along[..., -1])
+        return field, divergence
+
+
+@dataclass(frozen=True)
+class CurlFreeForm:
+    """``f(u) = ∇ Σⱼ βⱼ k(u, zⱼ)``: the gradient of a function, one number a landmark.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    landmarks : Tensor of shape (m, d)
+    extent : Tensor of shape (d,)
+        Diagonal of the orthogonal projector on the plane that holds the sample.
+    """
+
+    kernel: Kernel
+    landmarks: Tensor
+    extent: Tensor
+
+    def linear_width(self) -> int:
+        """Return 1."""
+        return 1
+
+    def trace(self) -> float:
+        """Return ``E‖∇k(·, u)‖² = −2 d φ'(0)``, with ``d`` the dimension of the plane."""
+        one = self.landmarks.new_ones(())
+        return float(-2.0 * self.extent.sum() * self.kernel.first_derivative(one))
+
+    def penalty(self) -> Tensor:
+        """Return ``k(zᵢ, zⱼ)``."""
+        return kernel_matrix(self.kernel, self.landmarks, self.landmarks)
+
+    def accumulate(
+        self, U: Tensor, weights: Tensor, base_scores: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``Σ w ∇kᵢ·∇kⱼ`` and ``Σ w (∇k·s₀ + Δk)``.
+
+        With ``∇k = 2φ'·(u − z)`` the Gram matrix needs no array of gradients, because
+        ``2 (u − zᵢ)·(u − zⱼ) = ‖u − zᵢ‖² + ‖u − zⱼ‖² − ‖zᵢ − zⱼ‖²``.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        weights : Tensor of shape (n,)
+        base_scores : Tensor of shape (v, n, d)
+            Several base scores at once.
+
+        Returns
+        -------
+        gram : Tensor of shape (m, m)
+        linear : Tensor of shape (v, m, 1)
+        """
+        squared = squared_distances(U, self.landmarks)
+        _, first, second = self.kernel.derivatives(squared)
+        laplacian = (second.mul_(squared).mul_(4.0)).T @ weights
+        slopes = first.mul_(2.0)
+        laplacian += self.extent.sum() * (slopes.T @ weights)
+        inner = (base_scores * U).sum(-1, keepdim=True)
+        targets = torch.cat([base_scores, inner], -1) * weights[:, None]
+        along = slopes.T @ targets
+        linear = along[..., -1] - (along[..., :-1] * self.landmarks).sum(-1) + laplacian
+
+        slopes.mul_(weights.sqrt()[:, None])
+        plain = _gram(slopes)
+        mixed = squared.mul_(slopes).T @ slopes
+        between = squared_distances(self.landmarks, self.landmarks)
+        return 0.5 * (mixed + mixed.T - between * plain), linear[..., None]
+
+    def evaluate(
+        self, U: Tensor, coefficients: Tensor, metric: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``f`` and ``∇·f = Σⱼ βⱼ tr(M ∇²k(u, zⱼ))``, with ``M = diag(metric)``.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        coefficients : Tensor of shape (l, m, 1)
+        metric : Tensor of shape (d,)
+            Weight of each coordinate in the divergence.
+
+        Returns
+        -------
+        field : Tensor of shape (l, n, d)
+        divergence : Tensor of shape (l, n)
+        """
+        squared = squared_distances(U, self.landmarks)
+        _, first, second = self.kernel.derivatives(squared)
+        slopes = 2.0 * first
+        joint = torch.cat([coefficients * self.landmarks, coefficients], -1)
+        along = _columns(slopes, joint)
+        field = U * along[..., -1:] - along[..., :-1]
+        root = metric.sqrt()
+        stretched = squared_distances(U * root, self.landmarks * root)
+        laplacian = 4.0 * second * stretched + (metric @ self.extent) * slopes
+        return field, _columns(laplacian, coefficients)[..., 0]
+
+    def potential(self, U: Tensor, coefficients: Tensor) -> Tensor:
+        """Return ``Σⱼ βⱼ k(u, zⱼ)`` of shape (n,), the function whose gradient is ``f``."""
+        return kernel_matrix(self.kernel, U, self.landmarks) @ coefficients[..., 0]
+
+
+FORMS: dict[str, type[DiagonalForm] | type[CurlFreeForm]] = {
+    "diagonal": DiagonalForm,
+    "curl_free": CurlFreeForm,
+}
+
+
+def _columns(matrix: Tensor, stack: Tensor) -> Tensor:
+    """Return ``matrix @ stack[l]`` for every ``l`` by one product."""
+    count, m, q = stack.shape
+    product = matrix @ stack.permute(1, 0, 2).reshape(m, count * q)
+    return product.reshape(len(matrix), count, q).permute(1, 0, 2)
+
+
+def _gram(A: Tensor) -> Tensor:
+    """Return ``AᵀA``, computing one triangle of blocks only."""
+    m = A.shape[1]
+    if m < 512:
+        return A.T @ A
+    gram = A.new_empty(m, m)
+    step = -(-m // 4)
+    for start in range(0, m, step):
+        block = A[:, start : start + step].T @ A[:, start:]
+        gram[start : start + step, start:] = block
+        gram[start:, start : start + step] = block.T
+    return gram

@@ -1,0 +1,126 @@
+"""The V-statistic Stein estimator exactly as published (Li & Turner 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .kernels import Kernel, kernel_gradient, kernel_matrix
+
+_CHUNK_ELEMENTS = 2**20
+
+
+@dataclass(frozen=True)
+class PublishedStein:
+    """The estimator of Li & Turner (2018, arXiv 1705.07107), equations 9 and 18.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    sample : Tensor of shape (n, d)
+        The points ``xⁱ``.
+    in_sample : Tensor of shape (n, d)
+        ``G = −(K + ηI)⁻¹ ⟨∇, K⟩`` (equation 9), the scores at the sample.
+    root : Tensor of shape (n, n)
+        The lower Cholesky factor of ``K + ηI``.
+    regularization : float
+        The ridge ``η``.
+    """
+
+    kernel: Kernel
+    sample: Tensor
+    in_sample: Tensor
+    root: Tensor
+    regularization: float
+
+    def evaluate(self, Y: Tensor, metric: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores (equation 18) and their divergences at new points.
+
+        ``s(y) = −N/c`` with ``c = k(y, y) + η − kᵀ(K + η)⁻¹k`` and
+        ``N = kᵀG − (kᵀ(K + η)⁻¹ + 1ᵀ) ∇ᵧK(X, y)``: the score that the in-sample formula gives
+        ``y`` when it joins the sample.
+
+        Parameters
+        ----------
+        Y : Tensor of shape (n_queries, d)
+        metric : Tensor of shape (d,)
+            Weight of each coordinate in the divergence.
+
+        Returns
+        -------
+        score : Tensor of shape (n_queries, d)
+        divergence : Tensor of shape (n_queries,)
+        """
+        step = max(1, _CHUNK_ELEMENTS // self.sample.numel())
+        parts = [self._evaluate(Y[i : i + step], metric) for i in range(0, len(Y), step)]
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+    def _evaluate(self, Y: Tensor, metric: Tensor) -> tuple[Tensor, Tensor]:
+        q, d = Y.shape
+        n = len(self.sample)
+        values = kernel_matrix(self.kernel, self.sample, Y)
+        slopes = kernel_gradient(self.kernel, Y, self.sample)
+        solved = torch.cholesky_solve(values, self.root)
+        c = 1.0 + self.regularization - (values * solved).sum(0)
+        numerator = values.T @ self.in_sample
+        numerator -= torch.einsum("jq,qja->qa", solved + 1.0, slopes)
+        score = -numerator / c[:, None]
+
+        columns = slopes.permute(1, 0, 2).reshape(n, q * d)
+        half = torch.linalg.solve_triangular(self.root, columns, upper=False)
+        change = (slopes * self.in_sample).sum(1)
+        change -= half.square().sum(0).reshape(q, d)
+        change -= torch.einsum("jq,qja->qa", solved + 1.0, self._curvatures(Y))
+        slope_of_c = -2.0 * torch.einsum("jq,qja->qa", solved, slopes)
+        rise = -change / c[:, None] + numerator * slope_of_c / c.square()[:, None]
+        return score, rise @ metric
+
+    def _curvatures(self, Y: Tensor) -> Tensor:
+        """Return ``∂²k(yᵢ, xⱼ)/∂y_a² = 4 φ'' (y − x)_a² + 2 φ'`` of shape (q, n, d)."""
+        squares = (Y[:, None, :] - self.sample).square()
+        _, first, second = self.kernel.derivatives(squares.sum(-1))
+        return 4.0 * second[..., None] * squares + 2.0 * first[..., None]
+
+
+def summed_gradients(kernel: Kernel, X: Tensor) -> Tensor:
+    """Return ``⟨∇, K⟩ᵢ = Σₖ ∇_{xᵏ} k(xⁱ, xᵏ)`` of Li & Turner (2018).
+
+    Parameters
+    ----------
+    kernel : Kernel
+    X : Tensor of shape (n, d)
+
+    Returns
+    -------
+    gradients : Tensor of shape (n, d)
+    """
+    slopes = 2.0 * kernel.first_derivative(kernel_matrix(kernel, X, X))
+    return slopes @ X - slopes.sum(1, keepdim=True) * X
+
+
+def fit_published(kernel: Kernel, X: Tensor, regularization: float) -> PublishedStein:
+    """Fit the published V-statistic Stein estimator.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    X : Tensor of shape (n, d)
+    regularization : float
+        The ridge ``η > 0``.
+
+    Returns
+    -------
+    model : PublishedStein
+    """
+    matrix = kernel_matrix(kernel, X, X)
+    matrix.diagonal().fill_(1.0 + regularization)
+    root, info = torch.linalg.cholesky_ex(matrix)
+    if int(info) != 0:
+        raise ValueError(
+            f"regularization={regularization!r} is too small to invert the kernel matrix "
+            f"of {len(X)} rows in double precision; choose a larger one"
+        )
+    scores = -torch.cholesky_solve(summed_gradients(kernel, X), root)
+    return PublishedStein(kernel, X, scores, root, regularization)

@@ -1,0 +1,168 @@
+"""The rows of a sample: read in chunks, duplicates merged, in coordinates of unit scale.
+
+The source is never copied whole, so that it may be a memory-mapped file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+_CHUNK_ELEMENTS = 2**21
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Distinct rows of a sample with their weights.
+
+    Attributes
+    ----------
+    source : Tensor of shape (n, d)
+        The sample, in any floating type, on any device.
+    index : Tensor of shape (n_distinct,) or None
+        Where each distinct row first occurs; None when all rows are distinct.
+    weights : Tensor of shape (n_distinct,)
+        Share of the sample that equals each row; they sum to 1.
+    rank : Tensor of shape (n_distinct,)
+        A random permutation, from which folds, subsets and landmarks are drawn.
+    center, inverse_scale : Tensor of shape (d,)
+        The coordinates are ``(x − center) · inverse_scale``; constant columns have an
+        inverse scale of 0, so that they take part in nothing and their score is 0.
+    device : torch.device
+        Where chunks are sent and computed with.
+    """
+
+    source: Tensor
+    index: Tensor | None
+    weights: Tensor
+    rank: Tensor
+    center: Tensor
+    inverse_scale: Tensor
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return int(self.source.shape[1])
+
+    def read(self, which: slice | Tensor) -> Tensor:
+        """Return the distinct rows `which` in coordinates of unit scale, in float64."""
+        if self.index is not None:
+            which = self.index[which]
+        block = self.source[which].to(self.device, torch.float64)
+        return (block - self.center) * self.inverse_scale
+
+    def chunks(self, width: int) -> Iterator[tuple[slice, Tensor]]:
+        """Yield ``(positions, rows)`` so that arrays of `width` columns stay small."""
+        for part in _slices(len(self), max(width, self.n_features)):
+            yield part, self.read(part)
+
+    def lowest_ranks(self, count: int) -> Tensor:
+        """Return the sorted positions of `count` distinct rows drawn at random."""
+        return torch.nonzero(self.rank < count).squeeze(1)
+
+    def take(self, positions: Tensor) -> Rows:
+        """Return the distinct rows at sorted `positions` as a sample of their own."""
+        weights = self.weights[positions]
+        index = positions if self.index is None else self.index[positions]
+        return replace(
+            self,
+            index=index,
+            weights=weights / weights.sum(),
+            rank=torch.argsort(torch.argsort(self.rank[positions])),
+        )
+
+    def rescaled(self, inverse_scale: Tensor) -> Rows:
+        """Return the same rows with another `inverse_scale` for non-constant columns."""
+        constant = self.inverse_scale == 0
+        return replace(self, inverse_scale=inverse_scale.masked_fill(constant, 0.0))
+
+
+def _slices(length: int, width: int) -> Iterator[slice]:
+    step = max(256, _CHUNK_ELEMENTS // max(width, 1))
+    for start in range(0, length, step):
+        yield slice(start, min(start + step, length))
+
+
+def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) -> Rows:
+    """Find the distinct rows of a sample, its location and its scale.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, d)
+        Finite values.
+    generator : torch.Generator
+        Source of the random permutation, on the CPU.
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    rows : Rows
+        Centred at the mean, each column divided by its standard deviation.
+    """
+    index, weights = _distinct(X, generator, device)
+    rank = torch.randperm(len(weights), generator=generator).to(device)
+    nothing = torch.zeros(X.shape[1], dtype=torch.float64, device=device)
+    rows = Rows(X, index, weights, rank, nothing, nothing + 1.0, device)
+
+    low, high = nothing + torch.inf, nothing - torch.inf
+    for _, block in rows.chunks(1):
+        low = torch.minimum(low, block.amin(0))
+        high = torch.maximum(high, block.amax(0))
+    # Halves, and moments on [−1, 1], keep columns near the largest float finite.
+    middle, half_range = low / 2 + high / 2, high / 2 - low / 2
+    unit = (1.0 / half_range).masked_fill(high == low, 0.0)
+    too_fine = ~torch.isfinite(unit.square())
+    if too_fine.any():
+        column = int(torch.nonzero(too_fine)[0])
+        raise ValueError(
+            f"column {column} of X varies by only {float(2 * half_range[column]):.3g}, "
+            "so its score would overflow; multiply that column by a large constant"
+        )
+    rows = replace(rows, center=middle, inverse_scale=unit)
+    mean = nothing
+    for part, block in rows.chunks(1):
+        mean = mean + rows.weights[part] @ block
+    variance = nothing
+    for part, block in rows.chunks(1):
+        variance = variance + rows.weights[part] @ (block - mean).square()
+    deviation = variance.sqrt().masked_fill(unit == 0, 1.0)
+    return replace(
+        rows, center=middle + mean * half_range, inverse_scale=unit / deviation
+    )
+
+
+def _distinct(
+    X: Tensor, generator: torch.Generator, device: torch.device
+) -> tuple[Tensor | None, Tensor]:
+    """Return where each distinct row first occurs, and its share of the sample.
+
+    Equal rows leak from one fold to another, which would drive the regularisation to 0.
+    """
+    n, d = X.shape
+    limit = 2**62
+    odd = torch.randint(-limit, limit, (d + 1,), generator=generator).to(device) * 2 + 1
+    keys = torch.empty(n, dtype=torch.int64, device=device)
+    for part in _slices(n, d):
+        # Adding 0.0 turns −0.0 into 0.0; both factors of the mixing are odd, so that
+        # different numbers stay different.
+        bits = (X[part].to(device, torch.float64) + 0.0).contiguous().view(torch.int64)
+        bits = (bits ^ (bits >> 32)) * odd[-1]
+        keys[part] = ((bits ^ (bits >> 29)) * odd[:-1]).sum(1)
+    distinct, inverse, counts = torch.unique(
+        keys, return_inverse=True, return_counts=True
+    )
+    if len(distinct) == n:
+        return None, torch.full((n,), 1.0 / n, dtype=torch.float64, device=device)
+    positions = torch.arange(n, device=device)
+    first = torch.full_like(distinct, n)
+    first.scatter_reduce_(0, inverse, positions, "amin")
+    index, order = torch.sort(first)
+    return index, counts[order].to(torch.float64) / n

@@ -1,0 +1,273 @@
+"""Choice of kernel, form, bandwidth and regularisation by cross-validated Hyvärinen loss.
+
+The loss ``½‖ŝ(x)‖² + ∇·ŝ(x)`` of held-out rows estimates the squared error of the score, up
+to a constant that no choice changes, without knowing the truth (Hyvärinen 2005).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .forms import FORMS, Form
+from .gaussian import GaussianFit, GaussianScore
+from .kernels import make_kernel
+from .rows import Rows
+from .solvers import decompose, filter_gains
+
+N_FOLDS = 5
+_MOST_VALIDATED_ROWS = 10_000
+_STRENGTHS = tuple(10.0 ** (-0.5 - 0.6 * step) for step in range(16))
+# The ν-method takes (bound/λ)^½ steps, which must stay affordable.
+_WEAKEST_ITERATED = 1e-7
+_GUARD_STANDARD_ERRORS = 3.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kernel, its form and its bandwidth in the coordinates of the rows."""
+
+    kernel: str
+    form: str
+    bandwidth: float
+
+    def build(self, landmarks: Tensor, fit: GaussianFit) -> Form:
+        """Return the form over `landmarks`."""
+        kernel = make_kernel(self.kernel, self.bandwidth)
+        return FORMS[self.form](kernel, landmarks, fit.basis.square().sum(1))
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Gram matrix and linear terms of the rows of one fold, or of all."""
+
+    gram: Tensor
+    linear: Tensor
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out losses of one candidate at each strength of regularisation.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    strengths : Tensor of shape (l,)
+    losses : Tensor of shape (n_validated, l)
+    degrees_of_freedom : Tensor of shape (l,)
+    """
+
+    candidate: Candidate
+    strengths: Tensor
+    losses: Tensor
+    degrees_of_freedom: Tensor
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The outcome of a comparison.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    strength : float
+    losses : Tensor of shape (n_validated,)
+        Held-out loss of each validated row.
+    degrees_of_freedom : float
+    """
+
+    candidate: Candidate
+    strength: float
+    losses: Tensor
+    degrees_of_freedom: float
+
+
+def fold_sums(
+    rows: Rows, form: Form, scores: list[GaussianScore], n_folds: int
+) -> list[Sums]:
+    """Return the quadratic loss of each fold in one pass over the rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    form : Form
+    scores : list of GaussianScore
+        The base scores for which linear terms are wanted.
+    n_folds : int
+
+    Returns
+    -------
+    sums : list of Sums
+    """
+    folds = rows.rank % n_folds
+    landmarks = form.landmarks
+    width = form.linear_width()
+    sums = [
+        Sums(
+            landmarks.new_zeros(len(landmarks), len(landmarks)),
+            landmarks.new_zeros(len(scores), len(landmarks), width),
+        )
+        for _ in range(n_folds)
+    ]
+    for part, block in rows.chunks(len(landmarks) // n_folds):
+        for fold in range(n_folds):
+            inside = folds[part] == fold
+            U, weights = block[inside], rows.weights[part][inside]
+            base = torch.stack([score.score(U) for score in scores])
+            gram, linear = form.accumulate(U, weights, base)
+            sums[fold].gram.add_(gram)
+            sums[fold].linear.add_(linear)
+    return sums
+
+
+def strengths_of(method: str, form: Form) -> Tensor:
+    """Return the grid of regularisation strengths, strongest first."""
+    weakest = _WEAKEST_ITERATED if method == "nu" else 0.0
+    grid = [s for s in _STRENGTHS if s > weakest]
+    return form.landmarks.new_tensor(grid) * form.trace()
+
+
+def cross_validate(
+    rows: Rows,
+    candidate: Candidate,
+    landmarks: Tensor,
+    fit: GaussianFit,
+    *,
+    method: str,
+    strengths: Tensor | None,
+) -> tuple[Evaluation, list[Sums]]:
+    """Evaluate a candidate on rows held out fold by fold.
+
+    A landmark is left out with its own fold: a kernel centred at a validated row would see
+    it at distance 0, where the loss says nothing about other rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    candidate : Candidate
+    landmarks : Tensor of shape (m,)
+        Positions of the landmarks among the rows.
+    fit : GaussianFit
+        The base score, with one version for each fold.
+    method : str
+        Regularisation method, see `filter_gains`.
+    strengths : Tensor of shape (l,) or None
+        Strengths to evaluate; None for the default grid.
+
+    Returns
+    -------
+    evaluation : Evaluation
+    sums : list of Sums
+        Of each fold, with the base score of all rows last in the linear terms.
+    """
+    form = candidate.build(rows.read(landmarks), fit)
+    if strengths is None:
+        strengths = strengths_of(method, form)
+    sums = fold_sums(rows, form, [*fit.without_fold, fit.full], N_FOLDS)
+    folds = rows.rank % N_FOLDS
+    validated = rows.lowest_ranks(_MOST_VALIDATED_ROWS)
+    losses = rows.weights.new_zeros(len(rows), len(strengths))
+    degrees = torch.zeros_like(strengths)
+    for fold in range(N_FOLDS):
+        kept = folds[landmarks] != fold
+        others = [sums[f] for f in range(N_FOLDS) if f != fold]
+        share = 1.0 - rows.weights[folds == fold].sum()
+        gram = torch.stack([s.gram[kept][:, kept] for s in others]).sum(0) / share
+        linear = torch.stack([s.linear[fold, kept] for s in others]).sum(0) / share
+        smaller = candidate.build(form.landmarks[kept], fit)
+        spectrum = decompose(gram, smaller.penalty())
+        gains = filter_gains(method, spectrum.eigenvalues, strengths, form.trace())
+        coefficients = spectrum.coefficients(linear, gains)
+        width = coefficients.shape[-1]
+        degrees += width * (gains @ spectrum.eigenvalues) / N_FOLDS
+
+        held_out = validated[folds[validated] == fold]
+        U = rows.read(held_out)
+        base = fit.without_fold[fold]
+        losses[held_out] = hyvarinen_losses(U, base, smaller, coefficients).T
+    return Evaluation(candidate, strengths, losses[validated], degrees), sums
+
+
+def hyvarinen_losses(
+    U: Tensor, base: GaussianScore, form: Form, coefficients: Tensor
+) -> Tensor:
+    """Return ``½‖s₀ + f‖² + ∇·(s₀ + f)`` for each set of coefficients.
+
+    Parameters
+    ----------
+    U : Tensor of shape (n, d)
+    base : GaussianScore
+    form : Form
+    coefficients : Tensor of shape (l, m, q)
+
+    Returns
+    -------
+    losses : Tensor of shape (l, n)
+    """
+    metric = torch.ones_like(base.mean)
+    field, divergence = form.evaluate(U, coefficients, metric)
+    total = divergence + base.divergence(metric)
+    return 0.5 * (field + base.score(U)).square().sum(-1) + total
+
+
+def gaussian_losses(rows: Rows, fit: GaussianFit) -> Tensor:
+    """Return the held-out loss of the base score alone, for the rows of an evaluation."""
+    folds = rows.rank % N_FOLDS
+    validated = rows.lowest_ranks(_MOST_VALIDATED_ROWS)
+    losses = rows.weights.new_zeros(len(rows))
+    metric = torch.ones_like(fit.full.mean)
+    for fold, base in enumerate(fit.without_fold):
+        held_out = validated[folds[validated] == fold]
+        score = base.score(rows.read(held_out))
+        losses[held_out] = 0.5 * score.square().sum(1) + base.divergence(metric)
+    return losses[validated]
+
+
+def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
+    """Choose by the paired one-standard-error rule.
+
+    Among all settings whose mean loss exceeds the smallest by no more than one standard
+    error of the row-by-row difference, take the one of fewest degrees of freedom.
+
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+    weights : Tensor of shape (n_validated,)
+
+    Returns
+    -------
+    choice : Choice
+    """
+    losses = torch.cat([e.losses for e in evaluations], 1)
+    degrees = torch.cat([e.degrees_of_freedom for e in evaluations])
+    best = int((weights @ losses).argmin())
+    excess, error = mean_and_error(losses - losses[:, best : best + 1], weights)
+    eligible = excess <= error
+    chosen = int(degrees.masked_fill(~eligible, torch.inf).argmin())
+    start = 0
+    for evaluation in evaluations:
+        stop = start + len(evaluation.strengths)
+        if chosen < stop:
+            break
+        start = stop
+    return Choice(
+        evaluation.candidate,
+        float(evaluation.strengths[chosen - start]),
+        losses[:, chosen],
+        float(degrees[chosen]),
+    )
+
+
+def improves(losses: Tensor, base_losses: Tensor, weights: Tensor) -> bool:
+    """Tell whether a gain over the base exceeds three standard errors."""
+    gain, error = mean_and_error((base_losses - losses)[:, None], weights)
+    return bool(gain > _GUARD_STANDARD_ERRORS * error)
+
+
+def mean_and_error(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weighted mean of each column and its standard error."""
+    share = weights / weights.sum()
+    mean = share @ values
+    return mean, (share.square() @ (values - mean).square()).sqrt()
