@@ -30,6 +30,9 @@ class Form(Protocol):
     def trace(self) -> float:
         """Return ``E tr k(u, u)`` per component: an upper bound of the spectrum."""
 
+    def peak(self) -> float:
+        """Return the largest length of a field of unit norm at any point."""
+
     def penalty(self) -> Tensor:
         """Return the matrix ``K`` of the squared norm, of shape (m, m)."""
 
@@ -66,6 +69,10 @@ class DiagonalForm:
 
     def trace(self) -> float:
         """Return ``k(u, u) = 1``."""
+        return 1.0
+
+    def peak(self) -> float:
+        """Return 1, the root of ``k(u, u)``."""
         return 1.0
 
     def penalty(self) -> Tensor:
@@ -147,6 +154,11 @@ class CurlFreeForm:
         """Return ``E‖∇k(·, u)‖² = −2 d φ'(0)``, with ``d`` the dimension of the plane."""
         one = self.landmarks.new_ones(())
         return float(-2.0 * self.extent.sum() * self.kernel.first_derivative(one))
+
+    def peak(self) -> float:
+        """Return ``(−2 φ'(0))^½``, the norm of a derivative of the kernel."""
+        one = self.landmarks.new_ones(())
+        return float((-2.0 * self.kernel.first_derivative(one)).sqrt())
 
     def penalty(self) -> Tensor:
         """Return ``k(zᵢ, zⱼ)``."""

@@ -57,12 +57,16 @@ class Evaluation:
     strengths : Tensor of shape (l,)
     losses : Tensor of shape (n_validated, l)
     degrees_of_freedom : Tensor of shape (l,)
+    magnitudes : Tensor of shape (l,)
+        A bound of the kernel part anywhere: its Hilbert space norm times the root of
+        ``k(u, u)``.
     """
 
     candidate: Candidate
     strengths: Tensor
     losses: Tensor
     degrees_of_freedom: Tensor
+    magnitudes: Tensor
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ def cross_validate(
     folds = rows.rank % N_FOLDS
     validated = rows.lowest_ranks(_MOST_VALIDATED_ROWS)
     losses = rows.weights.new_zeros(len(rows), len(strengths))
-    degrees = torch.zeros_like(strengths)
+    degrees, magnitudes = torch.zeros_like(strengths), torch.zeros_like(strengths)
     for fold in range(N_FOLDS):
         kept = folds[landmarks] != fold
         others = [sums[f] for f in range(N_FOLDS) if f != fold]
@@ -182,12 +186,16 @@ def cross_validate(
         coefficients = spectrum.coefficients(linear, gains)
         width = coefficients.shape[-1]
         degrees += width * (gains @ spectrum.eigenvalues) / N_FOLDS
+        magnitudes += spectrum.norms(linear, gains) / N_FOLDS
 
         held_out = validated[folds[validated] == fold]
         U = rows.read(held_out)
         base = fit.without_fold[fold]
         losses[held_out] = hyvarinen_losses(U, base, smaller, coefficients).T
-    return Evaluation(candidate, strengths, losses[validated], degrees), sums
+    magnitudes *= form.peak()
+    return Evaluation(
+        candidate, strengths, losses[validated], degrees, magnitudes
+    ), sums
 
 
 def hyvarinen_losses(
@@ -229,7 +237,9 @@ def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
     """Choose by the paired one-standard-error rule.
 
     Among all settings whose mean loss exceeds the smallest by no more than one standard
-    error of the row-by-row difference, take the one of fewest degrees of freedom.
+    error of the row-by-row difference, take the one whose kernel part has the smallest
+    bound: between the rows all of them do, but beyond the rows a kernel part of large
+    norm runs away. Degrees of freedom would not tell them apart.
 
     Parameters
     ----------
@@ -245,7 +255,8 @@ def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
     best = int((weights @ losses).argmin())
     excess, error = mean_and_error(losses - losses[:, best : best + 1], weights)
     eligible = excess <= error
-    chosen = int(degrees.masked_fill(~eligible, torch.inf).argmin())
+    magnitudes = torch.cat([e.magnitudes for e in evaluations])
+    chosen = int(magnitudes.masked_fill(~eligible, torch.inf).argmin())
     start = 0
     for evaluation in evaluations:
         stop = start + len(evaluation.strengths)

@@ -47,6 +47,10 @@ class Spectrum:
         """
         return -self.basis @ (gains[..., None] * (self.basis.T @ linear))
 
+    def norms(self, linear: Tensor, gains: Tensor) -> Tensor:
+        """Return the Hilbert space norm, of shape (l,), of each set of coefficients."""
+        return (gains[..., None] * (self.basis.T @ linear)).square().sum((1, 2)).sqrt()
+
 
 def decompose(gram: Tensor, penalty: Tensor) -> Spectrum:
     """Diagonalise the Gram matrix in the geometry of the penalty.
