@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .forms import CurlFreeForm, Form
-from .gaussian import GaussianFit, GaussianScore, fit_gaussian
+from .gaussian import GaussianFit, fit_gaussian
 from .kernels import make_kernel, squared_distances
-from .published import PublishedStein, fit_published
+from .model import ScoreModel
+from .published import fit_published
 from .rows import Rows, read_rows
 from .selection import (
     N_FOLDS,
@@ -37,7 +36,6 @@ _BANDWIDTH_FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _FEW_ROWS = 1000
 _NARROWEST_FOR_FEW_ROWS = 0.25
 _FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
-_CHUNK_ELEMENTS = 2**20
 
 
 @dataclass(frozen=True)
@@ -64,106 +62,6 @@ class Settings:
     base: str | None = "gaussian"
     method: str = "tikhonov"
     n_landmarks: str | int = "auto"
-
-
-@dataclass(frozen=True)
-class ScoreModel:
-    """A fitted score ``ŝ(x) = D (s₀(u) + f(u))`` with ``u = D (x − c)``.
-
-    Attributes
-    ----------
-    center, inverse_scale : Tensor of shape (d,)
-        The ``c`` and the diagonal of ``D``; 0 for constant columns.
-    base : GaussianScore
-        The base score ``s₀``.
-    projector : Tensor of shape (d, d)
-        Orthogonal projector, in the coordinates ``u``, on the plane that holds the sample.
-    form : Form or None
-        The space of the kernel part ``f``; None when the base stands alone.
-    coefficients : Tensor of shape (m, q) or None
-    published : PublishedStein or None
-        Takes the place of base and kernel part in the estimator of Li & Turner.
-    """
-
-    center: Tensor
-    inverse_scale: Tensor
-    base: GaussianScore
-    projector: Tensor
-    form: Form | None = None
-    coefficients: Tensor | None = None
-    published: PublishedStein | None = None
-
-    def score(self, X: Tensor) -> Tensor:
-        """Return the score of each row, of shape (n, d), in float64."""
-        return self.evaluate(X)[0]
-
-    def divergence(self, X: Tensor) -> Tensor:
-        """Return ``tr ∇ŝ`` at each row, of shape (n,), in float64."""
-        return self.evaluate(X)[1]
-
-    def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the score and its divergence at each row.
-
-        Parameters
-        ----------
-        X : Tensor of shape (n, d)
-
-        Returns
-        -------
-        score : Tensor of shape (n, d)
-        divergence : Tensor of shape (n,)
-        """
-        parts = [self._evaluate(U) for U in self._chunks(X)]
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-
-    def log_density(self, X: Tensor) -> Tensor:
-        """Return the logarithm of the density up to a constant, of shape (n,).
-
-        Only a curl-free score, or the base alone, is the gradient of a function.
-
-        Parameters
-        ----------
-        X : Tensor of shape (n, d)
-
-        Returns
-        -------
-        log_density : Tensor of shape (n,)
-        """
-        if self.published is not None or not isinstance(
-            self.form, CurlFreeForm | None
-        ):
-            raise ValueError(
-                "the score is not the gradient of a function, so it has no log-density; "
-                "fit with form='curl_free'"
-            )
-        parts = []
-        for U in self._chunks(X):
-            value = self.base.log_density(U)
-            if self.form is not None and self.coefficients is not None:
-                value = value + self.form.potential(U, self.coefficients)
-            parts.append(value)
-        return torch.cat(parts)
-
-    def _chunks(self, X: Tensor) -> Iterator[Tensor]:
-        """Yield the rows in the coordinates and the plane of the sample."""
-        width = 1 if self.form is None else len(self.form.landmarks)
-        step = max(1, _CHUNK_ELEMENTS // max(width, X.shape[1]))
-        for start in range(0, len(X), step):
-            block = X[start : start + step].to(self.center)
-            U = (block - self.center) * self.inverse_scale
-            yield self.base.mean + (U - self.base.mean) @ self.projector
-
-    def _evaluate(self, U: Tensor) -> tuple[Tensor, Tensor]:
-        metric = self.inverse_scale.square()
-        if self.published is not None:
-            score, divergence = self.published.evaluate(U, metric)
-        else:
-            score = self.base.score(U)
-            divergence = self.base.divergence(metric).expand(len(U))
-            if self.form is not None and self.coefficients is not None:
-                field, part = self.form.evaluate(U, self.coefficients[None], metric)
-                score, divergence = score + field[0], divergence + part[0]
-        return score * self.inverse_scale, divergence
 
 
 @dataclass(frozen=True)
@@ -239,7 +137,7 @@ def fit_score(
 
 
 class _Fit:
-    """One run of `fit_score`: the sample, its base score and the steps of the choice."""
+    """One run of `fit_score`: the sample, its base score, the steps of the choice."""
 
     def __init__(self, rows: Rows, settings: Settings) -> None:
         self.settings = settings
@@ -262,16 +160,14 @@ class _Fit:
         if not enough and (fixed == "auto" or self.settings.bandwidth == "auto"):
             if silent:
                 raise ValueError(
-                    f"X has {len(rows)} distinct rows, but choosing the bandwidth or the "
-                    f"regularization needs at least {_FEWEST_ROWS_FOR_A_KERNEL}; pass "
-                    "numbers for both, or the Gaussian base score"
+                    f"X has {len(rows)} distinct rows, but choosing the bandwidth or "
+                    f"the regularization needs {_FEWEST_ROWS_FOR_A_KERNEL}; pass "
+                    "numbers for both, or take the Gaussian base score"
                 )
             return model, report
         candidates = self._candidates()
-        if len(candidates) == 1:
-            candidate = candidates[0]
-        else:
-            candidate = self._compare(candidates)
+        single = len(candidates) == 1
+        candidate = candidates[0] if single else self._compare(candidates)
         if isinstance(fixed, str):
             return self._with_chosen_strength(candidate, model, report)
         return self._with_fixed_strength(candidate, float(fixed), model, report)
@@ -390,9 +286,7 @@ class _Fit:
         form = candidate.build(self.rows.read(self._landmarks()), self.fit)
         spectrum = decompose(total.gram, form.penalty())
         strengths = total.gram.new_tensor([strength])
-        gains = filter_gains(
-            self.method, spectrum.eigenvalues, strengths, form.trace()
-        )
+        gains = filter_gains(self.method, spectrum.eigenvalues, strengths, form.trace())
         coefficients = spectrum.coefficients(total.linear, gains)[0]
         report = self._describe(report, candidate, strength)
         return replace(model, form=form, coefficients=coefficients), report
@@ -423,7 +317,7 @@ class _Fit:
 
 
 def median_distance(rows: Rows) -> float:
-    """Return the median distance between distinct rows, of at most a thousand of them."""
+    """Return the median distance between at most a thousand distinct rows."""
     U = rows.read(rows.lowest_ranks(_MEDIAN_ROWS))
     upper = torch.triu_indices(len(U), len(U), 1, device=U.device)
     return float(squared_distances(U, U)[upper[0], upper[1]].median().sqrt())

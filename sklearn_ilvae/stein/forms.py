@@ -1,9 +1,9 @@
 """The two forms of the kernel part of a score: diagonal and curl-free.
 
-Both write it as ``f(u) = Σⱼ ψⱼ(u) aⱼ`` over landmarks ``zⱼ``, and for both the Hyvärinen loss
-``E[½‖s₀ + f‖² + ∇·(s₀ + f)]`` is quadratic, ``½ tr(aᵀ G a) + tr(bᵀ a)`` up to a constant, with
-the Gram matrix ``G`` and the linear term ``b`` that `accumulate` returns. The squared norm of
-``f`` in its reproducing kernel Hilbert space is ``tr(aᵀ K a)`` (Zhou, Shi & Zhu 2020).
+Both write it as ``f(u) = Σⱼ ψⱼ(u) aⱼ`` over landmarks ``zⱼ``, and for both the
+Hyvärinen loss ``E[½‖s₀ + f‖² + ∇·(s₀ + f)]`` is quadratic, ``½ tr(aᵀ G a) + tr(bᵀ a)``
+up to a constant, with the Gram matrix ``G`` and linear term ``b`` of `accumulate`. The squared norm of ``f`` in its reproducing kernel Hilbert space is ``tr(aᵀ K a)``
+(Zhou, Shi & Zhu 2020).
 """
 
 from __future__ import annotations
@@ -21,8 +21,16 @@ class Form(Protocol):
     """A space of vector fields spanned by landmarks."""
 
     @property
+    def kernel(self) -> Kernel:
+        """Return the kernel."""
+
+    @property
     def landmarks(self) -> Tensor:
         """Return the points ``zⱼ``."""
+
+    @property
+    def extent(self) -> Tensor:
+        """Return the diagonal of the projector on the plane that holds the sample."""
 
     def linear_width(self) -> int:
         """Return ``q``, how many numbers each landmark carries."""
@@ -44,7 +52,7 @@ class Form(Protocol):
     def evaluate(
         self, U: Tensor, coefficients: Tensor, metric: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the fields (l, n, d) and divergences (l, n) of coefficients (l, m, q)."""
+        """Return fields (l, n, d) and divergences (l, n) of coefficients (l, m, q)."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ class CurlFreeForm:
         return 1
 
     def trace(self) -> float:
-        """Return ``E‖∇k(·, u)‖² = −2 d φ'(0)``, with ``d`` the dimension of the plane."""
+        """Return ``E‖∇k(·, u)‖² = −2 d φ'(0)``, with the plane's dimension ``d``."""
         one = self.landmarks.new_ones(())
         return float(-2.0 * self.extent.sum() * self.kernel.first_derivative(one))
 
@@ -229,7 +237,7 @@ class CurlFreeForm:
         return field, _columns(laplacian, coefficients)[..., 0]
 
     def potential(self, U: Tensor, coefficients: Tensor) -> Tensor:
-        """Return ``Σⱼ βⱼ k(u, zⱼ)`` of shape (n,), the function whose gradient is ``f``."""
+        """Return ``Σⱼ βⱼ k(u, zⱼ)``, of shape (n,), whose gradient is ``f``."""
         return kernel_matrix(self.kernel, U, self.landmarks) @ coefficients[..., 0]
 
 

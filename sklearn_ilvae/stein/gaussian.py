@@ -1,10 +1,10 @@
 """The Gaussian base score ``s₀(u) = −P (u − μ)``, its shrinkage chosen from the sample.
 
-The precision ``P = ((1 − α) S + α T)⁻¹`` shrinks the covariance ``S`` linearly to a target
-``T``, as Ledoit and Wolf (2004) do. Their formula for ``α`` minimises the error of the
-covariance, which wipes out its small eigenvalues; a score needs the inverse, so ``α`` and
-the target minimise the cross-validated Hyvärinen loss of the Gaussian (Hyvärinen 2005),
-``½ tr(P M P) − tr P`` with ``M`` the held-out covariance.
+The precision ``P = ((1 − α) S + α T)⁻¹`` shrinks the covariance ``S`` linearly to a
+target ``T``, as Ledoit and Wolf (2004) do. Their formula for ``α`` minimises the error
+of the covariance, which wipes out its small eigenvalues; a score needs the inverse, so
+``α`` and the target minimise the cross-validated Hyvärinen loss of the Gaussian
+(Hyvärinen 2005), ``½ tr(P M P) − tr P`` with ``M`` the held-out covariance.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from .rows import Rows
 
-# Below this share of the largest eigenvalue a direction is an exact linear combination of
-# others, up to the rounding of float32 input.
+# Below this share of the largest eigenvalue a direction is an exact linear combination
+# of others, up to the rounding of float32 input.
 _RANK_TOLERANCE = 1e-12
 _SHRINKAGES = (0.0, *(10.0 ** (-k / 2) for k in range(16, -1, -1)))
 _SHRINKAGE_OF_A_HANDFUL = 0.5
@@ -101,7 +101,8 @@ class _Moments:
     def covariance(self, about: Tensor) -> Tensor:
         mean = self.mean - about
         center = torch.outer(self.mean, self.mean)
-        return self.second / self.weight - center + torch.outer(mean, mean)
+        covariance: Tensor = self.second / self.weight - center
+        return covariance.add_(torch.outer(mean, mean))
 
 
 def fit_gaussian(rows: Rows, folds: Tensor, n_folds: int) -> GaussianFit:
@@ -130,11 +131,11 @@ def fit_gaussian(rows: Rows, folds: Tensor, n_folds: int) -> GaussianFit:
     targets = [torch.ones_like(rows.inverse_scale)]
     isotropic = rows.inverse_scale.square()
     varying = isotropic[~constant]
-    # The second target is the same variance for every column, in the units of X. Columns
-    # of very different units never share one, and could overflow.
-    if rank and float(varying.max()) < 1e6 * float(varying.min()):
-        if not torch.allclose(varying, varying[0]):
-            targets.append(isotropic / varying.mean())
+    # The second target is the same variance for every column, in the units of X.
+    # Columns of very different units never share one, and could overflow.
+    spread = float(varying.max() / varying.min()) if rank else 1.0
+    if 1.0 + 1e-9 < spread < 1e6:
+        targets.append(isotropic / varying.mean())
 
     enough = len(rows) >= 2 * n_folds and rank > 0
     choice = (targets[0], _SHRINKAGE_OF_A_HANDFUL)
@@ -185,7 +186,7 @@ def _support(covariance: Tensor, constant: Tensor, n_rows: int) -> Tensor:
 def _whitening(
     moments: _Moments, basis: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return ``σ, A`` with ``A S Aᵀ = diag(σ)`` and ``A T Aᵀ = I``; S, T in the basis."""
+    """Return ``σ, A`` with ``A S Aᵀ = diag(σ)`` and ``A T Aᵀ = I``, in the basis."""
     covariance = basis.T @ moments.covariance(moments.mean) @ basis
     rotated = (basis.T * target) @ basis
     scale = covariance.diagonal().sum() / rotated.diagonal().sum()

@@ -174,7 +174,9 @@ def kernel_hessian(kernel: Kernel, X: Tensor, Y: Tensor) -> Tensor:
     _, first, second = kernel.derivatives(difference.square().sum(-1))
     outer = difference[..., :, None] * difference[..., None, :]
     identity = torch.eye(X.shape[1], dtype=X.dtype, device=X.device)
-    return 4.0 * second[..., None, None] * outer + 2.0 * first[..., None, None] * identity
+    return (
+        4.0 * second[..., None, None] * outer + 2.0 * first[..., None, None] * identity
+    )
 
 
 def kernel_laplacian(

@@ -39,8 +39,8 @@ class PublishedStein:
         """Return the scores (equation 18) and their divergences at new points.
 
         ``s(y) = −N/c`` with ``c = k(y, y) + η − kᵀ(K + η)⁻¹k`` and
-        ``N = kᵀG − (kᵀ(K + η)⁻¹ + 1ᵀ) ∇ᵧK(X, y)``: the score that the in-sample formula gives
-        ``y`` when it joins the sample.
+        ``N = kᵀG − (kᵀ(K + η)⁻¹ + 1ᵀ) ∇ᵧK(X, y)``: the score that the in-sample
+        formula gives ``y`` when it joins the sample.
 
         Parameters
         ----------
@@ -54,7 +54,9 @@ class PublishedStein:
         divergence : Tensor of shape (n_queries,)
         """
         step = max(1, _CHUNK_ELEMENTS // self.sample.numel())
-        parts = [self._evaluate(Y[i : i + step], metric) for i in range(0, len(Y), step)]
+        parts = [
+            self._evaluate(Y[i : i + step], metric) for i in range(0, len(Y), step)
+        ]
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
     def _evaluate(self, Y: Tensor, metric: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,8 +121,8 @@ def fit_published(kernel: Kernel, X: Tensor, regularization: float) -> Published
     root, info = torch.linalg.cholesky_ex(matrix)
     if int(info) != 0:
         raise ValueError(
-            f"regularization={regularization!r} is too small to invert the kernel matrix "
-            f"of {len(X)} rows in double precision; choose a larger one"
+            f"regularization={regularization!r} is too small to invert the kernel "
+            f"matrix of {len(X)} rows in double precision; choose a larger one"
         )
     scores = -torch.cholesky_solve(summed_gradients(kernel, X), root)
     return PublishedStein(kernel, X, scores, root, regularization)

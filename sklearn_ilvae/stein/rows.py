@@ -1,4 +1,4 @@
-"""The rows of a sample: read in chunks, duplicates merged, in coordinates of unit scale.
+"""Rows of a sample: read in chunks, duplicates merged, in coordinates of unit scale.
 
 The source is never copied whole, so that it may be a memory-mapped file.
 """
@@ -79,7 +79,7 @@ class Rows:
         )
 
     def rescaled(self, inverse_scale: Tensor) -> Rows:
-        """Return the same rows with another `inverse_scale` for non-constant columns."""
+        """Return the same rows, non-constant columns with another `inverse_scale`."""
         constant = self.inverse_scale == 0
         return replace(self, inverse_scale=inverse_scale.masked_fill(constant, 0.0))
 

@@ -1,7 +1,7 @@
-"""Choice of kernel, form, bandwidth and regularisation by cross-validated Hyvärinen loss.
+"""Choice of kernel, form, bandwidth and strength by cross-validated Hyvärinen loss.
 
-The loss ``½‖ŝ(x)‖² + ∇·ŝ(x)`` of held-out rows estimates the squared error of the score, up
-to a constant that no choice changes, without knowing the truth (Hyvärinen 2005).
+The loss ``½‖ŝ(x)‖² + ∇·ŝ(x)`` of held-out rows estimates half the squared error of the
+score, up to a constant that no choice changes, without the truth (Hyvärinen 2005).
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def cross_validate(
 ) -> tuple[Evaluation, list[Sums]]:
     """Evaluate a candidate on rows held out fold by fold.
 
-    A landmark is left out with its own fold: a kernel centred at a validated row would see
-    it at distance 0, where the loss says nothing about other rows.
+    A landmark is left out with its own fold: a kernel centred at a validated row would
+    see it at distance 0, where the loss says nothing about other rows.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def hyvarinen_losses(
 
 
 def gaussian_losses(rows: Rows, fit: GaussianFit) -> Tensor:
-    """Return the held-out loss of the base score alone, for the rows of an evaluation."""
+    """Return the held-out loss of the base alone, for the rows of an evaluation."""
     folds = rows.rank % N_FOLDS
     validated = rows.lowest_ranks(_MOST_VALIDATED_ROWS)
     losses = rows.weights.new_zeros(len(rows))

@@ -1,8 +1,8 @@
 """Regularised solutions of the quadratic Hyvärinen loss, all from one decomposition.
 
-Tikhonov, spectral cut-off, the ν-method and Landweber iteration are filters ``g(σ)`` of the
-eigenvalues of the same operator (Zhou, Shi & Zhu 2020, section 3.2), so one decomposition
-gives every method at every strength.
+Tikhonov, spectral cut-off, the ν-method and Landweber iteration are filters ``g(σ)`` of
+the eigenvalues of the same operator (Zhou, Shi & Zhu 2020, section 3.2), so one
+decomposition gives every method at every strength.
 """
 
 from __future__ import annotations
@@ -81,10 +81,11 @@ def filter_gains(
     Parameters
     ----------
     method : {"tikhonov", "spectral_cutoff", "nu", "landweber"}
-        ``1/(σ + λ)``; ``1/σ`` where ``σ ≥ λ``, else 0 (the spectral Stein gradient estimator,
-        SSGE, of Shi, Sun & Zhu 2018); the ν-method with ν = 1; Landweber iteration. The
-        iterative methods run ``⌈(bound/λ)^½⌉`` and ``⌈bound/λ⌉`` steps, the numbers that
-        match a Tikhonov strength ``λ`` (Zhou, Shi & Zhu 2020, examples 3.3 and 3.4).
+        ``1/(σ + λ)``; ``1/σ`` where ``σ ≥ λ``, else 0 (the spectral Stein gradient
+        estimator, SSGE, of Shi, Sun & Zhu 2018); the ν-method with ν = 1; Landweber
+        iteration. The iterative methods run ``⌈(bound/λ)^½⌉`` and ``⌈bound/λ⌉`` steps,
+        the numbers that match a Tikhonov strength ``λ`` (Zhou, Shi & Zhu 2020,
+        section 3.2).
     eigenvalues : Tensor of shape (r,)
         The ``σ ≥ 0``.
     regularization : Tensor of shape (l,)
@@ -120,7 +121,7 @@ def _landweber(share: Tensor, steps: Tensor) -> Tensor:
 
 
 def _nu_method(share: Tensor, steps: Tensor) -> Tensor:
-    """Run the recursion of the ν-method with ν = 1 (Engl, Hanke & Neubauer 1996, §6.3)."""
+    """Run the ν-method with ν = 1 (Engl, Hanke & Neubauer 1996, section 6.3)."""
     nu = 1.0
     wanted = [int(step) for step in steps]
     results: dict[int, Tensor] = {}

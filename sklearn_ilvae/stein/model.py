@@ -1,0 +1,119 @@
+"""A fitted score: its values, its divergence and its log-density."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .forms import CurlFreeForm, Form
+from .gaussian import GaussianScore
+from .published import PublishedStein
+
+_CHUNK_ELEMENTS = 2**20
+
+
+@dataclass(frozen=True)
+class ScoreModel:
+    """A fitted score ``ŝ(x) = D (s₀(u) + f(u))`` with ``u = D (x − c)``.
+
+    Attributes
+    ----------
+    center, inverse_scale : Tensor of shape (d,)
+        The ``c`` and the diagonal of ``D``; 0 for constant columns.
+    base : GaussianScore
+        The base score ``s₀``.
+    projector : Tensor of shape (d, d)
+        Orthogonal projector, in the coordinates ``u``, on the plane of the sample.
+    form : Form or None
+        The space of the kernel part ``f``; None when the base stands alone.
+    coefficients : Tensor of shape (m, q) or None
+    published : PublishedStein or None
+        Takes the place of base and kernel part in the estimator of Li & Turner.
+    """
+
+    center: Tensor
+    inverse_scale: Tensor
+    base: GaussianScore
+    projector: Tensor
+    form: Form | None = None
+    coefficients: Tensor | None = None
+    published: PublishedStein | None = None
+
+    @property
+    def n_landmarks(self) -> int:
+        """Number of kernel centres."""
+        if self.published is not None:
+            return len(self.published.sample)
+        return 0 if self.form is None else len(self.form.landmarks)
+
+    def score(self, X: Tensor) -> Tensor:
+        """Return the score of each row, of shape (n, d), in float64."""
+        return self.evaluate(X)[0]
+
+    def divergence(self, X: Tensor) -> Tensor:
+        """Return ``tr ∇ŝ`` at each row, of shape (n,), in float64."""
+        return self.evaluate(X)[1]
+
+    def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the score and its divergence at each row.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, d)
+
+        Returns
+        -------
+        score : Tensor of shape (n, d)
+        divergence : Tensor of shape (n,)
+        """
+        parts = [self._evaluate(U) for U in self._chunks(X)]
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+    def log_density(self, X: Tensor) -> Tensor:
+        """Return the logarithm of the density up to a constant, of shape (n,).
+
+        Only a curl-free score, or the base alone, is the gradient of a function.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, d)
+
+        Returns
+        -------
+        log_density : Tensor of shape (n,)
+        """
+        if self.published is not None or not isinstance(self.form, CurlFreeForm | None):
+            raise ValueError(
+                "the score is not the gradient of a function, so it has no "
+                "log-density; fit with form='curl_free'"
+            )
+        parts = []
+        for U in self._chunks(X):
+            value = self.base.log_density(U)
+            if self.form is not None and self.coefficients is not None:
+                value = value + self.form.potential(U, self.coefficients)
+            parts.append(value)
+        return torch.cat(parts)
+
+    def _chunks(self, X: Tensor) -> Iterator[Tensor]:
+        """Yield the rows in the coordinates and the plane of the sample."""
+        step = max(1, _CHUNK_ELEMENTS // max(self.n_landmarks, X.shape[1]))
+        for start in range(0, len(X), step):
+            block = X[start : start + step].to(self.center)
+            U = (block - self.center) * self.inverse_scale
+            yield self.base.mean + (U - self.base.mean) @ self.projector
+
+    def _evaluate(self, U: Tensor) -> tuple[Tensor, Tensor]:
+        metric = self.inverse_scale.square()
+        if self.published is not None:
+            score, divergence = self.published.evaluate(U, metric)
+        else:
+            score = self.base.score(U)
+            divergence = self.base.divergence(metric).expand(len(U))
+            if self.form is not None and self.coefficients is not None:
+                field, part = self.form.evaluate(U, self.coefficients[None], metric)
+                score, divergence = score + field[0], divergence + part[0]
+        return score * self.inverse_scale, divergence

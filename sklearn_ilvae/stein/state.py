@@ -1,0 +1,90 @@
+"""Fitted scores as named arrays, and on another device."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .forms import FORMS
+from .gaussian import GaussianScore
+from .kernels import KERNELS, Kernel, make_kernel
+from .model import ScoreModel
+from .published import fit_published
+
+_Record = TypeVar("_Record")
+
+
+def model_to(model: _Record, device: torch.device) -> _Record:
+    """Return a model, or any dataclass of tensors, on another device."""
+    changed: dict[str, Any] = {}
+    for field in fields(model):  # type: ignore[arg-type]
+        value = getattr(model, field.name)
+        if isinstance(value, Tensor):
+            changed[field.name] = value.to(device)
+        elif is_dataclass(value):
+            changed[field.name] = model_to(value, device)
+    return replace(model, **changed)  # type: ignore[type-var]
+
+
+def model_to_arrays(model: ScoreModel) -> dict[str, Any]:
+    """Return a model as NumPy arrays, numbers and strings by name."""
+    saved: dict[str, Any] = {
+        "center": _array(model.center),
+        "inverse_scale": _array(model.inverse_scale),
+        "projector": _array(model.projector),
+        "mean": _array(model.base.mean),
+        "precision": _array(model.base.precision),
+    }
+    if model.form is not None and model.coefficients is not None:
+        form = next(name for name, kind in FORMS.items() if type(model.form) is kind)
+        saved |= _kernel_to_values(model.form.kernel)
+        saved |= {
+            "form": form,
+            "landmarks": _array(model.form.landmarks),
+            "extent": _array(model.form.extent),
+            "coefficients": _array(model.coefficients),
+        }
+    if model.published is not None:
+        # The factorised kernel matrix is as large as the sample is long, squared, and
+        # follows from the sample.
+        saved |= _kernel_to_values(model.published.kernel)
+        saved |= {
+            "sample": _array(model.published.sample),
+            "ridge": model.published.regularization,
+        }
+    return saved
+
+
+def model_from_arrays(saved: dict[str, Any]) -> ScoreModel:
+    """Rebuild, on the CPU, a model saved by `model_to_arrays`."""
+
+    def tensor(name: str) -> Tensor:
+        return torch.tensor(np.asarray(saved[name]))
+
+    model = ScoreModel(
+        center=tensor("center"),
+        inverse_scale=tensor("inverse_scale"),
+        projector=tensor("projector"),
+        base=GaussianScore(tensor("mean"), tensor("precision")),
+    )
+    if "kernel" not in saved:
+        return model
+    kernel = make_kernel(saved["kernel"], saved["bandwidth"])
+    if "sample" in saved:
+        published = fit_published(kernel, tensor("sample"), saved["ridge"])
+        return replace(model, published=published)
+    form = FORMS[saved["form"]](kernel, tensor("landmarks"), tensor("extent"))
+    return replace(model, form=form, coefficients=tensor("coefficients"))
+
+
+def _array(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return tensor.cpu().numpy().copy()
+
+
+def _kernel_to_values(kernel: Kernel) -> dict[str, Any]:
+    name = next(name for name, kind in KERNELS.items() if type(kernel) is kind)
+    return {"kernel": name, "bandwidth": kernel.bandwidth}
