@@ -23,13 +23,13 @@ from .selection import (
     gaussian_losses,
     improves,
 )
-from .solvers import decompose, filter_gains
+from .solvers import decompose, filter_gains, whiten
 
 KERNEL_NAMES = ("rbf", "inverse_multiquadric")
 FORM_NAMES = ("diagonal", "curl_free")
 
 _SELECTION_ROWS = 2000
-_SELECTION_LANDMARKS = 300
+_SELECTION_LANDMARKS = 200
 _MEDIAN_ROWS = 1000
 _BANDWIDTH_FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 # With few rows the held-out loss of a narrow kernel is mostly noise.
@@ -166,8 +166,8 @@ class _Fit:
                 )
             return model, report
         candidates = self._candidates()
-        single = len(candidates) == 1
-        candidate = candidates[0] if single else self._compare(candidates)
+        single = sum(map(len, candidates)) == 1
+        candidate = candidates[0][0] if single else self._compare(candidates)
         if isinstance(fixed, str):
             return self._with_chosen_strength(candidate, model, report)
         return self._with_fixed_strength(candidate, float(fixed), model, report)
@@ -192,7 +192,8 @@ class _Fit:
         fit = fit_gaussian(rows, rows.rank % N_FOLDS, N_FOLDS)
         return fit.silent() if self.settings.base is None else fit
 
-    def _candidates(self) -> list[Candidate]:
+    def _candidates(self) -> list[list[Candidate]]:
+        """Return the settings to compare, grouped by kernel and bandwidth."""
         settings = self.settings
         kernels = KERNEL_NAMES if settings.kernel == "auto" else (settings.kernel,)
         forms = FORM_NAMES if settings.form == "auto" else (settings.form,)
@@ -204,9 +205,11 @@ class _Fit:
             few = len(self.rows) < _FEW_ROWS
             narrowest = _NARROWEST_FOR_FEW_ROWS if few else 0.0
             bandwidths = [median * f for f in _BANDWIDTH_FACTORS if f >= narrowest]
-        return [Candidate(k, f, b) for k in kernels for f in forms for b in bandwidths]
+        return [
+            [Candidate(k, f, b) for f in forms] for k in kernels for b in bandwidths
+        ]
 
-    def _compare(self, candidates: list[Candidate]) -> Candidate:
+    def _compare(self, candidates: list[list[Candidate]]) -> Candidate:
         """Compare candidates on a subset, with few landmarks."""
         rows, fit = self.rows, self.fit
         if len(rows) > _SELECTION_ROWS:
@@ -216,12 +219,12 @@ class _Fit:
         strengths = None
         if not isinstance(self.settings.regularization, str):
             strengths = rows.weights.new_tensor([self._strength_given()])
-        evaluations = [
-            cross_validate(
-                rows, c, landmarks, fit, method=self.method, strengths=strengths
-            )[0]
-            for c in candidates
-        ]
+        evaluations = []
+        for alike in candidates:
+            results = cross_validate(
+                rows, alike, landmarks, fit, method=self.method, strengths=strengths
+            )
+            evaluations += [evaluation for evaluation, _ in results]
         return choose(evaluations, rows.weights).candidate
 
     def _strength_given(self) -> float:
@@ -242,8 +245,8 @@ class _Fit:
     ) -> tuple[ScoreModel, Report]:
         """Choose the strength by cross-validation with all rows and landmarks."""
         rows, fit, landmarks = self.rows, self.fit, self._landmarks()
-        evaluation, sums = cross_validate(
-            rows, candidate, landmarks, fit, method=self.method, strengths=None
+        ((evaluation, sums),) = cross_validate(
+            rows, [candidate], landmarks, fit, method=self.method, strengths=None
         )
         weights = rows.weights[rows.lowest_ranks(len(evaluation.losses))]
         choice = choose([evaluation], weights)
@@ -284,7 +287,7 @@ class _Fit:
         report: Report,
     ) -> tuple[ScoreModel, Report]:
         form = candidate.build(self.rows.read(self._landmarks()), self.fit)
-        spectrum = decompose(total.gram, form.penalty())
+        spectrum = decompose(total.gram, whiten(form.penalty()))
         strengths = total.gram.new_tensor([strength])
         gains = filter_gains(self.method, spectrum.eigenvalues, strengths, form.trace())
         coefficients = spectrum.coefficients(total.linear, gains)[0]

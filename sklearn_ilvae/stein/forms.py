@@ -2,8 +2,9 @@
 
 Both write it as ``f(u) = Σⱼ ψⱼ(u) aⱼ`` over landmarks ``zⱼ``, and for both the
 Hyvärinen loss ``E[½‖s₀ + f‖² + ∇·(s₀ + f)]`` is quadratic, ``½ tr(aᵀ G a) + tr(bᵀ a)``
-up to a constant, with the Gram matrix ``G`` and linear term ``b`` of `accumulate`. The squared norm of ``f`` in its reproducing kernel Hilbert space is ``tr(aᵀ K a)``
-(Zhou, Shi & Zhu 2020).
+up to a constant, with the Gram matrix ``G`` and linear term ``b`` of `accumulate`. The
+squared norm of ``f`` in its reproducing kernel Hilbert space is ``tr(aᵀ K a)`` (Zhou,
+Shi & Zhu 2020).
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The Gaussian base score ``s₀(u) = −P (u − μ)``, its shrinkage chosen from the sample.
 
 The precision ``P = ((1 − α) S + α T)⁻¹`` shrinks the covariance ``S`` linearly to a
-target ``T``, as Ledoit and Wolf (2004) do. Their formula for ``α`` minimises the error
-of the covariance, which wipes out its small eigenvalues; a score needs the inverse, so
-``α`` and the target minimise the cross-validated Hyvärinen loss of the Gaussian
-(Hyvärinen 2005), ``½ tr(P M P) − tr P`` with ``M`` the held-out covariance.
+target ``T``, as Ledoit and Wolf (2004) do; here ``T`` is a multiple of the identity in
+coordinates of unit scale. Their formula for ``α`` minimises the error of the
+covariance, which wipes out its small eigenvalues; a score needs the inverse, so ``α``
+minimises the cross-validated Hyvärinen loss of the Gaussian (Hyvärinen 2005), ``½ tr(P M P) − tr P``
+with ``M`` the held-out covariance.
 """
 
 from __future__ import annotations
@@ -100,9 +101,8 @@ class _Moments:
 
     def covariance(self, about: Tensor) -> Tensor:
         mean = self.mean - about
-        center = torch.outer(self.mean, self.mean)
-        covariance: Tensor = self.second / self.weight - center
-        return covariance.add_(torch.outer(mean, mean))
+        own: Tensor = self.second / self.weight - torch.outer(self.mean, self.mean)
+        return own.add(torch.outer(mean, mean))
 
 
 def fit_gaussian(rows: Rows, folds: Tensor, n_folds: int) -> GaussianFit:
@@ -127,30 +127,14 @@ def fit_gaussian(rows: Rows, folds: Tensor, n_folds: int) -> GaussianFit:
     )
     constant = rows.inverse_scale == 0
     basis = _support(total.covariance(total.mean), constant, len(rows))
-    rank = basis.shape[1]
-    targets = [torch.ones_like(rows.inverse_scale)]
-    isotropic = rows.inverse_scale.square()
-    varying = isotropic[~constant]
-    # The second target is the same variance for every column, in the units of X.
-    # Columns of very different units never share one, and could overflow.
-    spread = float(varying.max() / varying.min()) if rank else 1.0
-    if 1.0 + 1e-9 < spread < 1e6:
-        targets.append(isotropic / varying.mean())
-
-    enough = len(rows) >= 2 * n_folds and rank > 0
-    choice = (targets[0], _SHRINKAGE_OF_A_HANDFUL)
+    enough = len(rows) >= 2 * n_folds and basis.shape[1] > 0
+    shrinkage = _SHRINKAGE_OF_A_HANDFUL
     if enough:
-        losses = torch.zeros(len(targets), len(_SHRINKAGES), dtype=torch.float64)
         size = len(rows) - (len(rows) + n_folds - 1) // n_folds
-        for part in parts:
-            for t, target in enumerate(targets):
-                losses[t] += _held_out_losses(total - part, part, basis, target, size)
-        t, a = divmod(int(losses.argmin()), len(_SHRINKAGES))
-        choice = (targets[t], _SHRINKAGES[a])
-    target, shrinkage = choice
-    without = [_gaussian(total - p, basis, target, shrinkage) for p in parts] * enough
-    full = _gaussian(total, basis, target, shrinkage)
-    return GaussianFit(shrinkage, basis, full, without)
+        losses = [_held_out_losses(total - part, part, basis, size) for part in parts]
+        shrinkage = _SHRINKAGES[int(torch.stack(losses).sum(0).argmin())]
+    without = [_gaussian(total - p, basis, shrinkage) for p in parts] if enough else []
+    return GaussianFit(shrinkage, basis, _gaussian(total, basis, shrinkage), without)
 
 
 def _fold_moments(rows: Rows, folds: Tensor, n_folds: int) -> list[_Moments]:
@@ -180,50 +164,35 @@ def _support(covariance: Tensor, constant: Tensor, n_rows: int) -> Tensor:
     inside = eigenvalues > _RANK_TOLERANCE * eigenvalues[-1]
     if int(inside.sum()) == varying.shape[1]:
         return varying
-    return vectors[:, inside]
+    return torch.index_select(vectors, 1, torch.nonzero(inside).squeeze(1))
 
 
-def _whitening(
-    moments: _Moments, basis: Tensor, target: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return ``σ, A`` with ``A S Aᵀ = diag(σ)`` and ``A T Aᵀ = I``, in the basis."""
+def _eigen(moments: _Moments, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the target's variance, and relative to it ``S = V diag(σ) Vᵀ``."""
     covariance = basis.T @ moments.covariance(moments.mean) @ basis
-    rotated = (basis.T * target) @ basis
-    scale = covariance.diagonal().sum() / rotated.diagonal().sum()
-    root = torch.linalg.cholesky(rotated * scale)
-    half = torch.linalg.solve_triangular(root, covariance, upper=False)
-    inner = torch.linalg.solve_triangular(root, half.T, upper=False)
-    eigenvalues, vectors = torch.linalg.eigh((inner + inner.T) / 2)
-    return eigenvalues.clamp(min=0.0), torch.linalg.solve_triangular(
-        root.T, vectors, upper=True
-    ).T
+    variance = covariance.diagonal().mean()
+    eigenvalues, vectors = torch.linalg.eigh(covariance / variance)
+    return variance, eigenvalues.clamp(min=0.0), basis @ vectors
 
 
 def _held_out_losses(
-    train: _Moments, test: _Moments, basis: Tensor, target: Tensor, n_train: int
+    train: _Moments, test: _Moments, basis: Tensor, n_train: int
 ) -> Tensor:
     """Return the held-out Hyvärinen loss for each shrinkage."""
-    eigenvalues, whitening = _whitening(train, basis, target)
-    held_out = whitening @ basis.T @ test.covariance(train.mean) @ basis @ whitening.T
-    metric = whitening @ whitening.T
-    losses = []
-    for shrinkage in _SHRINKAGES:
-        if shrinkage == 0.0 and n_train <= basis.shape[1] + 1:
-            losses.append(torch.inf)
-            continue
-        gain = 1.0 / ((1.0 - shrinkage) * eigenvalues + shrinkage)
-        quadratic = 0.5 * gain @ (held_out * metric) @ gain
-        losses.append(float(test.weight * (quadratic - gain @ metric.diagonal())))
-    # A column that is constant among the training rows makes 0/0 at no shrinkage.
-    return torch.tensor(losses, dtype=torch.float64).nan_to_num(nan=torch.inf)
+    variance, eigenvalues, vectors = _eigen(train, basis)
+    held_out = (vectors.T @ test.covariance(train.mean) @ vectors).diagonal()
+    shrinkage = eigenvalues.new_tensor(_SHRINKAGES)[:, None]
+    precision = 1.0 / (((1.0 - shrinkage) * eigenvalues + shrinkage) * variance)
+    losses = (0.5 * precision.square() * held_out - precision).sum(1) * test.weight
+    if n_train <= basis.shape[1] + 1:
+        losses[0] = torch.inf
+    # A column that is constant among the training rows makes ∞ − ∞ at no shrinkage.
+    return losses.nan_to_num(nan=torch.inf)
 
 
-def _gaussian(
-    moments: _Moments, basis: Tensor, target: Tensor, shrinkage: float
-) -> GaussianScore:
+def _gaussian(moments: _Moments, basis: Tensor, shrinkage: float) -> GaussianScore:
     if basis.shape[1] == 0:
         return GaussianScore(moments.mean, torch.zeros_like(moments.second))
-    eigenvalues, whitening = _whitening(moments, basis, target)
-    root = whitening @ basis.T
-    gain = 1.0 / ((1.0 - shrinkage) * eigenvalues + shrinkage)
-    return GaussianScore(moments.mean, (root.T * gain) @ root)
+    variance, eigenvalues, vectors = _eigen(moments, basis)
+    precision = 1.0 / (((1.0 - shrinkage) * eigenvalues + shrinkage) * variance)
+    return GaussianScore(moments.mean, (vectors * precision) @ vectors.T)

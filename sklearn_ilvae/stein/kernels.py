@@ -106,19 +106,22 @@ def squared_distances(X: Tensor, Y: Tensor) -> Tensor:
 
     Parameters
     ----------
-    X : Tensor of shape (n, d)
-    Y : Tensor of shape (m, d)
+    X : Tensor of shape (..., n, d)
+    Y : Tensor of shape (..., m, d)
 
     Returns
     -------
-    squared_distance : Tensor of shape (n, m)
+    squared_distance : Tensor of shape (..., n, m)
     """
-    ones_x, ones_y = X.new_ones(len(X), 1), Y.new_ones(len(Y), 1)
-    left = torch.cat([-2.0 * X, X.square().sum(1, keepdim=True), ones_x], 1)
-    right = torch.cat([Y, ones_y, Y.square().sum(1, keepdim=True)], 1)
-    product = left @ right.T
+    left = torch.cat([-2.0 * X, _squared_length(X), torch.ones_like(X[..., :1])], -1)
+    right = torch.cat([Y, torch.ones_like(Y[..., :1]), _squared_length(Y)], -1)
+    product = left @ right.mT
     # Autograd needs the product untouched; elsewhere a second copy is waste.
     return product.clamp(min=0.0) if product.requires_grad else product.clamp_(min=0.0)
+
+
+def _squared_length(X: Tensor) -> Tensor:
+    return X.square().sum(-1, keepdim=True)
 
 
 def kernel_matrix(kernel: Kernel, X: Tensor, Y: Tensor) -> Tensor:
@@ -127,12 +130,12 @@ def kernel_matrix(kernel: Kernel, X: Tensor, Y: Tensor) -> Tensor:
     Parameters
     ----------
     kernel : Kernel
-    X : Tensor of shape (n, d)
-    Y : Tensor of shape (m, d)
+    X : Tensor of shape (..., n, d)
+    Y : Tensor of shape (..., m, d)
 
     Returns
     -------
-    K : Tensor of shape (n, m)
+    K : Tensor of shape (..., n, m)
     """
     return kernel.value(squared_distances(X, Y))
 

@@ -92,14 +92,14 @@ def summed_gradients(kernel: Kernel, X: Tensor) -> Tensor:
     Parameters
     ----------
     kernel : Kernel
-    X : Tensor of shape (n, d)
+    X : Tensor of shape (..., n, d)
 
     Returns
     -------
-    gradients : Tensor of shape (n, d)
+    gradients : Tensor of shape (..., n, d)
     """
     slopes = 2.0 * kernel.first_derivative(kernel_matrix(kernel, X, X))
-    return slopes @ X - slopes.sum(1, keepdim=True) * X
+    return slopes @ X - slopes.sum(-1, keepdim=True) * X
 
 
 def fit_published(kernel: Kernel, X: Tensor, regularization: float) -> PublishedStein:

@@ -107,7 +107,7 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
     rows : Rows
         Centred at the mean, each column divided by its standard deviation.
     """
-    index, weights = _distinct(X, generator, device)
+    index, weights = _distinct(X, device)
     rank = torch.randperm(len(weights), generator=generator).to(device)
     nothing = torch.zeros(X.shape[1], dtype=torch.float64, device=device)
     rows = Rows(X, index, weights, rank, nothing, nothing + 1.0, device)
@@ -139,15 +139,13 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
     )
 
 
-def _distinct(
-    X: Tensor, generator: torch.Generator, device: torch.device
-) -> tuple[Tensor | None, Tensor]:
+def _distinct(X: Tensor, device: torch.device) -> tuple[Tensor | None, Tensor]:
     """Return where each distinct row first occurs, and its share of the sample.
 
     Equal rows leak from one fold to another, which would drive the regularisation to 0.
     """
     n, d = X.shape
-    limit = 2**62
+    limit, generator = 2**62, torch.Generator().manual_seed(0)
     odd = torch.randint(-limit, limit, (d + 1,), generator=generator).to(device) * 2 + 1
     keys = torch.empty(n, dtype=torch.int64, device=device)
     for part in _slices(n, d):

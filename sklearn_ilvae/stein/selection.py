@@ -15,7 +15,7 @@ from .forms import FORMS, Form
 from .gaussian import GaussianFit, GaussianScore
 from .kernels import make_kernel
 from .rows import Rows
-from .solvers import decompose, filter_gains
+from .solvers import decompose, filter_gains, whiten
 
 N_FOLDS = 5
 _MOST_VALIDATED_ROWS = 10_000
@@ -135,14 +135,14 @@ def strengths_of(method: str, form: Form) -> Tensor:
 
 def cross_validate(
     rows: Rows,
-    candidate: Candidate,
+    candidates: list[Candidate],
     landmarks: Tensor,
     fit: GaussianFit,
     *,
     method: str,
     strengths: Tensor | None,
-) -> tuple[Evaluation, list[Sums]]:
-    """Evaluate a candidate on rows held out fold by fold.
+) -> list[tuple[Evaluation, list[Sums]]]:
+    """Evaluate the forms of one kernel on rows held out fold by fold.
 
     A landmark is left out with its own fold: a kernel centred at a validated row would
     see it at distance 0, where the loss says nothing about other rows.
@@ -150,7 +150,8 @@ def cross_validate(
     Parameters
     ----------
     rows : Rows
-    candidate : Candidate
+    candidates : list of Candidate
+        All of the same kernel and bandwidth, so that they share a decomposition.
     landmarks : Tensor of shape (m,)
         Positions of the landmarks among the rows.
     fit : GaussianFit
@@ -162,40 +163,43 @@ def cross_validate(
 
     Returns
     -------
-    evaluation : Evaluation
-    sums : list of Sums
-        Of each fold, with the base score of all rows last in the linear terms.
+    results : list of (Evaluation, list of Sums)
+        For each candidate its evaluation and the sums of each fold, with the base score
+        of all rows last in the linear terms.
     """
-    form = candidate.build(rows.read(landmarks), fit)
-    if strengths is None:
-        strengths = strengths_of(method, form)
-    sums = fold_sums(rows, form, [*fit.without_fold, fit.full], N_FOLDS)
+    points = rows.read(landmarks)
     folds = rows.rank % N_FOLDS
+    kept = [folds[landmarks] != fold for fold in range(N_FOLDS)]
+    penalty = candidates[0].build(points, fit).penalty()
+    whitenings = [whiten(penalty[k][:, k]) for k in kept]
     validated = rows.lowest_ranks(_MOST_VALIDATED_ROWS)
-    losses = rows.weights.new_zeros(len(rows), len(strengths))
-    degrees, magnitudes = torch.zeros_like(strengths), torch.zeros_like(strengths)
-    for fold in range(N_FOLDS):
-        kept = folds[landmarks] != fold
-        others = [sums[f] for f in range(N_FOLDS) if f != fold]
-        share = 1.0 - rows.weights[folds == fold].sum()
-        gram = torch.stack([s.gram[kept][:, kept] for s in others]).sum(0) / share
-        linear = torch.stack([s.linear[fold, kept] for s in others]).sum(0) / share
-        smaller = candidate.build(form.landmarks[kept], fit)
-        spectrum = decompose(gram, smaller.penalty())
-        gains = filter_gains(method, spectrum.eigenvalues, strengths, form.trace())
-        coefficients = spectrum.coefficients(linear, gains)
-        width = coefficients.shape[-1]
-        degrees += width * (gains @ spectrum.eigenvalues) / N_FOLDS
-        magnitudes += spectrum.norms(linear, gains) / N_FOLDS
-
-        held_out = validated[folds[validated] == fold]
-        U = rows.read(held_out)
-        base = fit.without_fold[fold]
-        losses[held_out] = hyvarinen_losses(U, base, smaller, coefficients).T
-    magnitudes *= form.peak()
-    return Evaluation(
-        candidate, strengths, losses[validated], degrees, magnitudes
-    ), sums
+    results = []
+    for candidate in candidates:
+        form = candidate.build(points, fit)
+        grid = strengths_of(method, form) if strengths is None else strengths
+        sums = fold_sums(rows, form, [*fit.without_fold, fit.full], N_FOLDS)
+        total = torch.stack([s.gram for s in sums]).sum(0)
+        losses = rows.weights.new_zeros(len(rows), len(grid))
+        degrees, magnitudes = torch.zeros_like(grid), torch.zeros_like(grid)
+        for fold, base in enumerate(fit.without_fold):
+            inside = kept[fold]
+            others = [sums[f].linear[fold] for f in range(N_FOLDS) if f != fold]
+            share = 1.0 - rows.weights[folds == fold].sum()
+            gram = (total - sums[fold].gram)[inside][:, inside] / share
+            linear = torch.stack(others).sum(0)[inside] / share
+            smaller = candidate.build(points[inside], fit)
+            spectrum = decompose(gram, whitenings[fold])
+            gains = filter_gains(method, spectrum.eigenvalues, grid, form.trace())
+            coefficients = spectrum.coefficients(linear, gains)
+            width = form.linear_width()
+            degrees += width * (gains @ spectrum.eigenvalues) / N_FOLDS
+            magnitudes += form.peak() * spectrum.norms(linear, gains) / N_FOLDS
+            held_out = validated[folds[validated] == fold]
+            U = rows.read(held_out)
+            losses[held_out] = hyvarinen_losses(U, base, smaller, coefficients).T
+        evaluation = Evaluation(candidate, grid, losses[validated], degrees, magnitudes)
+        results.append((evaluation, sums))
+    return results
 
 
 def hyvarinen_losses(

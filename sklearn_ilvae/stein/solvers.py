@@ -52,22 +52,36 @@ class Spectrum:
         return (gains[..., None] * (self.basis.T @ linear)).square().sum((1, 2)).sqrt()
 
 
-def decompose(gram: Tensor, penalty: Tensor) -> Spectrum:
+def whiten(penalty: Tensor) -> Tensor:
+    """Return ``W`` with ``WᵀKW = I``, the null directions of the penalty left out.
+
+    Parameters
+    ----------
+    penalty : Tensor of shape (m, m)
+        Positive definite up to rounding.
+
+    Returns
+    -------
+    whitening : Tensor of shape (m, r)
+    """
+    scale, vectors = torch.linalg.eigh(penalty)
+    kept = scale > _RANK_TOLERANCE * scale[-1]
+    return torch.div(vectors[:, kept], scale[kept].sqrt())
+
+
+def decompose(gram: Tensor, whitening: Tensor) -> Spectrum:
     """Diagonalise the Gram matrix in the geometry of the penalty.
 
     Parameters
     ----------
     gram : Tensor of shape (m, m)
-    penalty : Tensor of shape (m, m)
-        Positive definite up to rounding; its null directions are left out.
+    whitening : Tensor of shape (m, r)
+        From `whiten`.
 
     Returns
     -------
     spectrum : Spectrum
     """
-    scale, vectors = torch.linalg.eigh(penalty)
-    kept = scale > _RANK_TOLERANCE * scale[-1]
-    whitening = vectors[:, kept] / scale[kept].sqrt()
     inner = whitening.T @ gram @ whitening
     eigenvalues, rotation = torch.linalg.eigh((inner + inner.T) / 2)
     return Spectrum(whitening @ rotation, eigenvalues.clamp(min=0.0))

@@ -1,0 +1,205 @@
+"""Divergences between samples and densities, from their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .kernels import Kernel, squared_distances
+
+_CHUNK_ROWS = 1024
+
+VectorField = Callable[[Tensor], Tensor]
+
+
+class EvaluatedScore(Protocol):
+    """A score with its divergence, such as a `ScoreModel`."""
+
+    def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the score (n, d) and its divergence (n,)."""
+
+
+class DensityScore:
+    """The score of a known density, its divergence by automatic differentiation.
+
+    Parameters
+    ----------
+    function : callable
+        Maps points of shape (n, d) to ``∇ log p`` of the same shape, row by row, and
+        can be differentiated by torch.
+    """
+
+    def __init__(self, function: VectorField) -> None:
+        self.function = function
+
+    def evaluate(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the score and its divergence.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, d)
+
+        Returns
+        -------
+        score : Tensor of shape (n, d)
+        divergence : Tensor of shape (n,)
+        """
+        with torch.enable_grad():
+            points = X.detach().requires_grad_()
+            score = self.function(points)
+            divergence = torch.zeros_like(points[:, 0])
+            for column in range(X.shape[1] if score.requires_grad else 0):
+                (row,) = torch.autograd.grad(
+                    score[:, column].sum(), points, retain_graph=True
+                )
+                divergence = divergence + row[:, column]
+        return score.detach(), divergence.detach()
+
+
+def fisher_divergence_plug_in(
+    X: Tensor, estimate: EvaluatedScore, reference: EvaluatedScore
+) -> Tensor:
+    """Return ``E_q‖ŝ − s_p‖²``, the relative Fisher divergence with ``ŝ`` plugged in.
+
+    Never negative. The error of ``ŝ`` adds to it: it is biased upwards near zero.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, d)
+        Sample of q.
+    estimate : EvaluatedScore
+        The score of q.
+    reference : EvaluatedScore
+        The score of p: of a density (`DensityScore`) or estimated from a sample.
+
+    Returns
+    -------
+    divergence : Tensor of shape ()
+    """
+    difference = estimate.evaluate(X)[0] - reference.evaluate(X)[0]
+    return difference.square().sum(1).mean()
+
+
+def fisher_divergence_held_out(
+    X: Tensor, estimate: EvaluatedScore, reference: EvaluatedScore
+) -> Tensor:
+    """Return a lower bound in expectation of the relative Fisher divergence.
+
+    With ``r = ŝ − s_p`` and rows that ``ŝ`` has not seen, partial integration gives
+    ``−E_q[‖r‖² + 2 ∇·r + 2 r·s_p] = E_q‖s_q − s_p‖² − E_q‖ŝ − s_q‖²``: the error of
+    ``ŝ`` is subtracted instead of added. It may be negative near zero.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, d)
+        Rows of q that took no part in `estimate`.
+    estimate : EvaluatedScore
+        The score of q.
+    reference : EvaluatedScore
+        The score of p.
+
+    Returns
+    -------
+    divergence : Tensor of shape ()
+    """
+    score, divergence = estimate.evaluate(X)
+    target, target_divergence = reference.evaluate(X)
+    rest = score - target
+    inner = (rest * (rest + 2.0 * target)).sum(1)
+    return -(inner + 2.0 * (divergence - target_divergence)).mean()
+
+
+def fisher_divergence_cross_fitted(
+    X: Tensor,
+    fit: Callable[[Tensor], EvaluatedScore],
+    reference: EvaluatedScore,
+    *,
+    n_folds: int = 5,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return the mean of `fisher_divergence_held_out` over folds.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, d)
+        Sample of q.
+    fit : callable
+        Estimates the score from rows, such as ``lambda X: fit_score(X)[0]``.
+    reference : EvaluatedScore
+        The score of p.
+    n_folds : int, default=5
+        Number of folds, at least 2 and at most n.
+    generator : torch.Generator, default=None
+        Draws the folds.
+
+    Returns
+    -------
+    divergence : Tensor of shape ()
+    """
+    if not 2 <= n_folds <= len(X):
+        raise ValueError(
+            f"n_folds={n_folds!r} is not allowed; it must lie between 2 and the number "
+            f"of rows, {len(X)}"
+        )
+    order = torch.randperm(len(X), generator=generator).to(X.device)
+    total = torch.zeros((), dtype=torch.float64, device=X.device)
+    for fold in range(n_folds):
+        inside = torch.zeros(len(X), dtype=torch.bool, device=X.device)
+        inside[order[fold::n_folds]] = True
+        held_out = X[inside]
+        value = fisher_divergence_held_out(held_out, fit(X[~inside]), reference)
+        total = total + value * len(held_out) / len(X)
+    return total
+
+
+def kernel_stein_discrepancy(
+    X: Tensor, scores: Tensor, kernel: Kernel, *, statistic: str = "U"
+) -> Tensor:
+    """Return the squared kernel Stein discrepancy of a sample from a density.
+
+    The mean of ``u(x, y) = s(x)ᵀs(y) k + s(x)ᵀ∇ᵧk + s(y)ᵀ∇ₓk + tr ∇ₓ∇ᵧk`` over pairs of
+    rows (Liu, Lee & Jordan 2016, theorem 3.6 and equation 14).
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, d)
+        The sample.
+    scores : Tensor of shape (n, d)
+        ``s = ∇ log p`` of the density at the rows.
+    kernel : Kernel
+    statistic : {"U", "V"}, default="U"
+        ``"U"`` leaves out the pairs of a row with itself: unbiased, it may be negative.
+        ``"V"`` takes all pairs: never negative, biased upwards.
+
+    Returns
+    -------
+    discrepancy : Tensor of shape ()
+    """
+    n, d = X.shape
+    if statistic not in ("U", "V"):
+        raise ValueError(f"statistic={statistic!r} is unknown; choose 'U' or 'V'")
+    if statistic == "U" and n < 2:
+        raise ValueError("X has 1 row; statistic='U' needs at least 2")
+    # Differences do not change with the origin, and are exact near it.
+    X = X - X.mean(0)
+    own = (scores * X).sum(1)
+    total = X.new_zeros(())
+    for start in range(0, n, _CHUNK_ROWS):
+        part = slice(start, start + _CHUNK_ROWS)
+        squared = squared_distances(X[part], X)
+        value, first, second = kernel.derivatives(squared)
+        # (s(y) − s(x))·(x − y), by matrix products.
+        across = X[part] @ scores.T - own
+        across += scores[part] @ X.T - own[part, None]
+        stein = value * (scores[part] @ scores.T) + 2.0 * first * across
+        stein -= 4.0 * second * squared + 2.0 * d * first
+        total = total + stein.sum()
+    if statistic == "V":
+        return total / n**2
+    # On the diagonal φ = 1 and the distance is 0.
+    slope = kernel.first_derivative(torch.ones_like(own))
+    diagonal = scores.square().sum(1) - 2.0 * d * slope
+    return (total - diagonal.sum()) / (n * (n - 1))

@@ -1,0 +1,103 @@
+"""Differentiable Stein estimates, to train samplers whose density is unknown."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .kernels import kernel_matrix, make_kernel, squared_distances
+from .published import summed_gradients
+
+
+def stein_score(
+    X: Tensor,
+    *,
+    kernel: str = "rbf",
+    bandwidth: str | float = "median",
+    regularization: float = 0.1,
+) -> Tensor:
+    """Return the Stein estimate of the score at the samples themselves.
+
+    ``G = −(K + ηI)⁻¹ ⟨∇, K⟩``, equation 9 of Li & Turner (2018, arXiv 1705.07107), in
+    the dtype and on the device of the samples. Autograd flows through it.
+
+    Parameters
+    ----------
+    X : Tensor of shape (..., n, d)
+        Samples; leading dimensions are independent sets of samples.
+    kernel : {"rbf", "inverse_multiquadric"}, default="rbf"
+        Kernel.
+    bandwidth : "median" or float, default="median"
+        Bandwidth; ``"median"`` is the median distance between samples, of all sets
+        together, and is held constant in differentiation.
+    regularization : float, default=0.1
+        The ridge ``η > 0``.
+
+    Returns
+    -------
+    score : Tensor of shape (..., n, d)
+        Estimates of ``∇ₓ log q(x)``.
+    """
+    if X.shape[-2] < 2:
+        raise ValueError(
+            f"X has {X.shape[-2]} sample(s) along its second last dimension; the score "
+            "needs at least 2"
+        )
+    if not regularization > 0:
+        raise ValueError(
+            f"regularization={regularization!r} is not allowed; it must be positive"
+        )
+    width = _median(X) if bandwidth == "median" else float(bandwidth)
+    function = make_kernel(kernel, width)
+    # Distances do not change with the origin, and are exact near it.
+    centered = X - X.detach().mean(-2, keepdim=True)
+    identity = torch.eye(X.shape[-2], dtype=X.dtype, device=X.device)
+    matrix = kernel_matrix(function, centered, centered) + regularization * identity
+    root = torch.linalg.cholesky(matrix)
+    return -torch.cholesky_solve(summed_gradients(function, centered), root)
+
+
+def entropy_surrogate(
+    X: Tensor,
+    *,
+    kernel: str = "rbf",
+    bandwidth: str | float = "median",
+    regularization: float = 0.1,
+) -> Tensor:
+    """Return a scalar whose gradient estimates the gradient of the entropy.
+
+    For samples ``x = g(ε)`` of a generator ``∇H = −E[(∂x)ᵀ ∇ₓ log q(x)]``, because the
+    score has mean zero (Li & Turner 2018). The scalar is ``−mean(ŝ · x)``
+    with the Stein score ``ŝ`` held constant. Its value means nothing; add it to a loss.
+
+    Parameters
+    ----------
+    X : Tensor of shape (..., n, d)
+        Samples that depend on the parameters to train.
+    kernel, bandwidth, regularization
+        As in `stein_score`.
+
+    Returns
+    -------
+    surrogate : Tensor of shape ()
+    """
+    with torch.no_grad():
+        score = stein_score(
+            X, kernel=kernel, bandwidth=bandwidth, regularization=regularization
+        )
+    return -(score * X).sum(-1).mean()
+
+
+def _median(X: Tensor) -> float:
+    points = X.detach()
+    points = points - points.mean(-2, keepdim=True)
+    n = points.shape[-2]
+    upper = torch.triu_indices(n, n, 1, device=X.device)
+    squared = squared_distances(points, points)[..., upper[0], upper[1]]
+    median = float(squared.median().sqrt())
+    if median == 0.0:
+        raise ValueError(
+            "the median distance between samples is 0, because most are equal; pass "
+            "a number as bandwidth"
+        )
+    return median

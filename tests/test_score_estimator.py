@@ -1,0 +1,210 @@
+"""`SteinScoreEstimator` as a scikit-learn estimator."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_ilvae._score import SteinScoreEstimator
+
+FIXED = {"bandwidth": "median", "regularization": 1e-2}
+
+
+@pytest.fixture
+def X() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(200, 2)) + rng.choice([-3.0, 3.0], size=(200, 1))
+
+
+@pytest.fixture(autouse=True)
+def scipy_array_api(monkeypatch):
+    """scikit-learn skips its array-API checks silently without this variable."""
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+
+
+@parametrize_with_checks([SteinScoreEstimator(random_state=0)])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_param_validation,
+        estimator_checks.check_dataframe_column_names_consistency,
+        estimator_checks.check_inplace_ensure_writeable,
+    ],
+)
+def test_scikit_learn_checks_that_are_not_collected(check):
+    check("SteinScoreEstimator", SteinScoreEstimator(random_state=0))
+
+
+def test_fitted_attributes_say_what_was_chosen(X):
+    estimator = SteinScoreEstimator(random_state=0).fit(X)
+    assert estimator.kernel_ in ("rbf", "inverse_multiquadric")
+    assert estimator.form_ in ("diagonal", "curl_free")
+    assert estimator.bandwidth_.shape == (2,)
+    assert estimator.regularization_ > 0
+    assert estimator.n_landmarks_ == 200
+    assert estimator.degrees_of_freedom_ > 0
+    assert estimator.loss_ < estimator.base_loss_
+    assert 0 <= estimator.shrinkage_ <= 1
+
+
+def test_a_gaussian_needs_no_kernel():
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    estimator = SteinScoreEstimator(kernel="rbf", random_state=0).fit(X)
+    assert estimator.kernel_ is None
+    assert estimator.bandwidth_ is None
+    assert estimator.n_landmarks_ == 0
+    assert np.isfinite(estimator.log_density(X)).all()
+
+
+def test_scores_are_minus_the_hyvarinen_loss(X):
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(X)
+    gradient, divergence = estimator.score_gradient(X), estimator.divergence(X)
+    expected = -0.5 * np.square(gradient).sum(1) - divergence
+    np.testing.assert_allclose(estimator.score_samples(X), expected)
+    assert estimator.score(X) == pytest.approx(expected.mean())
+    assert type(estimator.score(X)) is float
+
+
+def test_grid_search_works_unaided(X):
+    grid = {"bandwidth": [0.05, 2.0], "regularization": [1e-3]}
+    search = GridSearchCV(SteinScoreEstimator("rbf", form="diagonal"), grid, cv=3)
+    assert search.fit(X).best_params_["bandwidth"] == 2.0
+
+
+@pytest.mark.parametrize(
+    "method", ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
+)
+def test_pickles_score_the_same(X, method):
+    estimator = SteinScoreEstimator(method=method, random_state=0, **FIXED).fit(X)
+    again = pickle.loads(pickle.dumps(estimator))
+    np.testing.assert_array_equal(again.score_gradient(X), estimator.score_gradient(X))
+
+
+def test_state_is_named_numpy_arrays(X):
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(X)
+    values = estimator.__getstate__()["model_"].values()
+    assert all(isinstance(value, np.ndarray | float | str) for value in values)
+
+
+def test_float32_rows_give_float32_scores(X):
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(X)
+    single = estimator.score_gradient(X.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(
+        single, estimator.score_gradient(X), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_torch_tensors_in_torch_tensors_out(X):
+    expected = SteinScoreEstimator(random_state=0, **FIXED).fit(X).score_gradient(X)
+    with config_context(array_api_dispatch=True):
+        estimator = SteinScoreEstimator(random_state=0, **FIXED)
+        found = estimator.fit(torch.from_numpy(X)).score_gradient(torch.from_numpy(X))
+    assert isinstance(found, torch.Tensor)
+    np.testing.assert_allclose(found.numpy(), expected)
+
+
+def test_memory_mapped_rows_are_read_in_place(X, tmp_path, monkeypatch):
+    path = tmp_path / "rows.npy"
+    np.save(path, X)
+    mapped = np.load(path, mmap_mode="r")
+    seen = []
+
+    def spy(rows, *args, **kwargs):
+        seen.append(rows.data_ptr())
+        return fit_score(rows, *args, **kwargs)
+
+    from sklearn_ilvae.stein import fit_score
+
+    monkeypatch.setattr("sklearn_ilvae._score.fit_score", spy)
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(mapped)
+    assert seen == [mapped.__array_interface__["data"][0]]
+    np.testing.assert_array_equal(
+        estimator.score_gradient(mapped), estimator.score_gradient(X)
+    )
+
+
+def test_a_failed_fit_leaves_the_estimator_as_it_was(X):
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(X)
+    before = estimator.score_gradient(X)
+    with pytest.raises(ValueError, match="NaN"):
+        estimator.fit(np.full((10, 5), np.nan))
+    assert estimator.n_features_in_ == 2
+    np.testing.assert_array_equal(estimator.score_gradient(X), before)
+
+
+def test_unfitted_estimators_say_so(X):
+    with pytest.raises(NotFittedError):
+        SteinScoreEstimator().score_gradient(X)
+
+
+def test_parameters_are_left_alone(X):
+    estimator = SteinScoreEstimator(bandwidth=[1.0, 2.0], regularization=0.1)
+    before = clone(estimator).get_params()
+    assert estimator.fit(X).get_params() == before
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"bandwidth": [1.0, 2.0, 3.0]}, "each of the 2 features"),
+        ({"bandwidth": [1.0, -2.0]}, "each of the 2 features"),
+        ({"bandwidth": -1.0}, "bandwidth"),
+        ({"kernel": "sigmoid"}, "inverse_multiquadric"),
+        ({"regularization": 0.0}, "regularization"),
+        ({"n_landmarks": 0}, "n_landmarks"),
+        ({"method": "stein", "base": "gaussian"}, "base='gaussian' is not allowed"),
+        ({"method": "stein", "form": "curl_free"}, "form='curl_free' is not allowed"),
+        ({"method": "stein", "n_landmarks": 5}, "n_landmarks=5 is not allowed"),
+        ({"device": "cuda:99"}, "Use device='auto'"),
+    ],
+)
+def test_bad_parameters_are_named(X, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        SteinScoreEstimator(**parameters).fit(X)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_missing_and_infinite_values_are_refused(X, bad):
+    X[3, 1] = bad
+    with pytest.raises(ValueError, match="Input X contains"):
+        SteinScoreEstimator().fit(X)
+
+
+def test_one_row_is_refused():
+    with pytest.raises(ValueError, match="minimum of 2"):
+        SteinScoreEstimator().fit([[1.0, 2.0]])
+
+
+TABLES = {
+    "integers": lambda X: np.rint(3 * X).astype(int),
+    "fewer rows than columns": lambda X: X[:24].reshape(6, 8),
+    "constant column": lambda X: np.column_stack([X, np.ones(len(X))]),
+    "equal columns": lambda X: X[:, [0, 1, 0]],
+    "collinear columns": lambda X: np.column_stack([X, X.sum(1)]),
+    "collinear single precision": lambda X: np.column_stack([X, X.sum(1)]).astype("f4"),
+    "repeated rows": lambda X: np.repeat(X[:30], 5, axis=0),
+    "all rows equal": lambda X: np.ones((20, 3)),
+    "huge scale": lambda X: X * [1e200, 1e-100],
+    "far from the origin": lambda X: X + 1e9,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_difficult_tables_give_finite_scores(X, name):
+    table = TABLES[name](X)
+    estimator = SteinScoreEstimator(random_state=0).fit(table)
+    assert np.isfinite(estimator.score_gradient(table)).all()
+    assert np.isfinite(estimator.score_gradient(table + 0.5)).all()
+    assert not np.isnan(estimator.score_samples(table)).any()

@@ -1,0 +1,124 @@
+"""Fisher divergences and the kernel Stein discrepancy."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_ilvae.stein import (
+    DensityScore,
+    Settings,
+    fisher_divergence_cross_fitted,
+    fisher_divergence_held_out,
+    fisher_divergence_plug_in,
+    fit_score,
+    kernel_stein_discrepancy,
+)
+from sklearn_ilvae.stein.kernels import (
+    KERNELS,
+    kernel_gradient,
+    kernel_hessian,
+    kernel_matrix,
+    make_kernel,
+)
+
+quick = settings(max_examples=20, deadline=None)
+standard = DensityScore(lambda x: -x)
+
+
+def points(n: int, d: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=generator, dtype=torch.float64)
+
+
+def gaussian(mean: float) -> DensityScore:
+    return DensityScore(lambda x: mean - x)
+
+
+def test_divergence_of_a_density_score_is_its_trace():
+    x = points(4, 3, 0)
+    score, divergence = DensityScore(lambda u: -(u**3)).evaluate(x)
+    torch.testing.assert_close(score, -(x**3))
+    torch.testing.assert_close(divergence, -3 * x.square().sum(1))
+
+
+def test_a_constant_score_has_no_divergence():
+    _, divergence = DensityScore(torch.zeros_like).evaluate(points(4, 2, 0))
+    assert (divergence == 0).all()
+
+
+def test_plug_in_divergence_of_known_gaussians_is_the_distance_of_their_means():
+    x = points(100, 2, 0)
+    found = fisher_divergence_plug_in(x, gaussian(0.0), gaussian(1.5))
+    assert float(found) == pytest.approx(2 * 1.5**2)
+
+
+def test_held_out_divergence_subtracts_the_error_of_the_estimate():
+    """``E‖s_q − s_p‖² − E‖ŝ − s_q‖²`` with q, p, ŝ at means 0, 2 and ½."""
+    x = points(200_000, 1, 0)
+    found = fisher_divergence_held_out(x, gaussian(0.5), gaussian(2.0))
+    assert float(found) == pytest.approx(2.0**2 - 0.5**2, abs=0.05)
+
+
+def test_cross_fitted_divergence_of_two_samples():
+    base = Settings(kernel="rbf", form="diagonal", bandwidth=2.0, regularization=1e-2)
+    x, y = points(1000, 2, 0), points(1000, 2, 1) + 1.0
+    other, _ = fit_score(y, base)
+    found = fisher_divergence_cross_fitted(
+        x,
+        lambda rows: fit_score(rows, base)[0],
+        other,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert float(found) == pytest.approx(2.0, rel=0.2)
+
+
+def test_near_zero_plug_in_is_positive_and_cross_fitted_lies_below():
+    rough = Settings(kernel="rbf", form="diagonal", bandwidth=0.5, regularization=1e-4)
+    x = points(300, 2, 0)
+    plug_in = fisher_divergence_plug_in(x, fit_score(x, rough)[0], standard)
+    crossed = fisher_divergence_cross_fitted(
+        x, lambda rows: fit_score(rows, rough)[0], standard
+    )
+    assert crossed < 0 < plug_in
+
+
+@pytest.mark.parametrize("n_folds", [0, 1, 11])
+def test_number_of_folds_must_fit_the_rows(n_folds):
+    with pytest.raises(ValueError, match="between 2 and the number of rows, 10"):
+        fisher_divergence_cross_fitted(
+            points(10, 1, 0), lambda rows: standard, standard, n_folds=n_folds
+        )
+
+
+@quick
+@given(st.sampled_from(sorted(KERNELS)), st.integers(1, 3), st.integers(0, 999))
+def test_kernel_stein_discrepancy_is_the_mean_of_the_stein_kernel(name, d, seed):
+    kernel, x = make_kernel(name, 1.3), points(8, d, seed) + 5.0
+    s = points(8, d, seed + 1)
+    slope = kernel_gradient(kernel, x, x)
+    stein = kernel_matrix(kernel, x, x) * (s @ s.T)
+    stein -= torch.einsum("id,ijd->ij", s, slope)
+    stein += torch.einsum("jd,ijd->ij", s, slope)
+    stein -= kernel_hessian(kernel, x, x).diagonal(dim1=-2, dim2=-1).sum(-1)
+    found = kernel_stein_discrepancy(x, s, kernel, statistic="V")
+    torch.testing.assert_close(found, stein.mean(), rtol=1e-9, atol=1e-9)
+    off_diagonal = (stein.sum() - stein.trace()) / (8 * 7)
+    found = kernel_stein_discrepancy(x, s, kernel, statistic="U")
+    torch.testing.assert_close(found, off_diagonal, rtol=1e-9, atol=1e-9)
+
+
+def test_kernel_stein_discrepancy_tells_the_right_density_from_a_wrong_one():
+    x, kernel = points(2000, 2, 0), make_kernel("inverse_multiquadric", 1.0)
+    right = kernel_stein_discrepancy(x, -x, kernel)
+    wrong = kernel_stein_discrepancy(x, 0.5 - x, kernel)
+    assert abs(float(right)) < 0.02 < float(wrong)
+    assert kernel_stein_discrepancy(x, -x, kernel, statistic="V") > 0
+
+
+def test_bad_statistic_and_too_few_rows_are_refused():
+    kernel, x = make_kernel("rbf", 1.0), points(1, 2, 0)
+    with pytest.raises(ValueError, match="choose 'U' or 'V'"):
+        kernel_stein_discrepancy(x, x, kernel, statistic="W")
+    with pytest.raises(ValueError, match="at least 2"):
+        kernel_stein_discrepancy(x, x, kernel)

@@ -1,0 +1,282 @@
+"""What `fit_score` promises: laws of the estimate and of its choices."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_ilvae.stein import Settings, fit_score
+from sklearn_ilvae.stein.rows import read_rows
+from sklearn_ilvae.stein.state import model_from_arrays, model_to_arrays
+
+METHODS = ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
+seeds = st.integers(0, 2**16)
+few = settings(max_examples=6, deadline=None)
+
+
+def points(n: int, d: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=generator, dtype=torch.float64)
+
+
+def two_clusters(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a sample of ``½N(−2, I) + ½N(2, I)`` and its score."""
+    x = points(n, 2, seed)
+    generator = torch.Generator().manual_seed(seed)
+    side = torch.randint(0, 2, (n, 1), generator=generator) * 4.0 - 2.0
+    x = x + side
+    return x, 2.0 * torch.tanh(2.0 * x.sum(1, keepdim=True)) - x
+
+
+def error(found: torch.Tensor, truth: torch.Tensor) -> float:
+    return float((found - truth).square().sum() / truth.square().sum())
+
+
+def distinct(x: torch.Tensor):
+    return read_rows(
+        x, generator=torch.Generator().manual_seed(0), device=torch.device("cpu")
+    )
+
+
+@pytest.mark.parametrize("condition", [1.0, 1e3, 1e6])
+@pytest.mark.parametrize("d", [2, 10])
+def test_gaussian_is_recovered_to_the_sampling_error_of_its_covariance(condition, d):
+    """The error stays below that of the score with the sample covariance."""
+    n = 2000
+    rotation = torch.linalg.qr(points(d, d, 0))[0]
+    root = rotation * torch.logspace(0, 0.5 * math.log10(condition), d).double()
+    x, fresh = points(n, d, 1) @ root.T, points(n, d, 2) @ root.T
+    truth = -fresh @ torch.linalg.inv(root @ root.T)
+    covariance = torch.cov(x.T)
+    plain = -(fresh - x.mean(0)) @ torch.linalg.inv(covariance)
+    model, _ = fit_score(x)
+    assert error(model.score(fresh), truth) <= 1.05 * error(plain, truth)
+    assert error(model.score(fresh), truth) < 3 * (d + 1) / n
+
+
+@few
+@given(seeds)
+def test_no_kernel_part_is_kept_for_a_gaussian(seed):
+    model, report = fit_score(points(300, 2, seed), Settings(kernel="rbf"))
+    assert model.form is None
+    assert report.kernel is None
+    assert report.loss == report.base_loss
+
+
+def test_mixture_is_estimated_far_better_than_by_its_gaussian():
+    x, _ = two_clusters(1000, 0)
+    fresh, truth = two_clusters(1000, 1)
+    model, report = fit_score(x)
+    gaussian = model.base.score((fresh - model.center) * model.inverse_scale)
+    gaussian = gaussian * model.inverse_scale
+    assert report.loss < report.base_loss
+    assert error(model.score(fresh), truth) < 0.25 * error(gaussian, truth)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_chooses_its_regularisation(method):
+    x, _ = two_clusters(400, 0)
+    fresh, truth = two_clusters(1000, 1)
+    base = None if method == "stein" else "gaussian"
+    chosen = Settings(
+        kernel="rbf", form="diagonal", bandwidth="median", method=method, base=base
+    )
+    model, report = fit_score(x, chosen)
+    assert report.regularization > 0
+    assert error(model.score(fresh), truth) < 0.4
+
+
+@pytest.mark.parametrize("form", ["diagonal", "curl_free"])
+@pytest.mark.parametrize("kernel", ["rbf", "inverse_multiquadric"])
+def test_fixed_settings_are_used_as_given(form, kernel):
+    x, _ = two_clusters(200, 0)
+    fixed = Settings(
+        kernel=kernel,
+        form=form,
+        bandwidth=torch.tensor([1.5, 2.5]),
+        regularization=1e-3,
+        n_landmarks=50,
+    )
+    model, report = fit_score(x, fixed)
+    assert (report.kernel, report.form, report.regularization) == (kernel, form, 1e-3)
+    torch.testing.assert_close(report.bandwidth, torch.tensor([1.5, 2.5]).double())
+    assert model.n_landmarks == 50
+
+
+@few
+@given(seeds, st.floats(-1e4, 1e4), st.floats(1e-3, 1e3))
+def test_estimate_moves_and_scales_with_the_data(seed, shift, scale):
+    """``ŝ`` of ``a x + b`` is ``ŝ(x)/a``, everything chosen anew."""
+    x, _ = two_clusters(120, seed)
+    a, b = torch.tensor([scale, 1.0]).double(), torch.tensor([shift, -3.0]).double()
+    choice = Settings(kernel="inverse_multiquadric", form="curl_free")
+    model, _ = fit_score(x, choice)
+    moved, _ = fit_score(x * a + b, choice)
+    found = moved.score(x * a + b) * a
+    torch.testing.assert_close(found, model.score(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["diagonal", "curl_free"])
+def test_divergence_is_the_trace_of_the_jacobian_in_the_units_of_the_data(form):
+    x, _ = two_clusters(150, 0)
+    x = x * torch.tensor([10.0, 0.1]).double()
+    fixed = Settings(kernel="rbf", form=form, regularization=1e-3, bandwidth="auto")
+    model, _ = fit_score(x, fixed)
+    for row in x[:3]:
+        jacobian = torch.autograd.functional.jacobian(
+            lambda u: model.score(u[None])[0], row
+        )
+        found = model.divergence(row[None])[0]
+        torch.testing.assert_close(found, jacobian.trace(), rtol=1e-7, atol=1e-7)
+
+
+def test_score_is_the_gradient_of_the_log_density():
+    x, _ = two_clusters(300, 0)
+    model, _ = fit_score(x, Settings(form="curl_free"))
+    assert model.form is not None
+    inner = x[:20].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(model.log_density(inner).sum(), inner)
+    torch.testing.assert_close(gradient, model.score(x[:20]))
+
+
+def test_a_diagonal_form_has_no_log_density():
+    x, _ = two_clusters(300, 0)
+    model, _ = fit_score(x, Settings(form="diagonal", regularization=1e-2))
+    with pytest.raises(ValueError, match="form='curl_free'"):
+        model.log_density(x)
+
+
+def test_duplicated_rows_change_nothing():
+    """Equal rows share a fold, a landmark and their weight."""
+    x, _ = two_clusters(150, 0)
+    model, report = fit_score(x)
+    twice, again = fit_score(x.repeat(3, 1))
+    assert report.regularization == pytest.approx(again.regularization)
+    torch.testing.assert_close(twice.score(x), model.score(x), rtol=1e-5, atol=1e-5)
+
+
+def test_distinct_rows_are_found_with_their_weights():
+    x = torch.tensor([[1.0, 0.0], [2.0, 5.0], [1.0, -0.0], [2.0, 6.0], [1.0, 0.0]])
+    rows = distinct(x)
+    assert rows.index.tolist() == [0, 1, 3]
+    assert rows.weights.tolist() == pytest.approx([0.6, 0.2, 0.2])
+
+
+@few
+@given(seeds, st.integers(1, 5))
+def test_integer_tables_have_the_distinct_rows_that_numpy_finds(seed, d):
+    table = np.random.default_rng(seed).integers(0, 4, size=(300, d)).astype(float)
+    expected, counts = np.unique(table, axis=0, return_counts=True)
+    rows = distinct(torch.from_numpy(table))
+    assert len(rows) == len(expected)
+    torch.testing.assert_close(
+        rows.weights.sort().values, torch.from_numpy(np.sort(counts) / 300)
+    )
+
+
+def test_constant_columns_have_score_zero_and_change_nothing():
+    x, _ = two_clusters(300, 0)
+    constant = torch.full((300, 1), 7.0).double()
+    model, _ = fit_score(x)
+    wide, _ = fit_score(torch.cat([constant, x], 1))
+    found = wide.score(torch.cat([constant + 1.0, x], 1))
+    assert (found[:, 0] == 0).all()
+    torch.testing.assert_close(found[:, 1:], model.score(x), rtol=1e-5, atol=1e-5)
+
+
+def test_equal_columns_share_the_score_of_one():
+    """Moving both at once changes the log-density as moving the one did."""
+    x = points(500, 2, 0)
+    model, _ = fit_score(x)
+    tied, _ = fit_score(torch.cat([x, x[:, :1]], 1))
+    found = tied.score(torch.cat([x, x[:, :1]], 1))
+    torch.testing.assert_close(found[:, 0], found[:, 2])
+    torch.testing.assert_close(
+        found[:, 0] + found[:, 2], model.score(x)[:, 0], rtol=0.1, atol=0.1
+    )
+
+
+def test_identical_rows_have_score_zero():
+    model, _ = fit_score(torch.ones(20, 3))
+    assert (model.score(points(4, 3, 0)) == 0).all()
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 9, 12])
+@pytest.mark.parametrize("d", [1, 4, 20])
+def test_few_rows_give_finite_scores(n, d):
+    x = points(n, d, 0)
+    model, _ = fit_score(x)
+    score, divergence = model.evaluate(torch.cat([x, 100 * points(3, d, 1)]))
+    assert torch.isfinite(score).all()
+    assert torch.isfinite(divergence).all()
+
+
+@pytest.mark.parametrize("scale", [1e-140, 1e-30, 1e30, 1e150, 1e300])
+def test_huge_and_tiny_scales_give_finite_scores(scale):
+    x, _ = two_clusters(200, 0)
+    x[:, 0] *= scale
+    model, _ = fit_score(x)
+    assert torch.isfinite(model.score(x)).all()
+
+
+def test_a_column_too_fine_for_its_score_is_named():
+    x, _ = two_clusters(50, 0)
+    x[:, 1] *= 1e-300
+    with pytest.raises(ValueError, match="column 1 of X"):
+        fit_score(x)
+
+
+def test_most_rows_equal_leaves_a_positive_median():
+    x = torch.zeros(500, 2, dtype=torch.float64)
+    x[:40] = points(40, 2, 0)
+    chosen = Settings(bandwidth="median", regularization=1e-3)
+    model, report = fit_score(x, chosen)
+    assert (report.bandwidth > 0).all()
+    assert torch.isfinite(model.score(x)).all()
+
+
+def test_choosing_without_a_base_needs_ten_distinct_rows():
+    with pytest.raises(ValueError, match="9 distinct rows"):
+        fit_score(points(9, 2, 0), Settings(base=None))
+
+
+def test_same_seed_same_estimate_and_no_global_randomness():
+    x, _ = two_clusters(2500, 0)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    first, _ = fit_score(x, Settings(kernel="rbf"), seed=3)
+    assert torch.equal(before, torch.random.get_rng_state())
+    second, _ = fit_score(x, Settings(kernel="rbf"), seed=3)
+    assert torch.equal(first.score(x), second.score(x))
+
+
+def test_read_in_chunks_equals_read_at_once(monkeypatch):
+    x, _ = two_clusters(900, 0)
+    fixed = Settings(kernel="rbf", form="curl_free", regularization=1e-3)
+    whole, _ = fit_score(x, fixed)
+    monkeypatch.setattr("sklearn_ilvae.stein.rows._CHUNK_ELEMENTS", 1)
+    monkeypatch.setattr("sklearn_ilvae.stein.model._CHUNK_ELEMENTS", 1)
+    pieces, _ = fit_score(x, fixed)
+    torch.testing.assert_close(pieces.score(x), whole.score(x), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("form", ["diagonal", "curl_free"])
+def test_a_model_saved_as_arrays_comes_back_the_same(method, form):
+    x, _ = two_clusters(100, 0)
+    stein = method == "stein"
+    fixed = Settings(
+        kernel="rbf",
+        form="diagonal" if stein else form,
+        bandwidth="median",
+        regularization=1e-2,
+        method=method,
+        base=None if stein else "gaussian",
+    )
+    model, _ = fit_score(x, fixed)
+    saved = model_to_arrays(model)
+    assert all(isinstance(v, np.ndarray | float | str) for v in saved.values())
+    assert torch.equal(model_from_arrays(saved).score(x), model.score(x))

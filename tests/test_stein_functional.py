@@ -1,0 +1,96 @@
+"""Differentiable scores and the gradient of an entropy."""
+
+import pytest
+import torch
+
+from sklearn_ilvae.stein import entropy_surrogate, stein_score
+from sklearn_ilvae.stein.kernels import KERNELS, make_kernel
+from sklearn_ilvae.stein.published import fit_published
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_score_at_the_samples_is_the_published_estimator(kernel):
+    x = noise(30, 3)
+    found = stein_score(x, kernel=kernel, bandwidth=1.5, regularization=0.2)
+    expected = fit_published(make_kernel(kernel, 1.5), x, 0.2).in_sample
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_score_can_be_differentiated(kernel):
+    x = noise(6, 2).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda u: stein_score(u, kernel=kernel, bandwidth=1.1), x
+    )
+
+
+def test_leading_dimensions_are_independent_sets():
+    x = noise(2, 3, 20, 2)
+    together = stein_score(x, bandwidth=1.0)
+    alone = stein_score(x[1, 2], bandwidth=1.0)
+    torch.testing.assert_close(together[1, 2], alone)
+
+
+def test_dtype_of_the_samples_is_kept():
+    assert stein_score(noise(10, 2).float()).dtype == torch.float32
+
+
+def test_score_moves_with_the_samples():
+    x = noise(50, 2)
+    torch.testing.assert_close(
+        stein_score(x + 1e4), stein_score(x), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_gradient_of_a_gaussians_entropy_with_respect_to_its_parameters():
+    """For ``x = μ + L ε`` the entropy is ``log det L``: gradients 0 and ``L⁻ᵀ``."""
+    mean = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    root = torch.tensor([[1.5, 0.0], [0.7, 0.5]], dtype=torch.float64)
+    root.requires_grad_()
+    x = mean + noise(1000, 2) @ root.T
+    entropy_surrogate(x, regularization=0.01).backward()
+    expected = torch.linalg.inv(root.detach()).T
+    assert mean.grad.abs().max() < 0.02
+    assert (root.grad - expected).norm() < 0.1 * expected.norm()
+
+
+def test_surrogate_treats_the_score_as_constant():
+    x = noise(20, 2).requires_grad_()
+    (gradient,) = torch.autograd.grad(entropy_surrogate(x), x)
+    torch.testing.assert_close(gradient, -stein_score(x.detach()) / 20)
+
+
+def test_following_the_entropy_gradient_fits_a_sampler_to_its_target():
+    """Maximising ``E[log p] + H`` turns a wide shifted Gaussian into N(0, I)."""
+    shift = torch.full((2,), 3.0, dtype=torch.float64, requires_grad=True)
+    scale = torch.full((2,), 2.0, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([shift, scale], lr=0.1)
+    for step in range(150):
+        x = shift + scale * noise(200, 2, seed=step)
+        loss = 0.5 * x.square().sum(1).mean()
+        loss = loss - entropy_surrogate(x, regularization=0.01)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert shift.detach().abs().max() < 0.2
+    assert (scale.detach().abs() - 1).abs().max() < 0.2
+
+
+def test_one_sample_is_refused():
+    with pytest.raises(ValueError, match="at least 2"):
+        stein_score(noise(1, 2))
+
+
+def test_ridge_must_be_positive():
+    with pytest.raises(ValueError, match="regularization=0"):
+        stein_score(noise(5, 2), regularization=0)
+
+
+def test_equal_samples_need_a_bandwidth():
+    with pytest.raises(ValueError, match="pass a number as bandwidth"):
+        stein_score(torch.zeros(5, 2))

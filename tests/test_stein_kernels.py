@@ -1,0 +1,168 @@
+"""Kernels and forms: closed-form derivatives against automatic differentiation."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_ilvae.stein.forms import FORMS
+from sklearn_ilvae.stein.gaussian import GaussianScore
+from sklearn_ilvae.stein.kernels import (
+    KERNELS,
+    kernel_gradient,
+    kernel_hessian,
+    kernel_laplacian,
+    kernel_matrix,
+    make_kernel,
+    squared_distances,
+)
+from sklearn_ilvae.stein.selection import hyvarinen_losses
+
+names = st.sampled_from(sorted(KERNELS))
+forms = st.sampled_from(sorted(FORMS))
+bandwidths = st.floats(0.3, 5.0)
+dimensions = st.integers(1, 4)
+seeds = st.integers(0, 2**16)
+quick = settings(max_examples=25, deadline=None)
+
+
+def points(n: int, d: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=generator, dtype=torch.float64)
+
+
+def jacobian(function, x: torch.Tensor) -> torch.Tensor:
+    return torch.autograd.functional.jacobian(function, x)
+
+
+@quick
+@given(names, bandwidths, dimensions, seeds)
+def test_first_and_second_derivatives_match_automatic_differentiation(
+    name, bandwidth, d, seed
+):
+    kernel = make_kernel(name, bandwidth)
+    x, y = points(1, d, seed), points(1, d, seed + 1)
+
+    def value(u):
+        return kernel_matrix(kernel, u[None], y)[0, 0]
+
+    gradient = jacobian(value, x[0])
+    hessian = torch.autograd.functional.hessian(value, x[0])
+    torch.testing.assert_close(kernel_gradient(kernel, x, y)[0, 0], gradient)
+    torch.testing.assert_close(kernel_hessian(kernel, x, y)[0, 0], hessian)
+    torch.testing.assert_close(kernel_laplacian(kernel, x, y)[0, 0], hessian.trace())
+
+
+@quick
+@given(names, bandwidths, dimensions, seeds)
+def test_kernels_are_symmetric_positive_and_one_at_zero(name, bandwidth, d, seed):
+    kernel = make_kernel(name, bandwidth)
+    x = points(12, d, seed)
+    matrix = kernel_matrix(kernel, x, x)
+    torch.testing.assert_close(matrix, matrix.T)
+    torch.testing.assert_close(matrix.diagonal(), torch.ones(12, dtype=torch.float64))
+    assert torch.linalg.eigvalsh(matrix)[0] > -1e-12
+
+
+def test_far_points_give_no_denormal_numbers():
+    kernel = make_kernel("rbf", 1e-3)
+    value = kernel_matrix(kernel, points(3, 2, 0), points(3, 2, 1) + 10)
+    assert (value.square() >= torch.finfo(torch.float64).tiny).all()
+
+
+def test_distances_are_those_of_the_definition():
+    x, y = points(5, 3, 0), points(4, 3, 1)
+    expected = (x[:, None] - y[None]).square().sum(-1)
+    torch.testing.assert_close(squared_distances(x, y), expected)
+
+
+@pytest.mark.parametrize("bandwidth", [0.0, -1.0, float("nan")])
+def test_bandwidth_must_be_positive(bandwidth):
+    with pytest.raises(ValueError, match="must be positive"):
+        make_kernel("rbf", bandwidth)
+
+
+def test_unknown_kernel_names_the_known_ones():
+    with pytest.raises(ValueError, match="inverse_multiquadric"):
+        make_kernel("sigmoid", 1.0)
+
+
+def build(form: str, name: str, bandwidth: float, d: int, seed: int):
+    kernel = make_kernel(name, bandwidth)
+    extent = torch.ones(d, dtype=torch.float64)
+    return FORMS[form](kernel, points(6, d, seed), extent)
+
+
+@quick
+@given(forms, names, bandwidths, dimensions, seeds)
+def test_divergence_of_a_form_is_the_weighted_trace_of_its_jacobian(
+    form, name, bandwidth, d, seed
+):
+    space = build(form, name, bandwidth, d, seed)
+    coefficients = points(6, space.linear_width(), seed + 1)[None]
+    metric = points(1, d, seed + 2)[0].abs() + 0.1
+    x = points(3, d, seed + 3)
+    _, divergence = space.evaluate(x, coefficients, metric)
+    for row, found in zip(x, divergence[0], strict=True):
+
+        def field(u):
+            return space.evaluate(u[None], coefficients, metric)[0][0, 0]
+
+        expected = (jacobian(field, row).diagonal() * metric).sum()
+        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
+
+
+@quick
+@given(names, bandwidths, dimensions, seeds)
+def test_curl_free_field_is_the_gradient_of_its_potential(name, bandwidth, d, seed):
+    space = build("curl_free", name, bandwidth, d, seed)
+    coefficients = points(6, 1, seed + 1)
+    x = points(4, d, seed + 2).requires_grad_()
+    (gradient,) = torch.autograd.grad(space.potential(x, coefficients).sum(), x)
+    metric = torch.ones(d, dtype=torch.float64)
+    field, _ = space.evaluate(x.detach(), coefficients[None], metric)
+    torch.testing.assert_close(field[0], gradient)
+
+
+@quick
+@given(forms, names, bandwidths, dimensions, seeds)
+def test_gram_matrix_and_linear_term_are_the_quadratic_hyvarinen_loss(
+    form, name, bandwidth, d, seed
+):
+    space = build(form, name, bandwidth, d, seed)
+    coefficients = points(6, space.linear_width(), seed + 1)
+    x = points(20, d, seed + 2)
+    weights = torch.rand(20, generator=torch.Generator().manual_seed(seed)).double()
+    weights /= weights.sum()
+    precision = torch.eye(d, dtype=torch.float64) * 0.7
+    base = GaussianScore(points(1, d, seed + 3)[0], precision)
+    gram, linear = space.accumulate(x, weights, base.score(x)[None])
+    quadratic = 0.5 * (coefficients.T @ gram @ coefficients).trace()
+    quadratic = quadratic + (linear[0] * coefficients).sum()
+    both = torch.stack([coefficients, torch.zeros_like(coefficients)])
+    losses = hyvarinen_losses(x, base, space, both) @ weights
+    torch.testing.assert_close(quadratic, losses[0] - losses[1], rtol=1e-8, atol=1e-10)
+
+
+@quick
+@given(forms, names, seeds)
+def test_magnitude_bounds_the_field_everywhere(form, name, seed):
+    space = build(form, name, 1.0, 2, seed)
+    coefficients = points(6, space.linear_width(), seed + 1)
+    norm = (coefficients.T @ space.penalty() @ coefficients).trace().sqrt()
+    metric = torch.ones(2, dtype=torch.float64)
+    x = 3.0 * points(200, 2, seed + 2)
+    field, _ = space.evaluate(x, coefficients[None], metric)
+    assert field[0].norm(dim=1).max() <= space.peak() * norm * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_steins_identity_holds_on_a_gaussian(form, name):
+    """``E[s·f + ∇·f] = 0`` for the true score s, to five standard errors."""
+    space = build(form, name, 1.3, 2, seed=0)
+    coefficients = points(6, space.linear_width(), 1)[None]
+    x = points(40_000, 2, 2)
+    field, divergence = space.evaluate(x, coefficients, torch.ones(2).double())
+    terms = (-x * field[0]).sum(1) + divergence[0]
+    assert terms.mean().abs() < 5 * terms.std() / len(terms) ** 0.5

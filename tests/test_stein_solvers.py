@@ -1,0 +1,188 @@
+"""Regularisation filters, and the published estimator against dense evaluations."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_ilvae.stein import Settings, fit_score
+from sklearn_ilvae.stein.kernels import (
+    KERNELS,
+    kernel_gradient,
+    kernel_matrix,
+    make_kernel,
+)
+from sklearn_ilvae.stein.published import fit_published
+from sklearn_ilvae.stein.solvers import decompose, filter_gains, whiten
+
+quick = settings(max_examples=20, deadline=None)
+seeds = st.integers(0, 2**16)
+names = st.sampled_from(sorted(KERNELS))
+
+
+def points(n: int, d: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=generator, dtype=torch.float64)
+
+
+def dense_in_sample(kernel, x: torch.Tensor, ridge: float) -> torch.Tensor:
+    """Evaluate equation 9 of Li & Turner term by term."""
+    n = len(x)
+    gradients = torch.stack(
+        [
+            sum(
+                -kernel_gradient(kernel, x[i : i + 1], x[k : k + 1])[0, 0]
+                for k in range(n)
+            )
+            for i in range(n)
+        ]
+    )
+    matrix = kernel_matrix(kernel, x, x) + ridge * torch.eye(n, dtype=torch.float64)
+    return -torch.linalg.inv(matrix) @ gradients
+
+
+@quick
+@given(names, st.floats(0.05, 2.0), st.integers(1, 3), seeds)
+def test_published_estimator_is_equation_9_in_sample(name, ridge, d, seed):
+    kernel, x = make_kernel(name, 1.2), points(12, d, seed)
+    model = fit_published(kernel, x, ridge)
+    expected = dense_in_sample(kernel, x, ridge)
+    torch.testing.assert_close(model.in_sample, expected, rtol=1e-10, atol=1e-10)
+
+
+@quick
+@given(names, st.floats(0.05, 2.0), st.integers(1, 3), seeds)
+def test_published_estimator_out_of_sample_is_equation_9_with_the_query_added(
+    name, ridge, d, seed
+):
+    """Equation 18 is the last row of equation 9 for the sample and the query."""
+    kernel, x, y = make_kernel(name, 1.2), points(10, d, seed), points(3, d, seed + 1)
+    model = fit_published(kernel, x, ridge)
+    score, _ = model.evaluate(y, torch.ones(d).double())
+    expected = torch.stack(
+        [dense_in_sample(kernel, torch.cat([x, q[None]]), ridge)[-1] for q in y]
+    )
+    torch.testing.assert_close(score, expected, rtol=1e-10, atol=1e-10)
+
+
+@quick
+@given(names, st.integers(1, 3), seeds)
+def test_published_divergence_matches_automatic_differentiation(name, d, seed):
+    kernel, x, y = make_kernel(name, 1.2), points(10, d, seed), points(3, d, seed + 1)
+    model = fit_published(kernel, x, 0.3)
+    metric = points(1, d, seed + 2)[0].abs()
+    _, divergence = model.evaluate(y, metric)
+    for row, found in zip(y, divergence, strict=True):
+
+        def score(u):
+            return model.evaluate(u[None], metric)[0][0]
+
+        jacobian = torch.autograd.functional.jacobian(score, row)
+        expected = (jacobian.diagonal() * metric).sum()
+        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_published_estimator_does_not_move_with_the_origin():
+    x, y = points(40, 2, 0), points(5, 2, 1)
+    fixed = Settings(
+        kernel="rbf", bandwidth="median", regularization=0.1, method="stein", base=None
+    )
+    model, _ = fit_score(x, fixed)
+    moved, _ = fit_score(x + 1e3, fixed)
+    torch.testing.assert_close(
+        moved.score(y + 1e3), model.score(y), rtol=1e-7, atol=1e-9
+    )
+
+
+def test_tikhonov_in_sample_is_the_published_estimator_with_ridge_over_n():
+    x = points(60, 2, 0)
+    shared = {"kernel": "rbf", "form": "diagonal", "bandwidth": 0.5, "base": None}
+    ridge = Settings(regularization=0.2 / 60, n_landmarks="all", **shared)
+    stein = Settings(regularization=0.2, method="stein", **shared)
+    published = fit_score(x, stein)[0].published
+    in_sample = published.in_sample / 0.5
+    torch.testing.assert_close(
+        fit_score(x, ridge)[0].score(x), in_sample, rtol=1e-6, atol=1e-6
+    )
+
+
+def test_spectral_cutoff_is_the_spectral_stein_gradient_estimator():
+    """Shi, Sun & Zhu (2018): Nyström eigenfunctions, equations 7, 11 and 12."""
+    n, kept = 50, 8
+    x, y = points(n, 2, 0), points(6, 2, 1)
+    kernel = make_kernel("rbf", 1.0)
+    values, vectors = torch.linalg.eigh(kernel_matrix(kernel, x, x))
+    values, vectors = values[-kept:], vectors[:, -kept:]
+    root = n**0.5
+    slopes = kernel_gradient(kernel, x, x)
+    gradients = root * torch.einsum("imd,mj->ijd", slopes, vectors) / values[:, None]
+    beta = -gradients.mean(0)
+    expected = (root * kernel_matrix(kernel, y, x) @ vectors / values) @ beta
+    cut = float(values[0]) / n * 0.999
+    ssge = Settings(
+        kernel="rbf",
+        form="diagonal",
+        bandwidth=1.0,
+        regularization=cut,
+        base=None,
+        method="spectral_cutoff",
+        n_landmarks="all",
+    )
+    torch.testing.assert_close(
+        fit_score(x, ssge)[0].score(y), expected, rtol=1e-6, atol=1e-6
+    )
+
+
+def test_decomposition_diagonalises_both_matrices():
+    x = points(30, 2, 0)
+    penalty = kernel_matrix(make_kernel("rbf", 0.5), x, x)
+    gram = penalty @ penalty / 30
+    whitening = whiten(penalty)
+    spectrum = decompose(gram, whitening)
+    identity = torch.eye(whitening.shape[1], dtype=torch.float64)
+    found = spectrum.basis.T @ penalty @ spectrum.basis
+    torch.testing.assert_close(found, identity, rtol=0, atol=1e-7)
+
+
+eigenvalues = torch.tensor([0.0, 1e-6, 1e-3, 0.1, 1.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("method", ["tikhonov", "spectral_cutoff", "nu", "landweber"])
+def test_filters_approach_the_inverse_as_regularisation_vanishes(method):
+    strength = torch.tensor([1e-6]).double()
+    gains = filter_gains(method, eigenvalues, strength, 1.0)[0]
+    large = eigenvalues >= 1e-2
+    torch.testing.assert_close(
+        gains[large] * eigenvalues[large], torch.ones(2).double(), rtol=1e-3, atol=0
+    )
+    assert torch.isfinite(gains).all()
+
+
+@pytest.mark.parametrize("method", ["nu", "landweber"])
+def test_iterative_filters_equal_their_iterations(method):
+    """Iterate on numbers, ``f ← f − ω(σf − 1) + μ(f − f₋)``, for seven steps."""
+    steps = 7
+    gain, before = torch.zeros(5).double(), torch.zeros(5).double()
+    for t in range(1, steps + 1):
+        omega, mu = 1.0, 0.0
+        if method == "nu":
+            omega = 4 * (2 * t + 1) * t / ((t + 1) * (2 * t + 3))
+            mu = (t - 1) * (2 * t - 3) * (2 * t + 1)
+            mu /= (t + 1) * (2 * t + 3) * (2 * t - 1)
+        after = gain - omega * (eigenvalues * gain - 1) + mu * (gain - before)
+        before, gain = gain, after
+    power = 2 if method == "nu" else 1
+    strength = torch.tensor([1 / steps**power * 1.0001]).double()
+    found = filter_gains(method, eigenvalues, strength, 1.0)[0]
+    torch.testing.assert_close(found, gain)
+
+
+def test_unknown_method_names_the_known_ones():
+    with pytest.raises(ValueError, match="spectral_cutoff"):
+        filter_gains("lasso", eigenvalues, torch.ones(1).double(), 1.0)
+
+
+def test_ridge_too_small_for_equal_rows_is_explained():
+    x = torch.zeros(5, 2, dtype=torch.float64)
+    with pytest.raises(ValueError, match="choose a larger one"):
+        fit_published(make_kernel("rbf", 1.0), x, 1e-300)
