@@ -18,7 +18,7 @@ FIXED = {"bandwidth": "median", "regularization": 1e-2}
 
 
 @pytest.fixture
-def X() -> np.ndarray:
+def table() -> np.ndarray:
     rng = np.random.default_rng(0)
     return rng.normal(size=(200, 2)) + rng.choice([-3.0, 3.0], size=(200, 1))
 
@@ -46,8 +46,8 @@ def test_scikit_learn_checks_that_are_not_collected(check):
     check("SteinScoreEstimator", SteinScoreEstimator(random_state=0))
 
 
-def test_fitted_attributes_say_what_was_chosen(X):
-    estimator = SteinScoreEstimator(random_state=0).fit(X)
+def test_fitted_attributes_say_what_was_chosen(table):
+    estimator = SteinScoreEstimator(random_state=0).fit(table)
     assert estimator.kernel_ in ("rbf", "inverse_multiquadric")
     assert estimator.form_ in ("diagonal", "curl_free")
     assert estimator.bandwidth_.shape == (2,)
@@ -59,65 +59,71 @@ def test_fitted_attributes_say_what_was_chosen(X):
 
 
 def test_a_gaussian_needs_no_kernel():
-    X = np.random.default_rng(0).normal(size=(300, 2))
-    estimator = SteinScoreEstimator(kernel="rbf", random_state=0).fit(X)
+    table = np.random.default_rng(0).normal(size=(300, 2))
+    estimator = SteinScoreEstimator(kernel="rbf", random_state=0).fit(table)
     assert estimator.kernel_ is None
     assert estimator.bandwidth_ is None
     assert estimator.n_landmarks_ == 0
-    assert np.isfinite(estimator.log_density(X)).all()
+    assert np.isfinite(estimator.log_density(table)).all()
 
 
-def test_scores_are_minus_the_hyvarinen_loss(X):
-    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(X)
-    gradient, divergence = estimator.score_gradient(X), estimator.divergence(X)
+def test_scores_are_minus_the_hyvarinen_loss(table):
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(table)
+    gradient, divergence = estimator.score_gradient(table), estimator.divergence(table)
     expected = -0.5 * np.square(gradient).sum(1) - divergence
-    np.testing.assert_allclose(estimator.score_samples(X), expected)
-    assert estimator.score(X) == pytest.approx(expected.mean())
-    assert type(estimator.score(X)) is float
+    np.testing.assert_allclose(estimator.score_samples(table), expected)
+    assert estimator.score(table) == pytest.approx(expected.mean())
+    assert type(estimator.score(table)) is float
 
 
-def test_grid_search_works_unaided(X):
+def test_grid_search_works_unaided(table):
     grid = {"bandwidth": [0.05, 2.0], "regularization": [1e-3]}
     search = GridSearchCV(SteinScoreEstimator("rbf", form="diagonal"), grid, cv=3)
-    assert search.fit(X).best_params_["bandwidth"] == 2.0
+    assert search.fit(table).best_params_["bandwidth"] == 2.0
 
 
 @pytest.mark.parametrize(
     "method", ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
 )
-def test_pickles_score_the_same(X, method):
-    estimator = SteinScoreEstimator(method=method, random_state=0, **FIXED).fit(X)
+def test_pickles_score_the_same(table, method):
+    estimator = SteinScoreEstimator(method=method, random_state=0, **FIXED).fit(table)
     again = pickle.loads(pickle.dumps(estimator))
-    np.testing.assert_array_equal(again.score_gradient(X), estimator.score_gradient(X))
+    np.testing.assert_array_equal(
+        again.score_gradient(table), estimator.score_gradient(table)
+    )
 
 
-def test_state_is_named_numpy_arrays(X):
-    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(X)
+def test_state_is_named_numpy_arrays(table):
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(table)
     values = estimator.__getstate__()["model_"].values()
     assert all(isinstance(value, np.ndarray | float | str) for value in values)
 
 
-def test_float32_rows_give_float32_scores(X):
-    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(X)
-    single = estimator.score_gradient(X.astype(np.float32))
+def test_float32_rows_give_float32_scores(table):
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(table)
+    single = estimator.score_gradient(table.astype(np.float32))
     assert single.dtype == np.float32
     np.testing.assert_allclose(
-        single, estimator.score_gradient(X), rtol=1e-3, atol=1e-4
+        single, estimator.score_gradient(table), rtol=1e-3, atol=1e-4
     )
 
 
-def test_torch_tensors_in_torch_tensors_out(X):
-    expected = SteinScoreEstimator(random_state=0, **FIXED).fit(X).score_gradient(X)
+def test_torch_tensors_in_torch_tensors_out(table):
+    expected = (
+        SteinScoreEstimator(random_state=0, **FIXED).fit(table).score_gradient(table)
+    )
     with config_context(array_api_dispatch=True):
         estimator = SteinScoreEstimator(random_state=0, **FIXED)
-        found = estimator.fit(torch.from_numpy(X)).score_gradient(torch.from_numpy(X))
+        found = estimator.fit(torch.from_numpy(table)).score_gradient(
+            torch.from_numpy(table)
+        )
     assert isinstance(found, torch.Tensor)
     np.testing.assert_allclose(found.numpy(), expected)
 
 
-def test_memory_mapped_rows_are_read_in_place(X, tmp_path, monkeypatch):
+def test_memory_mapped_rows_are_read_in_place(table, tmp_path, monkeypatch):
     path = tmp_path / "rows.npy"
-    np.save(path, X)
+    np.save(path, table)
     mapped = np.load(path, mmap_mode="r")
     seen = []
 
@@ -131,28 +137,28 @@ def test_memory_mapped_rows_are_read_in_place(X, tmp_path, monkeypatch):
     estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(mapped)
     assert seen == [mapped.__array_interface__["data"][0]]
     np.testing.assert_array_equal(
-        estimator.score_gradient(mapped), estimator.score_gradient(X)
+        estimator.score_gradient(mapped), estimator.score_gradient(table)
     )
 
 
-def test_a_failed_fit_leaves_the_estimator_as_it_was(X):
-    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(X)
-    before = estimator.score_gradient(X)
+def test_a_failed_fit_leaves_the_estimator_as_it_was(table):
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(table)
+    before = estimator.score_gradient(table)
     with pytest.raises(ValueError, match="NaN"):
         estimator.fit(np.full((10, 5), np.nan))
     assert estimator.n_features_in_ == 2
-    np.testing.assert_array_equal(estimator.score_gradient(X), before)
+    np.testing.assert_array_equal(estimator.score_gradient(table), before)
 
 
-def test_unfitted_estimators_say_so(X):
+def test_unfitted_estimators_say_so(table):
     with pytest.raises(NotFittedError):
-        SteinScoreEstimator().score_gradient(X)
+        SteinScoreEstimator().score_gradient(table)
 
 
-def test_parameters_are_left_alone(X):
+def test_parameters_are_left_alone(table):
     estimator = SteinScoreEstimator(bandwidth=[1.0, 2.0], regularization=0.1)
     before = clone(estimator).get_params()
-    assert estimator.fit(X).get_params() == before
+    assert estimator.fit(table).get_params() == before
 
 
 @pytest.mark.parametrize(
@@ -170,16 +176,16 @@ def test_parameters_are_left_alone(X):
         ({"device": "cuda:99"}, "Use device='auto'"),
     ],
 )
-def test_bad_parameters_are_named(X, parameters, message):
+def test_bad_parameters_are_named(table, parameters, message):
     with pytest.raises(ValueError, match=message):
-        SteinScoreEstimator(**parameters).fit(X)
+        SteinScoreEstimator(**parameters).fit(table)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_missing_and_infinite_values_are_refused(X, bad):
-    X[3, 1] = bad
+def test_missing_and_infinite_values_are_refused(table, bad):
+    table[3, 1] = bad
     with pytest.raises(ValueError, match="Input X contains"):
-        SteinScoreEstimator().fit(X)
+        SteinScoreEstimator().fit(table)
 
 
 def test_one_row_is_refused():
@@ -202,8 +208,8 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_difficult_tables_give_finite_scores(X, name):
-    table = TABLES[name](X)
+def test_difficult_tables_give_finite_scores(table, name):
+    table = TABLES[name](table)
     estimator = SteinScoreEstimator(random_state=0).fit(table)
     assert np.isfinite(estimator.score_gradient(table)).all()
     assert np.isfinite(estimator.score_gradient(table + 0.5)).all()

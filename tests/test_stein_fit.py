@@ -238,6 +238,13 @@ def test_most_rows_equal_leaves_a_positive_median():
     assert torch.isfinite(model.score(x)).all()
 
 
+@pytest.mark.parametrize("regularization", ["auto", 1e-3])
+def test_one_landmark_is_enough(regularization):
+    x, _ = two_clusters(100, 0)
+    chosen = Settings(n_landmarks=1, regularization=regularization, kernel="rbf")
+    assert torch.isfinite(fit_score(x, chosen)[0].score(x)).all()
+
+
 def test_choosing_without_a_base_needs_ten_distinct_rows():
     with pytest.raises(ValueError, match="9 distinct rows"):
         fit_score(points(9, 2, 0), Settings(base=None))

@@ -16,6 +16,7 @@ from .rows import Rows, read_rows
 from .selection import (
     N_FOLDS,
     Candidate,
+    Evaluation,
     Sums,
     choose,
     cross_validate,
@@ -31,7 +32,8 @@ FORM_NAMES = ("diagonal", "curl_free")
 _SELECTION_ROWS = 2000
 _SELECTION_LANDMARKS = 200
 _MEDIAN_ROWS = 1000
-_BANDWIDTH_FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+# Multiples of the median distance: first these, then half and twice the best of them.
+_BANDWIDTH_FACTORS = (0.25, 1.0, 4.0)
 # With few rows the held-out loss of a narrow kernel is mostly noise.
 _FEW_ROWS = 1000
 _NARROWEST_FOR_FEW_ROWS = 0.25
@@ -145,6 +147,7 @@ class _Fit:
         self.method = "tikhonov" if self.published else settings.method
         self.rows = self._scaled(rows)
         self.fit = self._gaussian(self.rows)
+        self.median = median_distance(self.rows)
 
     def run(self) -> tuple[ScoreModel, Report]:
         fit, rows = self.fit, self.rows
@@ -156,18 +159,18 @@ class _Fit:
         if fit.basis.shape[1] == 0:
             return model, report
         fixed = self.settings.regularization
+        candidates = self._candidates(self._bandwidths(_BANDWIDTH_FACTORS))
+        several = sum(map(len, candidates)) > 1
         enough = len(rows) >= _FEWEST_ROWS_FOR_A_KERNEL
-        if not enough and (fixed == "auto" or self.settings.bandwidth == "auto"):
+        if not enough and (isinstance(fixed, str) or several):
             if silent:
                 raise ValueError(
-                    f"X has {len(rows)} distinct rows, but choosing the bandwidth or "
-                    f"the regularization needs {_FEWEST_ROWS_FOR_A_KERNEL}; pass "
-                    "numbers for both, or take the Gaussian base score"
+                    f"X has {len(rows)} distinct rows, but choosing the kernel or the "
+                    f"regularization needs {_FEWEST_ROWS_FOR_A_KERNEL}; give kernel, "
+                    "form, bandwidth and regularization, or take the Gaussian base"
                 )
             return model, report
-        candidates = self._candidates()
-        single = sum(map(len, candidates)) == 1
-        candidate = candidates[0][0] if single else self._compare(candidates)
+        candidate = self._compare(candidates) if several else candidates[0][0]
         if isinstance(fixed, str):
             return self._with_chosen_strength(candidate, model, report)
         return self._with_fixed_strength(candidate, float(fixed), model, report)
@@ -192,25 +195,27 @@ class _Fit:
         fit = fit_gaussian(rows, rows.rank % N_FOLDS, N_FOLDS)
         return fit.silent() if self.settings.base is None else fit
 
-    def _candidates(self) -> list[list[Candidate]]:
+    def _bandwidths(self, factors: tuple[float, ...]) -> list[float]:
+        """Return bandwidths to compare, in the coordinates of the rows."""
+        if self.settings.bandwidth != "auto":
+            return [1.0]
+        few = len(self.rows) < _FEW_ROWS
+        narrowest = _NARROWEST_FOR_FEW_ROWS if few else 0.0
+        return [self.median * factor for factor in factors if factor >= narrowest]
+
+    def _candidates(self, bandwidths: list[float]) -> list[list[Candidate]]:
         """Return the settings to compare, grouped by kernel and bandwidth."""
         settings = self.settings
         kernels = KERNEL_NAMES if settings.kernel == "auto" else (settings.kernel,)
         forms = FORM_NAMES if settings.form == "auto" else (settings.form,)
         if self.published:
             forms = ("diagonal",)
-        bandwidths = [1.0]
-        if settings.bandwidth == "auto":
-            median = median_distance(self.rows)
-            few = len(self.rows) < _FEW_ROWS
-            narrowest = _NARROWEST_FOR_FEW_ROWS if few else 0.0
-            bandwidths = [median * f for f in _BANDWIDTH_FACTORS if f >= narrowest]
         return [
             [Candidate(k, f, b) for f in forms] for k in kernels for b in bandwidths
         ]
 
     def _compare(self, candidates: list[list[Candidate]]) -> Candidate:
-        """Compare candidates on a subset, with few landmarks."""
+        """Compare candidates, and their neighbours, on a subset with few landmarks."""
         rows, fit = self.rows, self.fit
         if len(rows) > _SELECTION_ROWS:
             rows = rows.take(rows.lowest_ranks(_SELECTION_ROWS))
@@ -219,12 +224,22 @@ class _Fit:
         strengths = None
         if not isinstance(self.settings.regularization, str):
             strengths = rows.weights.new_tensor([self._strength_given()])
-        evaluations = []
-        for alike in candidates:
-            results = cross_validate(
-                rows, alike, landmarks, fit, method=self.method, strengths=strengths
-            )
-            evaluations += [evaluation for evaluation, _ in results]
+
+        def evaluate(candidates: list[list[Candidate]]) -> list[Evaluation]:
+            return [
+                evaluation
+                for alike in candidates
+                for evaluation, _ in cross_validate(
+                    rows, alike, landmarks, fit, method=self.method, strengths=strengths
+                )
+            ]
+
+        evaluations = evaluate(candidates)
+        best = choose(evaluations, rows.weights).candidate
+        if self.settings.bandwidth == "auto":
+            factor = best.bandwidth / self.median
+            near = self._candidates(self._bandwidths((factor / 2, factor * 2)))
+            evaluations += evaluate([c for c in near if c[0].kernel == best.kernel])
         return choose(evaluations, rows.weights).candidate
 
     def _strength_given(self) -> float:
@@ -320,7 +335,9 @@ class _Fit:
 
 
 def median_distance(rows: Rows) -> float:
-    """Return the median distance between at most a thousand distinct rows."""
+    """Return the median distance of at most a thousand distinct rows; 1 for one row."""
     U = rows.read(rows.lowest_ranks(_MEDIAN_ROWS))
+    if len(U) < 2:
+        return 1.0
     upper = torch.triu_indices(len(U), len(U), 1, device=U.device)
     return float(squared_distances(U, U)[upper[0], upper[1]].median().sqrt())

@@ -4,8 +4,8 @@ The precision ``P = ((1 − α) S + α T)⁻¹`` shrinks the covariance ``S`` li
 target ``T``, as Ledoit and Wolf (2004) do; here ``T`` is a multiple of the identity in
 coordinates of unit scale. Their formula for ``α`` minimises the error of the
 covariance, which wipes out its small eigenvalues; a score needs the inverse, so ``α``
-minimises the cross-validated Hyvärinen loss of the Gaussian (Hyvärinen 2005), ``½ tr(P M P) − tr P``
-with ``M`` the held-out covariance.
+minimises the cross-validated Hyvärinen loss of the Gaussian (Hyvärinen 2005),
+``½ tr(P M P) − tr P`` with ``M`` the held-out covariance.
 """
 
 from __future__ import annotations

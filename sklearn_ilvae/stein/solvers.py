@@ -1,7 +1,7 @@
 """Regularised solutions of the quadratic Hyvärinen loss, all from one decomposition.
 
 Tikhonov, spectral cut-off, the ν-method and Landweber iteration are filters ``g(σ)`` of
-the eigenvalues of the same operator (Zhou, Shi & Zhu 2020, section 3.2), so one
+the eigenvalues of the same operator (Zhou, Shi & Zhu 2020, section 3), so one
 decomposition gives every method at every strength.
 """
 
@@ -65,7 +65,7 @@ def whiten(penalty: Tensor) -> Tensor:
     whitening : Tensor of shape (m, r)
     """
     scale, vectors = torch.linalg.eigh(penalty)
-    kept = scale > _RANK_TOLERANCE * scale[-1]
+    kept = scale > _RANK_TOLERANCE * scale[-1:]
     return torch.div(vectors[:, kept], scale[kept].sqrt())
 
 
@@ -98,8 +98,8 @@ def filter_gains(
         ``1/(σ + λ)``; ``1/σ`` where ``σ ≥ λ``, else 0 (the spectral Stein gradient
         estimator, SSGE, of Shi, Sun & Zhu 2018); the ν-method with ν = 1; Landweber
         iteration. The iterative methods run ``⌈(bound/λ)^½⌉`` and ``⌈bound/λ⌉`` steps,
-        the numbers that match a Tikhonov strength ``λ`` (Zhou, Shi & Zhu 2020,
-        section 3.2).
+        the numbers that match a Tikhonov strength ``λ`` (Zhou, Shi & Zhu 2020, theorems
+        3.1, 3.2 and 3.4 and example C.4).
     eigenvalues : Tensor of shape (r,)
         The ``σ ≥ 0``.
     regularization : Tensor of shape (l,)

@@ -1,0 +1,213 @@
+"""Accuracy, growth and speed of score estimation.
+
+``python benchmarks/score_estimation.py accuracy`` (or ``growth``, ``speed``) prints a
+table and writes every run to a CSV file. The error is ``Σ‖ŝ − s‖² / Σ‖s‖²`` on fresh
+rows: 1 is as bad as predicting zero. The truth is used to measure only; peers "at their
+best" are tuned on it, over a grid of kernels, bandwidths and strengths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import resource
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from score_peers import FACTORS, PEERS, STRENGTHS, predictions
+from score_tasks import Task, accuracy_tasks, banana, four_clusters, grid, spiral
+
+from sklearn_ilvae.stein import ScoreModel, Settings, fit_score
+from sklearn_ilvae.stein.kernels import KERNELS
+
+Row = dict[str, Any]
+FRESH_ROWS = 2000
+
+
+def base_error(task: Task, model: ScoreModel, fresh: np.ndarray) -> float:
+    """Return the error of the Gaussian base score alone."""
+    U = (torch.from_numpy(fresh) - model.center) * model.inverse_scale
+    return task.error(fresh, (model.base.score(U) * model.inverse_scale).numpy())
+
+
+def accuracy_of(task: Task, n: int, seed: int, peers: list[str]) -> list[Row]:
+    rng = np.random.default_rng([seed, n])
+    sample, fresh = task.sample(n, rng), task.sample(FRESH_ROWS, rng)
+    X, queries = torch.from_numpy(sample), torch.from_numpy(fresh)
+    shared = {"task": task.name, "n": n, "seed": seed}
+    start = time.perf_counter()
+    model, report = fit_score(X, seed=seed)
+    seconds = time.perf_counter() - start
+    found = task.error(fresh, model.score(queries).numpy())
+    chosen = f"{report.kernel} {report.form} strength={report.regularization}"
+    ours = {"method": "ours", "setting": chosen, "error": found, "seconds": seconds}
+    gaussian = {"method": "Gaussian", "error": base_error(task, model, fresh)}
+    rows = [shared | ours, shared | gaussian]
+    for peer in peers:
+        for _, scores in predictions(peer, X, queries):
+            error = task.error(fresh, scores.numpy())
+            rows.append(shared | {"method": f"{peer} README", "error": error})
+        best: Row = {"error": np.inf}
+        strengths = STRENGTHS[:-1] if peer == "nu" else STRENGTHS
+        for kernel in KERNELS:
+            for factor in FACTORS:
+                options = {"kernel": kernel, "factor": factor, "strengths": strengths}
+                for strength, scores in predictions(peer, X, queries, **options):
+                    error = task.error(fresh, scores.numpy())
+                    if error < best["error"]:
+                        setting = f"{kernel} {factor}x median {strength:g}"
+                        best = {"error": error, "setting": setting}
+        rows.append(shared | {"method": f"{peer} best"} | best)
+    return rows
+
+
+def accuracy(arguments: argparse.Namespace) -> list[Row]:
+    rows = []
+    for task in accuracy_tasks():
+        if arguments.tasks and task.name not in arguments.tasks:
+            continue
+        for n in arguments.sizes or [50, 200, 500]:
+            for seed in range(arguments.seeds):
+                rows += accuracy_of(task, n, seed, arguments.peers)
+            print_accuracy(rows, task.name, n)
+    return rows
+
+
+def print_accuracy(rows: list[Row], task: str, n: int) -> None:
+    """Print the median error of each method, and ours over that of the best peer."""
+    errors = defaultdict(list)
+    for row in rows:
+        if row["task"] == task and row["n"] == n:
+            errors[row["method"]].append(row["error"])
+    medians = {method: float(np.median(values)) for method, values in errors.items()}
+    best = min((v for k, v in medians.items() if k.endswith("best")), default=np.nan)
+    cells = "  ".join(f"{method} {value:.4f}" for method, value in medians.items())
+    print(
+        f"{task:24s} n={n:<6d} ratio {medians['ours'] / best:5.2f}  {cells}", flush=True
+    )
+
+
+def growth(arguments: argparse.Namespace) -> list[Row]:
+    rows = []
+    tasks = [four_clusters(2), banana(), spiral(), four_clusters(10), grid(spacing=4.0)]
+    for task in tasks:
+        if arguments.tasks and task.name not in arguments.tasks:
+            continue
+        for n in arguments.sizes or [10_000, 100_000, 1_000_000]:
+            rng = np.random.default_rng(n)
+            sample, fresh = task.sample(n, rng), task.sample(FRESH_ROWS, rng)
+            X, queries = torch.from_numpy(sample), torch.from_numpy(fresh)
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            start = time.process_time()
+            model, report = fit_score(X)
+            seconds = time.process_time() - start
+            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            row: Row = {
+                "task": task.name,
+                "n": n,
+                "error": task.error(fresh, model.score(queries).numpy()),
+                "landmarks": model.n_landmarks,
+                "setting": f"{report.kernel} {report.form} {report.regularization}",
+                "cpu_seconds": seconds,
+                "floor_seconds": floor(X, max(model.n_landmarks, 1)),
+                "peak_mib_beyond_data": (after - before) / 1024,
+            }
+            rows.append(row)
+            cells = "  ".join(
+                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
+                for k, v in row.items()
+            )
+            print(cells, flush=True)
+    return rows
+
+
+def floor(X: torch.Tensor, m: int) -> float:
+    """Time distances, exponentials and one symmetric Gram product of all rows."""
+    landmarks, step = X[:m].clone(), 2048
+    half = (m + 1) // 2
+    total = torch.zeros(m, m, dtype=torch.float64)
+    start = time.process_time()
+    for first in range(0, len(X), step):
+        block = X[first : first + step] @ landmarks.T
+        block.mul_(-1e-3).exp_()
+        total[:half] += block[:, :half].T @ block
+        total[half:, half:] += block[:, half:].T @ block[:, half:]
+    return time.process_time() - start
+
+
+def measured(run: Callable[[], object]) -> tuple[float, float]:
+    """Return CPU seconds and peak MiB of a call in a process of its own."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe()
+
+    def work() -> None:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.process_time()
+        run()
+        seconds = time.process_time() - start
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        sender.send((seconds, (after - before) / 1024))
+
+    process = context.Process(target=work)
+    process.start()
+    result: tuple[float, float] = receiver.recv()
+    process.join()
+    return result
+
+
+def speed(arguments: argparse.Namespace) -> list[Row]:
+    rows = []
+    fixed = {"bandwidth": "median", "regularization": 1e-4}
+    for task in [four_clusters(2), four_clusters(10)]:
+        for n in arguments.sizes or [1000, 2000, 5000]:
+            X = torch.from_numpy(task.sample(n, np.random.default_rng(n)))
+            few = X[:1]
+            runs: dict[str, Callable[[], object]] = {
+                f"{peer} fixed": lambda peer=peer, X=X, few=few: list(
+                    predictions(peer, X, few)
+                )
+                for peer in arguments.peers
+            }
+            for form in ("diagonal", "curl_free"):
+                settings = Settings(kernel="rbf", form=form, **fixed)
+                runs[f"ours fixed {form}"] = lambda s=settings, X=X: fit_score(X, s)
+            runs["ours choosing all"] = lambda X=X: fit_score(X)
+            for name, run in runs.items():
+                seconds, memory = measured(run)
+                row = {"task": task.name, "n": n, "method": name}
+                rows.append(row | {"cpu_seconds": seconds, "peak_mib": memory})
+                print(
+                    f"{task.name} n={n} {name:24s} {seconds:7.2f} s {memory:7.0f} MiB"
+                )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = {"accuracy": accuracy, "growth": growth, "speed": speed}
+    parser.add_argument("command", choices=commands)
+    parser.add_argument("--sizes", type=int, nargs="*", help="numbers of rows")
+    parser.add_argument("--seeds", type=int, default=5, help="number of samples each")
+    parser.add_argument("--tasks", nargs="*", help="names of distributions")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--output", type=Path, help="CSV file to write")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    rows = commands[arguments.command](arguments)
+    output = arguments.output or Path(f"score_{arguments.command}.csv")
+    names = dict.fromkeys(name for row in rows for name in row)
+    with output.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(names))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
