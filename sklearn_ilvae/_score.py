@@ -82,7 +82,8 @@ default="tikhonov"
     form_ : str or None
         The chosen form.
     bandwidth_ : ndarray of shape (n_features,) or None
-        The chosen length scales in the units of X; infinite for constant columns.
+        The chosen length scales in the units of X. Given back as parameters, together
+        with the other choices, they give the same estimate.
     regularization_ : float or None
         The chosen strength.
     n_landmarks_ : int

@@ -106,6 +106,21 @@ def test_fixed_settings_are_used_as_given(form, kernel):
     assert model.n_landmarks == 50
 
 
+@pytest.mark.parametrize("form", ["diagonal", "curl_free"])
+def test_choices_given_back_as_settings_give_the_same_estimate(form):
+    x, _ = two_clusters(300, 0)
+    x = torch.cat([x * torch.tensor([100.0, 1.0]).double(), torch.ones(300, 1)], 1)
+    model, report = fit_score(x, Settings(form=form))
+    given = Settings(
+        kernel=report.kernel,
+        form=report.form,
+        bandwidth=report.bandwidth,
+        regularization=report.regularization,
+    )
+    again, _ = fit_score(x, given)
+    torch.testing.assert_close(again.score(x), model.score(x), rtol=1e-5, atol=1e-7)
+
+
 @few
 @given(seeds, st.floats(-1e4, 1e4), st.floats(1e-3, 1e3))
 def test_estimate_moves_and_scales_with_the_data(seed, shift, scale):

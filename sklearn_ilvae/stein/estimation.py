@@ -325,11 +325,13 @@ class _Fit:
     def _describe(
         self, report: Report, candidate: Candidate, regularization: float
     ) -> Report:
+        constant = self.rows.inverse_scale == 0
+        lengths = candidate.bandwidth / self.rows.inverse_scale.masked_fill(constant, 1)
         return replace(
             report,
             kernel=candidate.kernel,
             form=candidate.form,
-            bandwidth=candidate.bandwidth / self.rows.inverse_scale,
+            bandwidth=lengths,
             regularization=regularization,
         )
 

@@ -37,13 +37,13 @@ class Form(Protocol):
         """Return ``q``, how many numbers each landmark carries."""
 
     def trace(self) -> float:
-        """Return ``E tr k(u, u)`` per component: an upper bound of the spectrum."""
-
-    def peak(self) -> float:
-        """Return the largest length of a field of unit norm at any point."""
+        """Return an upper bound of the spectrum of the Gram matrix in this penalty."""
 
     def penalty(self) -> Tensor:
-        """Return the matrix ``K`` of the squared norm, of shape (m, m)."""
+        """Return the matrix ``K`` of the squared norm, of shape (m, m).
+
+        A field of unit norm is nowhere longer than 1.
+        """
 
     def accumulate(
         self, U: Tensor, weights: Tensor, base_scores: Tensor
@@ -78,10 +78,6 @@ class DiagonalForm:
 
     def trace(self) -> float:
         """Return ``k(u, u) = 1``."""
-        return 1.0
-
-    def peak(self) -> float:
-        """Return 1, the root of ``k(u, u)``."""
         return 1.0
 
     def penalty(self) -> Tensor:
@@ -160,18 +156,20 @@ class CurlFreeForm:
         return 1
 
     def trace(self) -> float:
-        """Return ``E‖∇k(·, u)‖² = −2 d φ'(0)``, with the plane's dimension ``d``."""
-        one = self.landmarks.new_ones(())
-        return float(-2.0 * self.extent.sum() * self.kernel.first_derivative(one))
-
-    def peak(self) -> float:
-        """Return ``(−2 φ'(0))^½``, the norm of a derivative of the kernel."""
-        one = self.landmarks.new_ones(())
-        return float((-2.0 * self.kernel.first_derivative(one)).sqrt())
+        """Return the dimension of the plane of the sample."""
+        return float(self.extent.sum())
 
     def penalty(self) -> Tensor:
-        """Return ``k(zᵢ, zⱼ)``."""
-        return kernel_matrix(self.kernel, self.landmarks, self.landmarks)
+        """Return ``−2 φ'(0) k(zᵢ, zⱼ)``: a field of unit norm is nowhere longer than 1.
+
+        With this factor a strength means the same in any units, and for both forms.
+        """
+        return self._curvature() * kernel_matrix(
+            self.kernel, self.landmarks, self.landmarks
+        )
+
+    def _curvature(self) -> Tensor:
+        return -2.0 * self.kernel.first_derivative(self.landmarks.new_ones(()))
 
     def accumulate(
         self, U: Tensor, weights: Tensor, base_scores: Tensor

@@ -58,8 +58,7 @@ class Evaluation:
     losses : Tensor of shape (n_validated, l)
     degrees_of_freedom : Tensor of shape (l,)
     magnitudes : Tensor of shape (l,)
-        A bound of the kernel part anywhere: its Hilbert space norm times the root of
-        ``k(u, u)``.
+        Hilbert space norm of the kernel part, which bounds its length everywhere.
     """
 
     candidate: Candidate
@@ -179,7 +178,7 @@ def cross_validate(
         grid = strengths_of(method, form) if strengths is None else strengths
         sums = fold_sums(rows, form, [*fit.without_fold, fit.full], N_FOLDS)
         total = torch.stack([s.gram for s in sums]).sum(0)
-        losses = rows.weights.new_zeros(len(rows), len(grid))
+        losses = rows.weights.new_zeros(len(validated), len(grid))
         degrees, magnitudes = torch.zeros_like(grid), torch.zeros_like(grid)
         for fold, base in enumerate(fit.without_fold):
             inside = kept[fold]
@@ -193,11 +192,11 @@ def cross_validate(
             coefficients = spectrum.coefficients(linear, gains)
             width = form.linear_width()
             degrees += width * (gains @ spectrum.eigenvalues) / N_FOLDS
-            magnitudes += form.peak() * spectrum.norms(linear, gains) / N_FOLDS
-            held_out = validated[folds[validated] == fold]
-            U = rows.read(held_out)
+            magnitudes += spectrum.norms(linear, gains) / N_FOLDS
+            held_out = folds[validated] == fold
+            U = rows.read(validated[held_out])
             losses[held_out] = hyvarinen_losses(U, base, smaller, coefficients).T
-        evaluation = Evaluation(candidate, grid, losses[validated], degrees, magnitudes)
+        evaluation = Evaluation(candidate, grid, losses, degrees, magnitudes)
         results.append((evaluation, sums))
     return results
 
@@ -228,13 +227,13 @@ def gaussian_losses(rows: Rows, fit: GaussianFit) -> Tensor:
     """Return the held-out loss of the base alone, for the rows of an evaluation."""
     folds = rows.rank % N_FOLDS
     validated = rows.lowest_ranks(_MOST_VALIDATED_ROWS)
-    losses = rows.weights.new_zeros(len(rows))
+    losses = rows.weights.new_zeros(len(validated))
     metric = torch.ones_like(fit.full.mean)
     for fold, base in enumerate(fit.without_fold):
-        held_out = validated[folds[validated] == fold]
-        score = base.score(rows.read(held_out))
+        held_out = folds[validated] == fold
+        score = base.score(rows.read(validated[held_out]))
         losses[held_out] = 0.5 * score.square().sum(1) + base.divergence(metric)
-    return losses[validated]
+    return losses
 
 
 def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
