@@ -23,17 +23,23 @@ import torch
 from score_peers import FACTORS, PEERS, STRENGTHS, predictions
 from score_tasks import Task, accuracy_tasks, banana, four_clusters, grid, spiral
 
-from sklearn_ilvae.stein import ScoreModel, Settings, fit_score
+from sklearn_ilvae.stein import Settings, fit_score
+from sklearn_ilvae.stein.gaussian import fit_gaussian
 from sklearn_ilvae.stein.kernels import KERNELS
+from sklearn_ilvae.stein.rows import read_rows
+from sklearn_ilvae.stein.selection import N_FOLDS
 
 Row = dict[str, Any]
 FRESH_ROWS = 2000
 
 
-def base_error(task: Task, model: ScoreModel, fresh: np.ndarray) -> float:
+def gaussian_error(task: Task, X: torch.Tensor, fresh: np.ndarray) -> float:
     """Return the error of the Gaussian base score alone."""
-    U = (torch.from_numpy(fresh) - model.center) * model.inverse_scale
-    return task.error(fresh, (model.base.score(U) * model.inverse_scale).numpy())
+    generator = torch.Generator().manual_seed(0)
+    rows = read_rows(X, generator=generator, device=torch.device("cpu"))
+    base = fit_gaussian(rows, rows.rank % N_FOLDS, N_FOLDS).full
+    U = (torch.from_numpy(fresh) - rows.center) * rows.inverse_scale
+    return task.error(fresh, (base.score(U) * rows.inverse_scale).numpy())
 
 
 def accuracy_of(task: Task, n: int, seed: int, peers: list[str]) -> list[Row]:
@@ -47,7 +53,7 @@ def accuracy_of(task: Task, n: int, seed: int, peers: list[str]) -> list[Row]:
     found = task.error(fresh, model.score(queries).numpy())
     chosen = f"{report.kernel} {report.form} strength={report.regularization}"
     ours = {"method": "ours", "setting": chosen, "error": found, "seconds": seconds}
-    gaussian = {"method": "Gaussian", "error": base_error(task, model, fresh)}
+    gaussian = {"method": "Gaussian", "error": gaussian_error(task, X, fresh)}
     rows = [shared | ours, shared | gaussian]
     for peer in peers:
         for _, scores in predictions(peer, X, queries):

@@ -34,10 +34,9 @@ class SteinScoreEstimator(BaseEstimator):
     regularisation are chosen by the cross-validated loss, and the kernel part is kept
     only where it improves on the Gaussian by three standard errors.
 
-    Columns are scaled inside: raw tables need no pipeline, and the estimate is the same
-    in any units. Constant columns have a score of 0. Columns that are linear
-    combinations of others span no density; the score is then the one along the plane
-    that holds the rows.
+    Columns are scaled inside: raw tables need no pipeline. Constant columns have a
+    score of 0. Columns that are linear combinations of others span no density; the
+    score is then the one along the plane that holds the rows.
 
     Parameters
     ----------
@@ -50,15 +49,15 @@ class SteinScoreEstimator(BaseEstimator):
     bandwidth : {"auto", "median"}, float or array-like of shape (n_features,), \
 default="auto"
         Length scale of the kernel in the units of X, one for all or one per feature.
-        ``"median"`` is the median distance between rows. ``"auto"`` takes every feature
-        in units of its standard deviation and compares multiples of the median
-        distance.
+        ``"median"`` is the median distance between rows. ``"auto"`` compares
+        multiples of the median distance, with every feature in units of its standard
+        deviation and, where these differ less than 100-fold, with one scale for all.
     regularization : "auto" or float, default="auto"
         Strength λ of the regularisation; the iterative methods run as many steps as
         match it. For ``method="stein"`` the ridge η of [3]_.
     base : {"auto", "gaussian"} or None, default="auto"
-        The score s₀. ``"auto"`` is the Gaussian, except for ``method="stein"``, which
-        has none.
+        The score s₀. ``"auto"`` keeps the Gaussian unless the loss is better without,
+        as with heavy tails; ``method="stein"`` has none.
     method : {"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}, \
 default="tikhonov"
         ``"tikhonov"`` is ridge regression; ``"stein"`` the V-statistic estimator of
@@ -327,7 +326,7 @@ default="tikhonov"
             form=self.form,
             bandwidth=bandwidth,
             regularization=self.regularization,
-            base="gaussian" if base == "auto" else base,
+            base=base,
             method=self.method,
             n_landmarks=self.n_landmarks,
         )

@@ -140,7 +140,7 @@ def test_gram_matrix_and_linear_term_are_the_quadratic_hyvarinen_loss(
     quadratic = 0.5 * (coefficients.T @ gram @ coefficients).trace()
     quadratic = quadratic + (linear[0] * coefficients).sum()
     both = torch.stack([coefficients, torch.zeros_like(coefficients)])
-    losses = hyvarinen_losses(x, base, space, both) @ weights
+    losses = hyvarinen_losses(x, base, space, both, torch.ones(d).double()) @ weights
     torch.testing.assert_close(quadratic, losses[0] - losses[1], rtol=1e-8, atol=1e-10)
 
 

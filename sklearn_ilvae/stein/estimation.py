@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .gaussian import GaussianFit, fit_gaussian
+from .gaussian import fit_gaussian
 from .kernels import make_kernel, squared_distances
 from .model import ScoreModel
 from .published import fit_published
@@ -16,7 +16,9 @@ from .rows import Rows, read_rows
 from .selection import (
     N_FOLDS,
     Candidate,
+    Choice,
     Evaluation,
+    Frame,
     Sums,
     choose,
     cross_validate,
@@ -32,11 +34,16 @@ FORM_NAMES = ("diagonal", "curl_free")
 _SELECTION_ROWS = 2000
 _SELECTION_LANDMARKS = 200
 _MEDIAN_ROWS = 1000
-# Multiples of the median distance: first these, then half and twice the best of them.
-_BANDWIDTH_FACTORS = (0.25, 1.0, 4.0)
+# Multiples of the median distance to begin with, and the limits of the search.
+_FIRST_FACTORS = (0.25, 1.0)
+_NARROWEST_FACTOR, _WIDEST_FACTOR = 0.125, 16.0
 # With few rows the held-out loss of a narrow kernel is mostly noise.
 _FEW_ROWS = 1000
 _NARROWEST_FOR_FEW_ROWS = 0.25
+# Columns whose deviations differ by less may share a unit; they are then also tried
+# with one scale for all, which suits clusters.
+_COMMENSURABLE = 100.0
+_ALIKE = 1.2
 _FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
 
 
@@ -52,7 +59,8 @@ class Settings:
         A number or one per feature is in the units of the sample.
     regularization : "auto" or float
         The strength ``λ``; for the published estimator the ridge ``η``.
-    base : {"gaussian", None}
+    base : {"auto", "gaussian", None}
+        ``"auto"`` compares the Gaussian and none where the strength is chosen.
     method : {"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
     n_landmarks : {"auto", "all"} or int
     """
@@ -61,7 +69,7 @@ class Settings:
     form: str = "auto"
     bandwidth: str | float | Tensor = "auto"
     regularization: str | float = "auto"
-    base: str | None = "gaussian"
+    base: str | None = "auto"
     method: str = "tikhonov"
     n_landmarks: str | int = "auto"
 
@@ -145,35 +153,40 @@ class _Fit:
         self.settings = settings
         self.published = settings.method == "stein"
         self.method = "tikhonov" if self.published else settings.method
-        self.rows = self._scaled(rows)
-        self.fit = self._gaussian(self.rows)
-        self.median = median_distance(self.rows)
+        self.silent = settings.base is None or self.published
+        rows = self._scaled(rows)
+        self.frames = self._frames(rows)
+        self.medians = {k: median_distance(f.rows) for k, f in self.frames.items()}
+        self.frame = self.frames[False]
 
     def run(self) -> tuple[ScoreModel, Report]:
-        fit, rows = self.fit, self.rows
-        silent = self.settings.base is None
-        report = Report(shrinkage=None if silent else fit.shrinkage)
-        model = ScoreModel(
-            rows.center, rows.inverse_scale, fit.full, fit.basis @ fit.basis.T
-        )
+        fit, rows = self.frame.fit, self.frame.rows
+        report = Report(shrinkage=None if self.silent else fit.shrinkage)
         if fit.basis.shape[1] == 0:
-            return model, report
+            return self._base(), report
         fixed = self.settings.regularization
-        candidates = self._candidates(self._bandwidths(_BANDWIDTH_FACTORS))
+        candidates = self._candidates()
         several = sum(map(len, candidates)) > 1
         enough = len(rows) >= _FEWEST_ROWS_FOR_A_KERNEL
         if not enough and (isinstance(fixed, str) or several):
-            if silent:
+            if self.silent:
                 raise ValueError(
                     f"X has {len(rows)} distinct rows, but choosing the kernel or the "
                     f"regularization needs {_FEWEST_ROWS_FOR_A_KERNEL}; give kernel, "
                     "form, bandwidth and regularization, or take the Gaussian base"
                 )
-            return model, report
+            return self._base(), report
         candidate = self._compare(candidates) if several else candidates[0][0]
+        self.frame = self.frames[candidate.isotropic]
         if isinstance(fixed, str):
-            return self._with_chosen_strength(candidate, model, report)
-        return self._with_fixed_strength(candidate, float(fixed), model, report)
+            return self._with_chosen_strength(candidate, report)
+        return self._with_fixed_strength(candidate, float(fixed), report)
+
+    def _base(self) -> ScoreModel:
+        """Return the base score alone."""
+        rows, fit = self.frame.rows, self.frame.fit
+        projector = fit.basis @ fit.basis.T
+        return ScoreModel(rows.center, rows.inverse_scale, fit.full, projector)
 
     def _scaled(self, rows: Rows) -> Rows:
         """Return the rows in the coordinates in which the kernel is isotropic."""
@@ -191,88 +204,125 @@ class _Fit:
         lengths = torch.as_tensor(bandwidth, dtype=torch.float64, device=rows.device)
         return rows.rescaled((1.0 / lengths).expand_as(rows.inverse_scale))
 
-    def _gaussian(self, rows: Rows) -> GaussianFit:
+    def _frames(self, rows: Rows) -> dict[bool, Frame]:
+        """Return the frame of scaled columns and, where sensible, that of one scale."""
         fit = fit_gaussian(rows, rows.rank % N_FOLDS, N_FOLDS)
-        return fit.silent() if self.settings.base is None else fit
+        if self.silent:
+            fit = fit.silent()
+        scale = rows.inverse_scale
+        frames = {False: Frame(rows, fit, torch.ones_like(scale))}
+        varying = scale[scale > 0]
+        if self.settings.bandwidth != "auto" or len(varying) == 0:
+            return frames
+        if _ALIKE < float(varying.max() / varying.min()) < _COMMENSURABLE:
+            common = varying.log().mean().exp()
+            ratio = torch.where(scale > 0, common / scale, 1.0)
+            equal = rows.rescaled(scale * ratio)
+            frames[True] = Frame(equal, fit.stretched(ratio), ratio.square())
+        return frames
 
-    def _bandwidths(self, factors: tuple[float, ...]) -> list[float]:
-        """Return bandwidths to compare, in the coordinates of the rows."""
-        if self.settings.bandwidth != "auto":
-            return [1.0]
-        few = len(self.rows) < _FEW_ROWS
-        narrowest = _NARROWEST_FOR_FEW_ROWS if few else 0.0
-        return [self.median * factor for factor in factors if factor >= narrowest]
-
-    def _candidates(self, bandwidths: list[float]) -> list[list[Candidate]]:
-        """Return the settings to compare, grouped by kernel and bandwidth."""
-        settings = self.settings
-        kernels = KERNEL_NAMES if settings.kernel == "auto" else (settings.kernel,)
-        forms = FORM_NAMES if settings.form == "auto" else (settings.form,)
-        if self.published:
-            forms = ("diagonal",)
+    def _candidates(self) -> list[list[Candidate]]:
+        """Return the settings to begin with, grouped by kernel and bandwidth."""
+        name = self.settings.kernel
+        kernels = KERNEL_NAMES if name == "auto" else (name,)
+        factors = _FIRST_FACTORS if self.settings.bandwidth == "auto" else (1.0,)
         return [
-            [Candidate(k, f, b) for f in forms] for k in kernels for b in bandwidths
+            self._group(kernel, factor, isotropic)
+            for kernel in kernels
+            for isotropic in self.frames
+            for factor in factors
         ]
 
+    def _group(self, kernel: str, factor: float, isotropic: bool) -> list[Candidate]:
+        """Return the candidates of one kernel and bandwidth."""
+        form = self.settings.form
+        forms = FORM_NAMES if form == "auto" else (form,)
+        if self.published:
+            forms = ("diagonal",)
+        unit = self.medians[isotropic] if self.settings.bandwidth == "auto" else 1.0
+        return [Candidate(kernel, f, unit * factor, isotropic) for f in forms]
+
     def _compare(self, candidates: list[list[Candidate]]) -> Candidate:
-        """Compare candidates, and their neighbours, on a subset with few landmarks."""
-        rows, fit = self.rows, self.fit
+        """Compare candidates on a subset with few landmarks; vary the bandwidth."""
+        frames, rows = self.frames, self.frame.rows
+        few = len(rows) < _FEW_ROWS
+        narrowest = _NARROWEST_FOR_FEW_ROWS if few else _NARROWEST_FACTOR
         if len(rows) > _SELECTION_ROWS:
             rows = rows.take(rows.lowest_ranks(_SELECTION_ROWS))
-            fit = self._gaussian(rows)
+            frames = self._frames(rows)
         landmarks = rows.lowest_ranks(_SELECTION_LANDMARKS)
         strengths = None
         if not isinstance(self.settings.regularization, str):
             strengths = rows.weights.new_tensor([self._strength_given()])
-
-        def evaluate(candidates: list[list[Candidate]]) -> list[Evaluation]:
-            return [
-                evaluation
-                for alike in candidates
-                for evaluation, _ in cross_validate(
-                    rows, alike, landmarks, fit, method=self.method, strengths=strengths
+        evaluations: list[Evaluation] = []
+        waiting = candidates
+        while waiting:
+            for group in waiting:
+                frame = frames[group[0].isotropic]
+                found = cross_validate(
+                    frame, group, landmarks, method=self.method, strengths=strengths
                 )
+                evaluations += [evaluation for evaluation, _ in found]
+            best = choose(evaluations, rows.weights).candidate
+            if self.settings.bandwidth != "auto":
+                break
+            factor = best.bandwidth / self.medians[best.isotropic]
+            near = [
+                self._group(best.kernel, f, best.isotropic)
+                for f in (factor / 2, factor * 2)
+                if narrowest <= f <= _WIDEST_FACTOR
             ]
-
-        evaluations = evaluate(candidates)
-        best = choose(evaluations, rows.weights).candidate
-        if self.settings.bandwidth == "auto":
-            factor = best.bandwidth / self.median
-            near = self._candidates(self._bandwidths((factor / 2, factor * 2)))
-            evaluations += evaluate([c for c in near if c[0].kernel == best.kernel])
-        return choose(evaluations, rows.weights).candidate
+            known = [evaluation.candidate for evaluation in evaluations]
+            waiting = [group for group in near if group[0] not in known]
+        return best
 
     def _strength_given(self) -> float:
         """Return ``λ``; the ridge of the published estimator is ``η = n λ``."""
         given = float(self.settings.regularization)
-        return given / len(self.rows.source) if self.published else given
+        return given / len(self.frame.rows.source) if self.published else given
 
     def _landmarks(self) -> Tensor:
-        n, wanted = len(self.rows), self.settings.n_landmarks
+        n, wanted = len(self.frame.rows), self.settings.n_landmarks
         if wanted == "auto":
             wanted = min(1000, max(500, math.ceil(5 * math.sqrt(n))))
         elif wanted == "all":
             wanted = n
-        return self.rows.lowest_ranks(min(n, int(wanted)))
+        return self.frame.rows.lowest_ranks(min(n, int(wanted)))
 
     def _with_chosen_strength(
-        self, candidate: Candidate, model: ScoreModel, report: Report
+        self, candidate: Candidate, report: Report
     ) -> tuple[ScoreModel, Report]:
         """Choose the strength by cross-validation with all rows and landmarks."""
-        rows, fit, landmarks = self.rows, self.fit, self._landmarks()
-        ((evaluation, sums),) = cross_validate(
-            rows, [candidate], landmarks, fit, method=self.method, strengths=None
-        )
-        weights = rows.weights[rows.lowest_ranks(len(evaluation.losses))]
-        choice = choose([evaluation], weights)
-        base_losses = gaussian_losses(rows, fit)
+        rows, landmarks = self.frame.rows, self._landmarks()
+        base_losses = gaussian_losses(self.frame)
+        weights = rows.weights[rows.lowest_ranks(len(base_losses))]
+
+        def choose_in(frame: Frame) -> tuple[Choice, list[Sums]]:
+            ((evaluation, sums),) = cross_validate(
+                frame, [candidate], landmarks, method=self.method, strengths=None
+            )
+            return choose([evaluation], weights), sums
+
         share = weights / weights.sum()
-        report = replace(report, base_loss=float(share @ base_losses))
+        base_loss = float(share @ base_losses)
+        report = replace(report, base_loss=base_loss)
+        choice, sums = choose_in(self.frame)
         if self.published:
             ridge = choice.strength * len(rows.source)
-            return self._publish(candidate, ridge, model, report)
-        if not improves(choice.losses, base_losses, weights):
-            return model, replace(report, loss=report.base_loss)
+            return self._publish(candidate, ridge, report)
+        accepted = improves(choice.losses, base_losses, weights, standard_errors=3.0)
+        if self.settings.base == "auto":
+            # The Gaussian score grows without bound; that of heavy tails does not.
+            bare = replace(self.frame, fit=self.frame.fit.silent())
+            other, other_sums = choose_in(bare)
+            if improves(other.losses, base_losses, weights, standard_errors=3.0) and (
+                not accepted
+                or improves(other.losses, choice.losses, weights, standard_errors=1.0)
+            ):
+                accepted, choice, sums, self.frame = True, other, other_sums, bare
+                report = replace(report, shrinkage=None)
+        if not accepted:
+            return self._base(), replace(report, loss=base_loss)
         report = replace(
             report,
             loss=float(share @ choice.losses),
@@ -281,52 +331,50 @@ class _Fit:
         gram = torch.stack([s.gram for s in sums]).sum(0)
         linear = torch.stack([s.linear[-1] for s in sums]).sum(0)
         total = Sums(gram, linear)
-        return self._solve(candidate, total, choice.strength, model, report)
+        return self._solve(candidate, total, choice.strength, report)
 
     def _with_fixed_strength(
-        self, candidate: Candidate, strength: float, model: ScoreModel, report: Report
+        self, candidate: Candidate, strength: float, report: Report
     ) -> tuple[ScoreModel, Report]:
         if self.published:
-            return self._publish(candidate, strength, model, report)
-        form = candidate.build(self.rows.read(self._landmarks()), self.fit)
-        (total,) = fold_sums(self.rows, form, [self.fit.full], 1)
+            return self._publish(candidate, strength, report)
+        form = candidate.build(self.frame.rows.read(self._landmarks()), self.frame.fit)
+        (total,) = fold_sums(self.frame.rows, form, [self.frame.fit.full], 1)
         total = Sums(total.gram, total.linear[-1])
-        return self._solve(candidate, total, strength, model, report)
+        return self._solve(candidate, total, strength, report)
 
     def _solve(
         self,
         candidate: Candidate,
         total: Sums,
         strength: float,
-        model: ScoreModel,
         report: Report,
     ) -> tuple[ScoreModel, Report]:
-        form = candidate.build(self.rows.read(self._landmarks()), self.fit)
+        form = candidate.build(self.frame.rows.read(self._landmarks()), self.frame.fit)
         spectrum = decompose(total.gram, whiten(form.penalty()))
         strengths = total.gram.new_tensor([strength])
         gains = filter_gains(self.method, spectrum.eigenvalues, strengths, form.trace())
         coefficients = spectrum.coefficients(total.linear, gains)[0]
         report = self._describe(report, candidate, strength)
-        return replace(model, form=form, coefficients=coefficients), report
+        return replace(self._base(), form=form, coefficients=coefficients), report
 
     def _publish(
-        self, candidate: Candidate, ridge: float, model: ScoreModel, report: Report
+        self, candidate: Candidate, ridge: float, report: Report
     ) -> tuple[ScoreModel, Report]:
         """Fit the published estimator on all rows, duplicates and all."""
-        rows = self.rows
+        rows = self.frame.rows
         U = (rows.source.to(rows.center) - rows.center) * rows.inverse_scale
         kernel = make_kernel(candidate.kernel, candidate.bandwidth)
         identity = torch.eye(rows.n_features, dtype=U.dtype, device=U.device)
-        model = replace(
-            model, projector=identity, published=fit_published(kernel, U, ridge)
-        )
+        published = fit_published(kernel, U, ridge)
+        model = replace(self._base(), projector=identity, published=published)
         return model, self._describe(report, candidate, ridge)
 
     def _describe(
         self, report: Report, candidate: Candidate, regularization: float
     ) -> Report:
-        constant = self.rows.inverse_scale == 0
-        lengths = candidate.bandwidth / self.rows.inverse_scale.masked_fill(constant, 1)
+        scale = self.frame.rows.inverse_scale
+        lengths = candidate.bandwidth / scale.masked_fill(scale == 0, 1.0)
         return replace(
             report,
             kernel=candidate.kernel,

@@ -79,6 +79,16 @@ class GaussianFit:
         )
         return replace(self, full=full, without_fold=without)
 
+    def stretched(self, ratio: Tensor) -> GaussianFit:
+        """Return the same scores in coordinates ``u' = ratio · u``."""
+        outer = torch.outer(ratio, ratio)
+        full, *without = (
+            GaussianScore(score.mean * ratio, score.precision / outer)
+            for score in (self.full, *self.without_fold)
+        )
+        basis = torch.linalg.qr(self.basis * ratio[:, None]).Q
+        return GaussianFit(self.shrinkage, basis, full, without)
+
 
 @dataclass(frozen=True)
 class _Moments:

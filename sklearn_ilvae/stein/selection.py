@@ -22,21 +22,39 @@ _MOST_VALIDATED_ROWS = 10_000
 _STRENGTHS = tuple(10.0 ** (-0.5 - 0.6 * step) for step in range(16))
 # The ν-method takes (bound/λ)^½ steps, which must stay affordable.
 _WEAKEST_ITERATED = 1e-7
-_GUARD_STANDARD_ERRORS = 3.0
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kernel, its form and its bandwidth in the coordinates of the rows."""
+    """A kernel, its form, and its bandwidth in the coordinates of a frame."""
 
     kernel: str
     form: str
     bandwidth: float
+    isotropic: bool = False
 
     def build(self, landmarks: Tensor, fit: GaussianFit) -> Form:
         """Return the form over `landmarks`."""
         kernel = make_kernel(self.kernel, self.bandwidth)
         return FORMS[self.form](kernel, landmarks, fit.basis.square().sum(1))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Coordinates in which a kernel is isotropic.
+
+    Attributes
+    ----------
+    rows : Rows
+    fit : GaussianFit
+        The base score, with one version for each fold.
+    metric : Tensor of shape (d,)
+        Weight of each coordinate in the loss, so that frames can be compared.
+    """
+
+    rows: Rows
+    fit: GaussianFit
+    metric: Tensor
 
 
 @dataclass(frozen=True)
@@ -133,10 +151,9 @@ def strengths_of(method: str, form: Form) -> Tensor:
 
 
 def cross_validate(
-    rows: Rows,
+    frame: Frame,
     candidates: list[Candidate],
     landmarks: Tensor,
-    fit: GaussianFit,
     *,
     method: str,
     strengths: Tensor | None,
@@ -148,13 +165,11 @@ def cross_validate(
 
     Parameters
     ----------
-    rows : Rows
+    frame : Frame
     candidates : list of Candidate
         All of the same kernel and bandwidth, so that they share a decomposition.
     landmarks : Tensor of shape (m,)
         Positions of the landmarks among the rows.
-    fit : GaussianFit
-        The base score, with one version for each fold.
     method : str
         Regularisation method, see `filter_gains`.
     strengths : Tensor of shape (l,) or None
@@ -166,6 +181,7 @@ def cross_validate(
         For each candidate its evaluation and the sums of each fold, with the base score
         of all rows last in the linear terms.
     """
+    rows, fit = frame.rows, frame.fit
     points = rows.read(landmarks)
     folds = rows.rank % N_FOLDS
     kept = [folds[landmarks] != fold for fold in range(N_FOLDS)]
@@ -195,16 +211,19 @@ def cross_validate(
             magnitudes += spectrum.norms(linear, gains) / N_FOLDS
             held_out = folds[validated] == fold
             U = rows.read(validated[held_out])
-            losses[held_out] = hyvarinen_losses(U, base, smaller, coefficients).T
+            found = hyvarinen_losses(U, base, smaller, coefficients, frame.metric)
+            losses[held_out] = found.T
         evaluation = Evaluation(candidate, grid, losses, degrees, magnitudes)
         results.append((evaluation, sums))
     return results
 
 
 def hyvarinen_losses(
-    U: Tensor, base: GaussianScore, form: Form, coefficients: Tensor
+    U: Tensor, base: GaussianScore, form: Form, coefficients: Tensor, metric: Tensor
 ) -> Tensor:
     """Return ``½‖s₀ + f‖² + ∇·(s₀ + f)`` for each set of coefficients.
+
+    Both terms are sums over coordinates, weighted by the metric.
 
     Parameters
     ----------
@@ -212,27 +231,27 @@ def hyvarinen_losses(
     base : GaussianScore
     form : Form
     coefficients : Tensor of shape (l, m, q)
+    metric : Tensor of shape (d,)
 
     Returns
     -------
     losses : Tensor of shape (l, n)
     """
-    metric = torch.ones_like(base.mean)
     field, divergence = form.evaluate(U, coefficients, metric)
     total = divergence + base.divergence(metric)
-    return 0.5 * (field + base.score(U)).square().sum(-1) + total
+    return 0.5 * (field + base.score(U)).square() @ metric + total
 
 
-def gaussian_losses(rows: Rows, fit: GaussianFit) -> Tensor:
+def gaussian_losses(frame: Frame) -> Tensor:
     """Return the held-out loss of the base alone, for the rows of an evaluation."""
+    rows, metric = frame.rows, frame.metric
     folds = rows.rank % N_FOLDS
     validated = rows.lowest_ranks(_MOST_VALIDATED_ROWS)
     losses = rows.weights.new_zeros(len(validated))
-    metric = torch.ones_like(fit.full.mean)
-    for fold, base in enumerate(fit.without_fold):
+    for fold, base in enumerate(frame.fit.without_fold):
         held_out = folds[validated] == fold
         score = base.score(rows.read(validated[held_out]))
-        losses[held_out] = 0.5 * score.square().sum(1) + base.divergence(metric)
+        losses[held_out] = 0.5 * score.square() @ metric + base.divergence(metric)
     return losses
 
 
@@ -274,10 +293,12 @@ def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
     )
 
 
-def improves(losses: Tensor, base_losses: Tensor, weights: Tensor) -> bool:
-    """Tell whether a gain over the base exceeds three standard errors."""
-    gain, error = mean_and_error((base_losses - losses)[:, None], weights)
-    return bool(gain > _GUARD_STANDARD_ERRORS * error)
+def improves(
+    losses: Tensor, other_losses: Tensor, weights: Tensor, *, standard_errors: float
+) -> bool:
+    """Tell whether a gain over other losses exceeds so many standard errors."""
+    gain, error = mean_and_error((other_losses - losses)[:, None], weights)
+    return bool(gain > standard_errors * error)
 
 
 def mean_and_error(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
