@@ -315,10 +315,9 @@ class _Fit:
             # The Gaussian score grows without bound; that of heavy tails does not.
             bare = replace(self.frame, fit=self.frame.fit.silent())
             other, other_sums = choose_in(bare)
-            if improves(other.losses, base_losses, weights, standard_errors=3.0) and (
-                not accepted
-                or improves(other.losses, choice.losses, weights, standard_errors=1.0)
-            ):
+            rival = choice.losses if accepted else base_losses
+            margin = 1.0 if accepted else 3.0
+            if improves(other.losses, rival, weights, standard_errors=margin):
                 accepted, choice, sums, self.frame = True, other, other_sums, bare
                 report = replace(report, shrinkage=None)
         if not accepted:
