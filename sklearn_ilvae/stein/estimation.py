@@ -259,10 +259,9 @@ class _Fit:
         while waiting:
             for group in waiting:
                 frame = frames[group[0].isotropic]
-                found = cross_validate(
+                evaluations += cross_validate(
                     frame, group, landmarks, method=self.method, strengths=strengths
                 )
-                evaluations += [evaluation for evaluation, _ in found]
             best = choose(evaluations, rows.weights).candidate
             if self.settings.bandwidth != "auto":
                 break
@@ -297,28 +296,43 @@ class _Fit:
         base_losses = gaussian_losses(self.frame)
         weights = rows.weights[rows.lowest_ranks(len(base_losses))]
 
-        def choose_in(frame: Frame) -> tuple[Choice, list[Sums]]:
-            ((evaluation, sums),) = cross_validate(
-                frame, [candidate], landmarks, method=self.method, strengths=None
+        fit = self.frame.fit
+        form = candidate.build(rows.read(landmarks), fit)
+        # One pass for both bases: without one, every fold has the same linear term.
+        scores = [*fit.without_fold, fit.full, fit.silent().full]
+        parts = fold_sums(rows, form, scores, N_FOLDS)
+
+        def choose_in(frame: Frame, linears: list[Tensor]) -> tuple[Choice, Sums]:
+            sums = [Sums(p.gram, x) for p, x in zip(parts, linears, strict=True)]
+            evaluations = cross_validate(
+                frame,
+                [candidate],
+                landmarks,
+                method=self.method,
+                strengths=None,
+                sums=sums,
             )
-            return choose([evaluation], weights), sums
+            gram = torch.stack([s.gram for s in sums]).sum(0)
+            linear = torch.stack([s.linear[-1] for s in sums]).sum(0)
+            return choose(evaluations, weights), Sums(gram, linear)
 
         share = weights / weights.sum()
         base_loss = float(share @ base_losses)
         report = replace(report, base_loss=base_loss)
-        choice, sums = choose_in(self.frame)
+        choice, total = choose_in(self.frame, [p.linear[:-1] for p in parts])
         if self.published:
             ridge = choice.strength * len(rows.source)
             return self._publish(candidate, ridge, report)
         accepted = improves(choice.losses, base_losses, weights, standard_errors=3.0)
         if self.settings.base == "auto":
             # The Gaussian score grows without bound; that of heavy tails does not.
-            bare = replace(self.frame, fit=self.frame.fit.silent())
-            other, other_sums = choose_in(bare)
+            bare = replace(self.frame, fit=fit.silent())
+            same = [p.linear[-1:].expand(N_FOLDS, -1, -1) for p in parts]
+            other, other_total = choose_in(bare, same)
             rival = choice.losses if accepted else base_losses
             margin = 1.0 if accepted else 3.0
             if improves(other.losses, rival, weights, standard_errors=margin):
-                accepted, choice, sums, self.frame = True, other, other_sums, bare
+                accepted, choice, total, self.frame = True, other, other_total, bare
                 report = replace(report, shrinkage=None)
         if not accepted:
             return self._base(), replace(report, loss=base_loss)
@@ -327,9 +341,6 @@ class _Fit:
             loss=float(share @ choice.losses),
             degrees_of_freedom=choice.degrees_of_freedom,
         )
-        gram = torch.stack([s.gram for s in sums]).sum(0)
-        linear = torch.stack([s.linear[-1] for s in sums]).sum(0)
-        total = Sums(gram, linear)
         return self._solve(candidate, total, choice.strength, report)
 
     def _with_fixed_strength(

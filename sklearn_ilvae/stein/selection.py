@@ -157,7 +157,8 @@ def cross_validate(
     *,
     method: str,
     strengths: Tensor | None,
-) -> list[tuple[Evaluation, list[Sums]]]:
+    sums: list[Sums] | None = None,
+) -> list[Evaluation]:
     """Evaluate the forms of one kernel on rows held out fold by fold.
 
     A landmark is left out with its own fold: a kernel centred at a validated row would
@@ -175,11 +176,13 @@ def cross_validate(
     strengths : Tensor of shape (l,) or None
         Strengths to evaluate; None for the default grid.
 
+    sums : list of Sums or None, default=None
+        The `fold_sums` of the only candidate for the base score of each fold, where
+        they are known.
+
     Returns
     -------
-    results : list of (Evaluation, list of Sums)
-        For each candidate its evaluation and the sums of each fold, with the base score
-        of all rows last in the linear terms.
+    evaluations : list of Evaluation
     """
     rows, fit = frame.rows, frame.fit
     points = rows.read(landmarks)
@@ -188,19 +191,19 @@ def cross_validate(
     penalty = candidates[0].build(points, fit).penalty()
     whitenings = [whiten(penalty[k][:, k]) for k in kept]
     validated = rows.lowest_ranks(_MOST_VALIDATED_ROWS)
-    results = []
+    evaluations = []
     for candidate in candidates:
         form = candidate.build(points, fit)
         grid = strengths_of(method, form) if strengths is None else strengths
-        sums = fold_sums(rows, form, [*fit.without_fold, fit.full], N_FOLDS)
-        total = torch.stack([s.gram for s in sums]).sum(0)
+        parts = sums or fold_sums(rows, form, fit.without_fold, N_FOLDS)
+        total = torch.stack([part.gram for part in parts]).sum(0)
         losses = rows.weights.new_zeros(len(validated), len(grid))
         degrees, magnitudes = torch.zeros_like(grid), torch.zeros_like(grid)
         for fold, base in enumerate(fit.without_fold):
             inside = kept[fold]
-            others = [sums[f].linear[fold] for f in range(N_FOLDS) if f != fold]
+            others = [parts[f].linear[fold] for f in range(N_FOLDS) if f != fold]
             share = 1.0 - rows.weights[folds == fold].sum()
-            gram = (total - sums[fold].gram)[inside][:, inside] / share
+            gram = (total - parts[fold].gram)[inside][:, inside] / share
             linear = torch.stack(others).sum(0)[inside] / share
             smaller = candidate.build(points[inside], fit)
             spectrum = decompose(gram, whitenings[fold])
@@ -213,9 +216,8 @@ def cross_validate(
             U = rows.read(validated[held_out])
             found = hyvarinen_losses(U, base, smaller, coefficients, frame.metric)
             losses[held_out] = found.T
-        evaluation = Evaluation(candidate, grid, losses, degrees, magnitudes)
-        results.append((evaluation, sums))
-    return results
+        evaluations.append(Evaluation(candidate, grid, losses, degrees, magnitudes))
+    return evaluations
 
 
 def hyvarinen_losses(
