@@ -92,13 +92,15 @@ def start_at_linear_model(
     model.encoder.start_at(linear.to(single), log_variance.to(single))
 
 
-EXPLAINED_VARIANCE = 0.95
+EXPLAINED_VARIANCE = 0.99
+"""The rest is no more than the noise variance that every column has at least."""
+
 LARGEST_AUTO_COMPONENTS = 32
 RELATIVE_CONSTANT = 0.3
 
 
 def choose_n_components(variances: Tensor) -> int:
-    """Return the number of axes that explain 95% of the variance, at most 32.
+    """Return the number of axes that explain 99% of the variance, at most 32.
 
     Parameters
     ----------
