@@ -2,7 +2,7 @@
 
 The start is probabilistic principal component analysis (Tipping & Bishop, 1999) with
 a noise variance for each column. No unit is dead when training begins, and training
-can only improve on a linear model.
+sets out from a model about as good as a linear one.
 """
 
 from dataclasses import dataclass
@@ -76,7 +76,8 @@ def start_at_linear_model(
     squares = directions.square()
     rest = axes.directions[:, n_components:].square() @ axes.variances[n_components:]
     noise = rest.clamp(min=2 * VARIANCE_FLOOR)
-    slopes = (variances - squares.T @ noise).clamp(min=0).sqrt()
+    # An axis below the noise still gets a slope: from 0 it would get no gradient.
+    slopes = (variances - squares.T @ noise).clamp(min=VARIANCE_FLOOR).sqrt()
 
     single = next(model.parameters())
     model.decoder.start_at(slopes.to(single))
@@ -112,8 +113,7 @@ def choose_n_components(variances: Tensor) -> int:
     int
         At least 1.
     """
-    explained = variances.cumsum(0) / variances.sum().clamp(min=1e-300)
-    enough = int((explained < EXPLAINED_VARIANCE).sum()) + 1
+    enough = int((variances.cumsum(0) < EXPLAINED_VARIANCE * variances.sum()).sum()) + 1
     return min(enough, len(variances), LARGEST_AUTO_COMPONENTS)
 
 
