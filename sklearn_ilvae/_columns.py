@@ -12,25 +12,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from ._sklearn import get_namespace_and_device, move_to, supported_float_dtypes
+from ._sklearn import (
+    check_sample_weight,
+    get_namespace_and_device,
+    move_to,
+    supported_float_dtypes,
+)
 
 LINEAR_RANGE = 3.0
 
 
 def to_tensor(array: Any) -> Tensor:
-    """Return an array of any namespace as a tensor that shares no memory to write."""
-    if isinstance(array, np.ndarray):
-        return torch.tensor(array)
-    device = getattr(array, "device", "cpu") if torch.is_tensor(array) else "cpu"
-    return move_to(array, xp=torch, device=device)
-
-
-def float_dtypes(array: Any) -> list[Any]:
-    """Return the floating dtypes that an array's namespace and device support."""
-    namespace, _, device = get_namespace_and_device(array)
-    return list(supported_float_dtypes(namespace, device))
+    """Return an array of any namespace as a tensor, which must not be written to."""
+    if torch.is_tensor(array):
+        return array.detach()
+    # A copy, because torch has no read-only tensors.
+    return torch.tensor(move_to(array, xp=np, device="cpu"))
 
 
 def from_tensor(tensor: Tensor, like: Any) -> Any:
@@ -39,6 +39,88 @@ def from_tensor(tensor: Tensor, like: Any) -> Any:
     if namespace.__name__.endswith("torch"):
         return tensor.to(device)
     return move_to(tensor.cpu().numpy(), xp=namespace, device=device)
+
+
+def float_dtypes(array: Any) -> list[Any]:
+    """Return the floating dtypes that an array may keep: double and single."""
+    namespace, _, device = get_namespace_and_device(array)
+    half = getattr(namespace, "float16", None)
+    return [
+        dtype for dtype in supported_float_dtypes(namespace, device) if dtype != half
+    ]
+
+
+def validated_table(
+    estimator: Any, X: Any, *, reset: bool, min_samples: int = 1
+) -> Tensor:
+    """Return a user's table as a tensor, or raise an error that names a bad column.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose number and names of columns to set or to check.
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The table.
+    reset : bool
+        Whether to set the number and names of columns.
+    min_samples : int, default=1
+        Least number of rows.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_features)
+        In the floating dtype of X, float64 for other dtypes.
+    """
+    try:
+        table = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=float_dtypes(X),
+            ensure_min_samples=min_samples,
+        )
+    except ValueError as error:
+        reason = name_bad_column(X)
+        if reason is None:
+            raise
+        raise ValueError(f"{error}\n{reason}") from error
+    return to_tensor(table)
+
+
+def weighted_table(
+    estimator: Any, X: Any, sample_weight: Any, *, reset: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the rows of positive weight, at least two, and their weights.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose number and names of columns to set or to check.
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The table.
+    sample_weight : array-like of shape (n_samples,) or None
+        Non-negative weights.
+    reset : bool
+        Whether to set the number and names of columns.
+
+    Returns
+    -------
+    table : Tensor of shape (n_rows, n_features)
+    weights : Tensor of shape (n_rows,), float64
+    """
+    table = validated_table(estimator, X, reset=reset, min_samples=2)
+    if sample_weight is None:
+        return table, torch.ones(len(table), dtype=torch.float64)
+    weights = to_tensor(
+        check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    ).double()
+    present = weights > 0
+    if int(present.sum()) < 2:
+        raise ValueError(
+            f"sample_weight must be positive for at least 2 rows, got "
+            f"{int(present.sum())}. Weights of 0 remove rows."
+        )
+    return table[present], weights[present]
 
 
 @dataclass(frozen=True)
@@ -92,7 +174,10 @@ class ColumnScaling:
 
 
 def find_scaling(
-    table: Tensor, weights: Tensor, likelihood: str | Sequence[str]
+    table: Tensor,
+    weights: Tensor,
+    likelihood: str | Sequence[str],
+    names: Sequence[str] | None = None,
 ) -> ColumnScaling:
     """Find kind, centre and spread of every column.
 
@@ -104,11 +189,18 @@ def find_scaling(
         Non-negative weights with a positive sum.
     likelihood : {"auto", "gaussian", "bernoulli"} or a sequence of these
         ``"auto"`` takes columns that hold zeros and ones, both, as Bernoulli.
+    names : sequence of str, default=None
+        Names of the columns, for errors.
 
     Returns
     -------
     ColumnScaling
         With weighted means and standard deviations.
+
+    Raises
+    ------
+    ValueError
+        When `likelihood` does not fit the table, or a column is too wide for float64.
     """
     rows = table.double()
     shares = (weights.double() / weights.sum()).to(rows)
@@ -119,31 +211,49 @@ def find_scaling(
     rounding = (len(rows) * torch.finfo(torch.float64).eps * mean).square()
     constant = variance <= rounding
     scale = torch.where(constant, 1.0, variance.clamp(min=0).sqrt())
-    if not bool(scale.isfinite().all()):
-        column = int((~scale.isfinite()).nonzero()[0, 0])
+    too_wide = (~scale.isfinite()).nonzero()
+    if len(too_wide):
         raise ValueError(
-            f"Column {column} spreads too widely to be standardised in float64. "
-            "Rescale it, for example by taking logarithms."
+            f"{column_name(int(too_wide[0, 0]), names)} spreads too widely to be "
+            "standardised in float64. Rescale it, for example by taking logarithms."
         )
-    zero_one = ((rows == 0) | (rows == 1)).all(0)
-    n_features = table.shape[1]
-    asked = [likelihood] * n_features if isinstance(likelihood, str) else likelihood
-    if len(asked) != n_features or not set(asked) <= {"auto", "gaussian", "bernoulli"}:
-        raise ValueError(
-            f"likelihood={likelihood!r} must be 'auto', 'gaussian' or 'bernoulli', or "
-            f"a sequence of these for the {n_features} columns."
-        )
-    automatic = ["bernoulli" if found else "gaussian" for found in zero_one & ~constant]
+    asked = _likelihood_of_columns(likelihood, table.shape[1])
+    zero_one = ((rows == 0) | (rows == 1)).all(0) & ~constant
+    automatic = ["bernoulli" if found else "gaussian" for found in zero_one]
     kinds = tuple(
         found if kind == "auto" else kind
         for kind, found in zip(asked, automatic, strict=True)
     )
     scaling = ColumnScaling(mean, scale, kinds)
-    check_binary(table, scaling.binary)
+    check_binary(table, scaling.binary, names)
     return scaling
 
 
-def check_binary(table: Tensor, binary: Sequence[bool]) -> None:
+def _likelihood_of_columns(
+    likelihood: str | Sequence[str], n_features: int
+) -> list[str]:
+    asked = (
+        [likelihood] * n_features
+        if isinstance(likelihood, str)
+        else [str(kind) for kind in likelihood]
+    )
+    if len(asked) != n_features:
+        raise ValueError(
+            f"likelihood={likelihood!r} names {len(asked)} columns, but X has "
+            f"{n_features}. Name one for every column, or pass 'auto'."
+        )
+    for index, kind in enumerate(asked):
+        if kind not in ("auto", "gaussian", "bernoulli"):
+            raise ValueError(
+                f"likelihood={likelihood!r} has {kind!r} for column {index}; it must "
+                "be 'auto', 'gaussian' or 'bernoulli'."
+            )
+    return asked
+
+
+def check_binary(
+    table: Tensor, binary: Sequence[bool], names: Sequence[str] | None = None
+) -> None:
     """Raise an error that names the first Bernoulli column with other values.
 
     Parameters
@@ -152,21 +262,28 @@ def check_binary(table: Tensor, binary: Sequence[bool]) -> None:
         Values in the units of the table.
     binary : sequence of bool
         Which columns are Bernoulli.
+    names : sequence of str, default=None
+        Names of the columns, for the error.
 
     Raises
     ------
     ValueError
         When a Bernoulli column holds anything but 0 and 1.
     """
-    for column in np.flatnonzero(binary):
+    for column in np.flatnonzero(binary).tolist():
         values = table[:, column]
         others = values[(values != 0) & (values != 1)]
         if len(others):
             raise ValueError(
-                f"Column {column} has a Bernoulli likelihood but holds "
+                f"{column_name(column, names)} has a Bernoulli likelihood but holds "
                 f"{float(others[0])}; only 0 and 1 are possible. Refit with "
                 "likelihood='gaussian', or name the likelihood of every column."
             )
+
+
+def column_name(index: int, names: Sequence[str] | None) -> str:
+    """Return what to call a column in an error."""
+    return f"Column {index}" if names is None else f"Column {names[index]!r}"
 
 
 def name_bad_column(table: Any) -> str | None:
@@ -182,15 +299,20 @@ def name_bad_column(table: Any) -> str | None:
     str or None
         Column, value and next step; None when every value is a finite number.
     """
-    if hasattr(table, "columns"):
-        columns = [(f"column {name!r}", table[name]) for name in table.columns]
-    else:
-        array = np.asarray(table, dtype=object)
-        if array.ndim != 2:
-            return None
-        columns = [(f"column {index}", each) for index, each in enumerate(array.T)]
-    for name, values in columns:
-        for row, value in enumerate(np.asarray(values, dtype=object)):
+    names = list(table.columns) if hasattr(table, "columns") else None
+    foreign = hasattr(table, "__dlpack__") and not isinstance(table, np.ndarray)
+    array = to_tensor(table).cpu().numpy() if foreign else np.asarray(table)
+    if array.ndim != 2:
+        return None
+    if array.dtype.kind in "biufc":
+        finite = np.isfinite(array)
+        for index in np.flatnonzero(~finite.all(axis=0)).tolist():
+            row = int(np.flatnonzero(~finite[:, index])[0])
+            return _not_finite(column_name(index, names), array[row, index], row)
+        return None
+    for index, values in enumerate(array.T):
+        name = column_name(index, names)
+        for row, value in enumerate(values):
             try:
                 number = float(value)
             except (TypeError, ValueError):
@@ -200,8 +322,12 @@ def name_bad_column(table: Any) -> str | None:
                     "sklearn.preprocessing.OneHotEncoder, or drop the column."
                 )
             if not isfinite(number):
-                return (
-                    f"{name} holds {number} in row {row}. Impute or drop such rows "
-                    "first, for example with sklearn.impute.SimpleImputer."
-                )
+                return _not_finite(name, number, row)
     return None
+
+
+def _not_finite(name: str, number: float, row: int) -> str:
+    return (
+        f"{name} holds {number} in row {row}. Impute or drop such rows first, for "
+        "example with sklearn.impute.SimpleImputer."
+    )

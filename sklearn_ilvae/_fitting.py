@@ -1,15 +1,17 @@
 """From an estimator's parameters and a scaled table to a network ready to train."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import ceil
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ._training import WeightedRows
+from ._columns import column_name
+from ._random import seeded
+from ._training import EpochHooks, WeightedRows
 from .vae import (
     Architecture,
     VariationalAutoencoder,
@@ -19,53 +21,111 @@ from .vae import (
     start_at_linear_model,
 )
 
+SMALLEST_AUTO_BATCH = 128
+LARGEST_AUTO_BATCH = 1024
 
-def resolve_device(name: str, *, fallback: bool) -> torch.device:
-    """Return the device of a name.
+
+def training_device(name: str) -> torch.device:
+    """Return the device of a name, CUDA where there is any for ``"auto"``.
 
     Parameters
     ----------
     name : str
         ``"auto"`` or the name of a torch device.
-    fallback : bool
-        Whether a device that this machine lacks becomes the CPU rather than an error.
 
     Returns
     -------
     torch.device
-        CUDA where there is any for ``"auto"``.
+        A device that works.
 
     Raises
     ------
     ValueError
-        When the name is unknown or the device is missing.
+        When the name is unknown or this machine lacks the device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        if fallback:
-            return torch.device("cpu")
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0]
         raise ValueError(
-            f"device={name!r} cannot be used on this machine ({error}). "
+            f"device={name!r} cannot be used on this machine ({reason}). "
             "Use device='auto' or device='cpu'."
         ) from error
     return device
 
 
-def draw_seed(random_state: int | np.random.RandomState | None) -> int:
-    """Draw a seed for torch from scikit-learn's source of randomness."""
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+def inference_device(name: str, dtype: torch.dtype) -> torch.device:
+    """Return the device of a name, or the CPU where it is missing or lacks a dtype."""
+    try:
+        device = training_device(name)
+        torch.zeros(1, dtype=dtype, device=device)
+    except (ValueError, TypeError):
+        return torch.device("cpu")
+    return device
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator in the block, and restore it afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+def choose_batch_size(batch_size: int | str, n_rows: int) -> int:
+    """Return the rows in a batch: by default a hundredth, from 128 to 1024."""
+    if batch_size == "auto":
+        return min(max(n_rows // 100, SMALLEST_AUTO_BATCH), LARGEST_AUTO_BATCH)
+    return int(batch_size)
+
+
+def epoch_hooks(estimator: Any, context: Any) -> EpochHooks:
+    """Return hooks that tell scikit-learn's callbacks about every epoch."""
+    epochs = []
+
+    def begin() -> None:
+        epochs.append(context.subcontext(task_name="epoch"))
+        epochs[-1].call_on_fit_task_begin(estimator=estimator)
+
+    def end() -> bool:
+        return bool(epochs[-1].call_on_fit_task_end(estimator=estimator))
+
+    return EpochHooks(begin, end)
+
+
+def explain_divergence(
+    rows: Tensor, learning_rate_init: float, names: Sequence[str] | None
+) -> str:
+    """Say which parameter or column makes a training loss infinite, and what to do.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_rows, n_features)
+        Standardised rows.
+    learning_rate_init : float
+        Learning rate of the training that failed.
+    names : sequence of str or None
+        Names of the columns.
+
+    Returns
+    -------
+    str
+        The text of an error.
+    """
+    size, index = rows.abs().amax(0).max(0)
+    return (
+        "The training loss is no longer a finite number. "
+        f"learning_rate_init={learning_rate_init} is probably too large: try a tenth "
+        f"of it. {column_name(int(index), names)} holds the most extreme value, "
+        f"{float(size):.1f} on the standardised scale: if it is an error, remove it."
+    )
+
+
+def _widths(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
+    widths = np.ravel(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
+    if not widths or not all(
+        isinstance(width, Integral) and int(width) >= 1 for width in widths
+    ):
+        raise ValueError(
+            f"hidden_layer_sizes={hidden_layer_sizes!r} must hold at least one width, "
+            "and positive integers only. Use for example 64 or (64, 64)."
+        )
+    return tuple(int(width) for width in widths)
 
 
 def start_model(
@@ -76,9 +136,10 @@ def start_model(
     decoder: str,
     n_components: int | str,
     inverse_lipschitz: float | str,
-    hidden_layer_sizes: Sequence[int],
+    hidden_layer_sizes: int | Sequence[int],
     activation: str,
     n_clusters: int,
+    seed: int,
 ) -> VariationalAutoencoder:
     """Build a network around the principal axes of the rows, at the linear model.
 
@@ -94,6 +155,8 @@ def start_model(
         As in `ILVAETransformer`.
     n_clusters : int
         Number of Gaussians of the prior; 0 for the standard normal.
+    seed : int
+        Source of the initial weights.
 
     Returns
     -------
@@ -103,9 +166,10 @@ def start_model(
     Raises
     ------
     ValueError
-        When there are more components than columns, or when a constant is asked of a
-        decoder that cannot guarantee it.
+        When there are more components than columns, when a constant is asked of a
+        decoder that cannot guarantee it, or when a layer has no units.
     """
+    widths = _widths(hidden_layer_sizes)
     n_features = rows.shape[1]
     if n_components != "auto" and int(n_components) > n_features:
         raise ValueError(
@@ -133,12 +197,14 @@ def start_model(
         decoder=decoder,
         n_components=chosen,
         binary=binary,
-        hidden_layer_sizes=tuple(hidden_layer_sizes),
+        hidden_layer_sizes=widths,
         activation=activation,
         inverse_lipschitz=0.0 if decoder == "mlp" else constant,
         n_clusters=n_clusters,
     )
-    model = VariationalAutoencoder(architecture, axes.directions[:, :chosen].float())
+    directions = axes.directions[:, :chosen].float()
+    with seeded(seed):
+        model = VariationalAutoencoder(architecture, directions)
     shares = (weights / weights.sum()).to(rows)
     start_at_linear_model(model, axes, (shares @ (rows > 0).to(rows)).cpu())
     return model

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ._random import seeded
 from .vae import Architecture, VariationalAutoencoder
 
 
@@ -26,7 +27,7 @@ def module_from_arrays(saved: Mapping[str, Any]) -> VariationalAutoencoder:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in saved["architecture"].items()
     }
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):  # the weights drawn here are overwritten
         module = VariationalAutoencoder(Architecture(**values))
     tensors = {
         name: torch.as_tensor(np.asarray(array))

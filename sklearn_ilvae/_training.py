@@ -197,7 +197,7 @@ class AutoencoderNet(NeuralNet):
 
 
 class BestWeights(Callback):
-    """Stop when the monitored loss stalls; leave the weights of its best epoch.
+    """Notice when the monitored loss stalls; leave the weights of its best epoch.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ class BestWeights(Callback):
         Rows to monitor. The state before training competes too. None monitors the
         training loss, and then the last weights stay.
     patience : int
-        Epochs without improvement by `tol` after which training stops.
+        Epochs without improvement by `tol` after which the loss counts as stalled.
     tol : float
         Least improvement that counts, in nats a row.
     """
@@ -227,13 +227,16 @@ class BestWeights(Callback):
             self._compare(net, float(net.validation_step(batch)["loss"]))
 
     def on_epoch_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
-        """Compare the epoch with the best, and stop after too many misses."""
+        """Compare the epoch with the best."""
         if not isfinite(net.history[-1, "train_loss"]):
             raise NonFiniteLossError
         monitored = "train_loss" if self.validation is None else "valid_loss"
         self._compare(net, net.history[-1, monitored])
-        if self.misses_ >= self.patience:
-            raise KeyboardInterrupt
+
+    @property
+    def stalled(self) -> bool:
+        """Whether there were too many misses."""
+        return self.misses_ >= self.patience
 
     def on_train_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
         """Restore the best weights, after a full run as after an interruption."""
@@ -251,15 +254,17 @@ class BestWeights(Callback):
 
 
 class EpochHooks(Callback):
-    """Tell a listener about every epoch, and stop when it asks to.
+    """Tell a listener about every epoch, and note whether it asks to stop.
 
     Parameters
     ----------
     begin : callable
         Called before an epoch.
     end : callable
-        Called after an epoch; a true return value stops training.
+        Called after an epoch; a true return value asks to stop training.
     """
+
+    asked_to_stop = False
 
     def __init__(self, begin: Callable[[], None], end: Callable[[], bool]) -> None:
         self.begin = begin
@@ -271,7 +276,24 @@ class EpochHooks(Callback):
 
     def on_epoch_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
         """Report an epoch."""
-        if self.end():
+        self.asked_to_stop = self.end()
+
+
+class StopWhen(Callback):
+    """Stop training after an epoch; the last callback, so that all others see it.
+
+    Parameters
+    ----------
+    condition : callable
+        Returns whether to stop.
+    """
+
+    def __init__(self, condition: Callable[[], bool]) -> None:
+        self.condition = condition
+
+    def on_epoch_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
+        """Stop in the way that skorch stops at Ctrl-C."""
+        if self.condition():
             raise KeyboardInterrupt
 
 
@@ -314,16 +336,15 @@ def train(
     Raises
     ------
     NonFiniteLossError
-        When the training loss is infinite or not a number after an epoch.
+        When the training loss is infinite or not a number after an epoch, or a weight
+        at the end.
     """
     fast = NOISE_VARIANCE_RATE * settings.learning_rate_init
-    callbacks: list[Callback] = [
-        EpochTimer(),
-        BestWeights(validation, settings.n_iter_no_change, settings.tol),
-        hooks,
-    ]
+    best = BestWeights(validation, settings.n_iter_no_change, settings.tol)
+    callbacks: list[Callback] = [EpochTimer(), best, hooks]
     if settings.verbose:
         callbacks.append(PrintLog())
+    callbacks.append(StopWhen(lambda: best.stalled or hooks.asked_to_stop))
     net = AutoencoderNet(
         model,
         kl_weight=settings.kl_weight,
@@ -351,8 +372,12 @@ def train(
     )
     net.initialize()
     if optimizer_state is not None:
-        net.optimizer_.load_state_dict(optimizer_state)
+        # The moments continue; the learning rate is that of the present settings.
+        present = net.optimizer_.state_dict()
+        net.optimizer_.load_state_dict(present | {"state": optimizer_state["state"]})
     net.partial_fit(training)
+    if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
+        raise NonFiniteLossError
     ended = [epoch for epoch in net.history if "train_loss" in epoch]
     return TrainingResult(
         loss_curve=[epoch["train_loss"] for epoch in ended],

@@ -13,8 +13,8 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_array, check_scalar
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._columns import (
@@ -23,25 +23,23 @@ from ._columns import (
     find_scaling,
     float_dtypes,
     from_tensor,
-    name_bad_column,
     to_tensor,
+    validated_table,
+    weighted_table,
 )
 from ._fitting import (
-    draw_seed,
-    resolve_device,
-    seeded,
+    choose_batch_size,
+    epoch_hooks,
+    explain_divergence,
+    inference_device,
     split_validation,
     start_model,
+    training_device,
 )
-from ._sklearn import (
-    Interval,
-    StrOptions,
-    check_same_namespace,
-    check_sample_weight,
-    fit_context,
-)
+from ._random import draw_seed
+from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import module_from_arrays, module_to_arrays, unchanged_on_error
-from ._training import EpochHooks, NonFiniteLossError, TrainingSettings, train
+from ._training import NonFiniteLossError, TrainingSettings, train
 from .vae import (
     DECODERS,
     VariationalAutoencoder,
@@ -210,6 +208,11 @@ default="auto"
     (3, 13)
     """
 
+    module_: VariationalAutoencoder
+    loss_curve_: list[float]
+    validation_scores_: list[float]
+    _optimizer_state: dict[str, Any] | None = None
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), _AUTO],
         "inverse_lipschitz": [Interval(Real, 0, None, closed="left"), _AUTO],
@@ -308,9 +311,13 @@ default="auto"
             For input or parameters that cannot be fitted, and for a training loss
             that stops being a number. The estimator is left as it was.
         """
-        resume = self.warm_start and hasattr(self, "module_")
-        fraction = self.validation_fraction if self.early_stopping else 0.0
-        return self._fit(X, sample_weight, resume, self.max_iter, fraction)
+        return self._fit(
+            X,
+            sample_weight,
+            resume=self.warm_start and hasattr(self, "module_"),
+            max_iter=self.max_iter,
+            validation_fraction=self.validation_fraction if self.early_stopping else 0,
+        )
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -334,8 +341,13 @@ default="auto"
         self
             The updated estimator.
         """
-        self._fit(X, sample_weight, hasattr(self, "module_"), 1, 0.0)
-        return self
+        return self._fit(
+            X,
+            sample_weight,
+            resume=hasattr(self, "module_"),
+            max_iter=1,
+            validation_fraction=0,
+        )
 
     def transform(self, X: Any, return_std: bool = False) -> Any:
         """Encode rows: the mean of the posterior of their codes.
@@ -424,7 +436,7 @@ default="auto"
         """
         table = self._checked(X, "score_samples").double()
         scaling = self._scaling()
-        check_binary(table, scaling.binary)
+        check_binary(table, scaling.binary, self._column_names())
         module = self._inference_module(table.dtype)
         draws = self.n_importance_samples
         noise = shared_noise(draws, self.n_components_, self._noise_seed)
@@ -475,6 +487,7 @@ default="auto"
             Rows in the units of the table.
         """
         check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         module = deepcopy(self.module_).double()
         with torch.no_grad():
@@ -493,81 +506,83 @@ default="auto"
         return self.module_.decoder.inverse_lipschitz()
 
     def _fit(
-        self, X: Any, sample_weight: Any, resume: bool, max_iter: int, held_out: float
+        self,
+        X: Any,
+        sample_weight: Any,
+        *,
+        resume: bool,
+        max_iter: int,
+        validation_fraction: float,
     ) -> Self:
         context = self._init_callback_context(max_subtasks=max_iter)
-        context.call_on_fit_task_begin(estimator=self)
         with unchanged_on_error(self):
-            table, weights = self._training_table(X, sample_weight, reset=not resume)
-            device = resolve_device(self.device, fallback=False)
+            context.call_on_fit_task_begin(estimator=self)
+            table, weights = weighted_table(self, X, sample_weight, reset=not resume)
+            device = training_device(self.device)
             seed = draw_seed(self.random_state)
             if resume:
-                scaling, module = self._scaling(), deepcopy(self.module_)
-                check_binary(table, scaling.binary)
+                check_binary(table, self._scaling().binary, self._column_names())
             else:
-                scaling = find_scaling(table, weights, self.likelihood)
-                module = self._start(scaling.transform(table), weights, scaling, seed)
-                self.mean_ = from_tensor(scaling.mean, X)
-                self.scale_ = from_tensor(scaling.scale, X)
-                self.likelihood_ = scaling.likelihood
-                self.loss_curve_: list[float] = []
-                self.validation_scores_: list[float] = []
-                self._noise_seed, self._optimizer_state = seed, None
-                self.n_iter_ = 0
-            rows = scaling.transform(table).float().to(device)
+                self._start(X, table, weights, seed)
+            rows = self._scaling().transform(table).float().to(device)
             generator = torch.Generator(device).manual_seed(seed)
             training, validation = split_validation(
-                rows, weights.to(rows), held_out, generator
+                rows, weights.to(rows), validation_fraction, generator
             )
-            n_components = module.architecture.n_components
-            noise = shared_noise(VALIDATION_DRAWS, n_components, self._noise_seed)
+            noise = shared_noise(VALIDATION_DRAWS, self.n_components_, self._noise_seed)
+            module = deepcopy(self.module_).to(device)
             try:
                 result = train(
-                    module.to(device),
+                    module,
                     training,
                     validation,
                     noise[:, None].to(rows),
                     self._training_settings(len(training), max_iter),
                     generator,
-                    self._epoch_hooks(context),
+                    epoch_hooks(self, context),
                     deepcopy(self._optimizer_state),
                 )
             except NonFiniteLossError as error:
-                raise ValueError(self._explain_divergence(rows)) from error
-            self.module_: VariationalAutoencoder = module.cpu().eval()
+                raise ValueError(
+                    explain_divergence(
+                        rows, self.learning_rate_init, self._column_names()
+                    )
+                ) from error
+            self.module_ = module.cpu().eval()
             self.n_iter_ += len(result.loss_curve)
             self.loss_curve_ = self.loss_curve_ + result.loss_curve
             self.validation_scores_ = self.validation_scores_ + result.validation_scores
             self._optimizer_state = result.optimizer_state
-        context.call_on_fit_task_end(estimator=self)
+            context.call_on_fit_task_end(estimator=self)
         return self
 
-    def _start(
-        self, rows: Tensor, weights: Tensor, scaling: ColumnScaling, seed: int
-    ) -> VariationalAutoencoder:
-        with seeded(seed):
-            return start_model(
-                rows,
-                weights,
-                scaling.binary,
-                decoder=self.decoder,
-                n_components=self.n_components,
-                inverse_lipschitz=self.inverse_lipschitz,
-                hidden_layer_sizes=np.atleast_1d(self.hidden_layer_sizes).tolist(),
-                activation=self.activation,
-                n_clusters=(
-                    self.n_mixture_components if self.prior == "mixture" else 0
-                ),
-            )
+    def _start(self, X: Any, table: Tensor, weights: Tensor, seed: int) -> None:
+        scaling = find_scaling(table, weights, self.likelihood, self._column_names())
+        self.mean_ = from_tensor(scaling.mean, X)
+        self.scale_ = from_tensor(scaling.scale, X)
+        self.likelihood_ = list(scaling.likelihood)
+        self.module_ = start_model(
+            scaling.transform(table),
+            weights,
+            scaling.binary,
+            decoder=self.decoder,
+            n_components=self.n_components,
+            inverse_lipschitz=self.inverse_lipschitz,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            n_clusters=self.n_mixture_components if self.prior == "mixture" else 0,
+            seed=seed,
+        )
+        self.n_iter_ = 0
+        self.loss_curve_ = []
+        self.validation_scores_ = []
+        self._noise_seed = seed
+        self._optimizer_state = None
 
     def _training_settings(self, n_rows: int, max_iter: int) -> TrainingSettings:
         return TrainingSettings(
             learning_rate_init=self.learning_rate_init,
-            batch_size=(
-                min(max(n_rows // 100, 128), 1024)
-                if self.batch_size == "auto"
-                else int(self.batch_size)
-            ),
+            batch_size=choose_batch_size(self.batch_size, n_rows),
             max_iter=max_iter,
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
@@ -575,85 +590,32 @@ default="auto"
             verbose=int(self.verbose),
         )
 
-    def _epoch_hooks(self, context: Any) -> EpochHooks:
-        epochs = []
-
-        def begin() -> None:
-            epochs.append(context.subcontext(task_name="epoch"))
-            epochs[-1].call_on_fit_task_begin(estimator=self)
-
-        def end() -> bool:
-            return bool(epochs[-1].call_on_fit_task_end(estimator=self))
-
-        return EpochHooks(begin, end)
-
-    def _training_table(
-        self, X: Any, sample_weight: Any, *, reset: bool
-    ) -> tuple[Tensor, Tensor]:
-        table = to_tensor(self._validated(X, reset=reset, ensure_min_samples=2))
-        if sample_weight is None:
-            return table, torch.ones(len(table), dtype=torch.float64)
-        weights = to_tensor(
-            check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        ).double()
-        present = weights > 0
-        if int(present.sum()) < 2:
-            raise ValueError(
-                "sample_weight must be positive for at least 2 rows, got "
-                f"{int(present.sum())}. Weights of 0 remove rows."
-            )
-        return table[present], weights[present]
-
-    def _validated(self, X: Any, *, reset: bool, ensure_min_samples: int = 1) -> Any:
-        try:
-            return validate_data(
-                self,
-                X,
-                reset=reset,
-                dtype=float_dtypes(X),
-                ensure_min_samples=ensure_min_samples,
-            )
-        except ValueError as error:
-            reason = name_bad_column(X)
-            if reason is None:
-                raise
-            raise ValueError(f"{error}\n{reason}") from error
-
     def _checked(self, X: Any, method: str) -> Tensor:
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="mean_", method=method)
-        return to_tensor(self._validated(X, reset=False))
+        return validated_table(self, X, reset=False)
 
     def _scaling(self) -> ColumnScaling:
         return ColumnScaling(
             to_tensor(self.mean_), to_tensor(self.scale_), tuple(self.likelihood_)
         )
 
+    def _column_names(self) -> Sequence[str] | None:
+        return getattr(self, "feature_names_in_", None)
+
     def _inference_module(self, dtype: torch.dtype) -> VariationalAutoencoder:
-        device = resolve_device(self.device, fallback=True)
+        device = inference_device(self.device, dtype)
         return deepcopy(self.module_).to(device, dtype)
 
     def _in_chunks(
         self, function: Callable[[Tensor], Tensor], rows: Tensor, size: int
     ) -> Tensor:
-        device = resolve_device(self.device, fallback=True)
+        device = inference_device(self.device, rows.dtype)
         with torch.no_grad():
             parts = [
                 function(chunk.to(device)).to(rows.device) for chunk in rows.split(size)
             ]
         return torch.cat(parts)
-
-    def _explain_divergence(self, rows: Tensor) -> str:
-        size, column = rows.abs().amax(0).max(0)
-        name = f"column {int(column)}"
-        if hasattr(self, "feature_names_in_"):
-            name = f"column {self.feature_names_in_[int(column)]!r}"
-        return (
-            "The training loss is no longer a finite number. learning_rate_init="
-            f"{self.learning_rate_init} is probably too large: try a tenth of it. The "
-            f"most extreme value, {float(size):.0f} on the standardised scale, is in "
-            f"{name}: if it is an error, remove it."
-        )
 
     @property
     def _n_features_out(self) -> int:
