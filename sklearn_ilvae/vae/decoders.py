@@ -1,8 +1,8 @@
 """Decoders from latent codes to natural parameters, each with a certified constant.
 
-Every family is built around the same directions V, the leading principal directions
-of the standardised table, and starts at the same linear map ``z ↦ V diag(slopes) z``.
-What differs is what the family may become while it trains, and what it guarantees.
+Every family starts at the same linear map ``z ↦ V diag(slopes) z``, with V the leading
+principal directions of the standardised table. What differs is what the family may
+become while it trains, and what it guarantees.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,14 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from .maps import ConvexNetworkGradientMap, RidgeGradientMap, StronglyMonotoneMap
-from .networks import MultilayerPerceptron
+from .maps import (
+    LATER_CONSTANT,
+    ComposedMap,
+    ConvexNetworkGradientMap,
+    RidgeGradientMap,
+    compose_ridge_maps,
+)
+from .networks import MultilayerPerceptron, OrthonormalColumns
 
 
 class Decoder(Protocol):
@@ -26,33 +32,6 @@ class Decoder(Protocol):
 
     def start_at(self, slopes: Tensor) -> None:
         """Set the parameters so that ``f(z) ≈ V diag(slopes) z`` around zero."""
-
-
-def _ridge_maps(
-    n_features: int, widths: Sequence[int], inverse_lipschitz: float, activation: str
-) -> nn.Sequential:
-    # Constants multiply under composition: the first map carries L, the others 1.
-    constants = [inverse_lipschitz] + [1.0] * (len(widths) - 1)
-    return nn.Sequential(
-        *(
-            RidgeGradientMap(n_features, width, constant, activation)
-            for width, constant in zip(widths, constants, strict=True)
-        )
-    )
-
-
-def _certified(maps: nn.Sequential) -> float:
-    product = 1.0
-    for each in maps:
-        assert isinstance(each, StronglyMonotoneMap)
-        product *= each.inverse_lipschitz()
-    return product
-
-
-def _start(maps: nn.Sequential, slopes: Tensor) -> None:
-    for index, each in enumerate(maps):
-        assert isinstance(each, StronglyMonotoneMap)
-        each.start_at(slopes if index == 0 else torch.ones_like(slopes))
 
 
 class MultilayerPerceptronDecoder(nn.Module):
@@ -95,22 +74,21 @@ class MultilayerPerceptronDecoder(nn.Module):
 class AnchoredDecoder(nn.Module):
     """``f(z) = V g(z) + (I − VVᵀ) h(z)``: monotone along V, free across it.
 
-    g is a composition of gradient maps with constant L and h any network. The two
-    parts are orthogonal, so ``‖f(a) − f(b)‖ ≥ ‖g(a) − g(b)‖ ≥ L‖a − b‖``.
+    g is a composition of gradient maps with constant L, h any network and V any
+    learned matrix with orthonormal columns. The two parts are orthogonal, so
+    ``‖f(a) − f(b)‖ ≥ ‖g(a) − g(b)‖ ≥ L‖a − b‖``.
 
     Parameters
     ----------
     directions : Tensor of shape (n_features, n_components)
-        Orthonormal columns V.
+        Orthonormal columns at which V starts.
     hidden_layer_sizes : sequence of int
-        Widths of the hidden layers of h; g has one gradient map for each.
+        Widths of the hidden layers of g and h.
     activation : str
         Name of the activation function of g and h.
     inverse_lipschitz : float
         The constant L ≥ 0.
     """
-
-    directions: Tensor
 
     def __init__(
         self,
@@ -121,8 +99,8 @@ class AnchoredDecoder(nn.Module):
     ) -> None:
         super().__init__()
         n_features, n_components = directions.shape
-        self.register_buffer("directions", directions.clone())
-        self.along = _ridge_maps(
+        self.directions = OrthonormalColumns(directions)
+        self.along = compose_ridge_maps(
             n_components, hidden_layer_sizes, inverse_lipschitz, activation
         )
         self.across = (
@@ -135,87 +113,88 @@ class AnchoredDecoder(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Map codes (…, n_components) to natural parameters (…, n_features)."""
+        directions = self.directions()
         along = self.along(codes)
         if self.across is None:
-            return along @ self.directions.T
+            return along @ directions.T
         across = self.across(codes)
-        return across + (along - across @ self.directions) @ self.directions.T
+        return across + (along - across @ directions) @ directions.T
 
     def inverse_lipschitz(self) -> float:
         """Return the constant certified by the present parameters, at least L."""
-        return _certified(self.along)
+        return self.along.inverse_lipschitz()
 
     def start_at(self, slopes: Tensor) -> None:
         """Start at ``f(z) ≈ V diag(slopes) z``."""
-        _start(self.along, slopes)
+        self.along.start_at(slopes)
 
 
-class ComposedDecoder(nn.Module):
-    """``f(z) = outer(inner(z))`` with an outer gradient map on the data space.
+class EmbeddedMap(nn.Module):
+    """``z ↦ V g(z)``: a map of the latent space, embedded in the data space.
 
     Parameters
     ----------
-    inner : Module
-        Decoder, or gradient maps on the latent space followed by V.
-    outer : Module
-        Gradient maps on the data space.
+    latent_map : ComposedMap
+        The map g.
+    directions : Tensor of shape (n_features, n_components)
+        Orthonormal columns at which V starts.
     """
 
-    def __init__(self, inner: "AnchoredDecoder | EmbeddedMaps", outer: nn.Sequential):
+    def __init__(self, latent_map: ComposedMap, directions: Tensor) -> None:
+        super().__init__()
+        self.latent_map = latent_map
+        self.directions = OrthonormalColumns(directions)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Map codes (…, n_components) to points (…, n_features)."""
+        return self.latent_map(codes) @ self.directions().T
+
+    def inverse_lipschitz(self) -> float:
+        """Return the constant of g, which V keeps."""
+        return self.latent_map.inverse_lipschitz()
+
+    def start_at(self, slopes: Tensor) -> None:
+        """Start at ``V diag(slopes) z``."""
+        self.latent_map.start_at(slopes)
+
+
+class WarpedDecoder(nn.Module):
+    """``f(z) = warp(inner(z))`` with a gradient map of the data space.
+
+    Parameters
+    ----------
+    inner : AnchoredDecoder or EmbeddedMap
+        From codes to the data space.
+    warp : ComposedMap
+        From the data space to itself, starting at the identity.
+    n_features : int
+        Dimension of the data space.
+    """
+
+    def __init__(
+        self,
+        inner: AnchoredDecoder | EmbeddedMap,
+        warp: ComposedMap,
+        n_features: int,
+    ) -> None:
         super().__init__()
         self.inner = inner
-        self.outer = outer
+        self.warp = warp
+        self.n_features = n_features
 
     def forward(self, codes: Tensor) -> Tensor:
         """Map codes (…, n_components) to natural parameters (…, n_features)."""
-        return self.outer(self.inner(codes))
+        return self.warp(self.inner(codes))
 
     def inverse_lipschitz(self) -> float:
         """Return the product of the constants certified for the two parts."""
-        return self.inner.inverse_lipschitz() * _certified(self.outer)
+        return self.inner.inverse_lipschitz() * self.warp.inverse_lipschitz()
 
     def start_at(self, slopes: Tensor) -> None:
         """Start at ``f(z) ≈ V diag(slopes) z``."""
         self.inner.start_at(slopes)
-        _start(self.outer, slopes.new_ones(self.inner.directions.shape[0]))
+        self.warp.start_at(slopes.new_ones(self.n_features))
 
-
-class EmbeddedMaps(nn.Module):
-    """Gradient maps on the latent space, then its embedding ``V`` in the data space.
-
-    Parameters
-    ----------
-    maps : Sequential
-        Gradient maps on the latent space.
-    directions : Tensor of shape (n_features, n_components)
-        Orthonormal columns V.
-    """
-
-    directions: Tensor
-
-    def __init__(self, maps: nn.Sequential, directions: Tensor) -> None:
-        super().__init__()
-        self.maps = maps
-        self.register_buffer("directions", directions.clone())
-
-    def forward(self, codes: Tensor) -> Tensor:
-        """Map codes (…, n_components) to points (…, n_features)."""
-        return self.maps(codes) @ self.directions.T
-
-    def inverse_lipschitz(self) -> float:
-        """Return the constant of the maps, which V keeps."""
-        return _certified(self.maps)
-
-    def start_at(self, slopes: Tensor) -> None:
-        """Start at ``V diag(slopes) z``."""
-        _start(self.maps, slopes)
-
-
-OUTER_CONSTANT = 0.5
-"""Constant of a map on the data space, which starts at the identity.
-
-Below 1, so that it can shrink as well as stretch; the inner part carries the rest.
-"""
 
 DECODERS = ("anchored", "anchored_warped", "gradient_network", "brenier", "mlp")
 
@@ -233,11 +212,11 @@ def make_decoder(
     ----------
     family : {"anchored", "anchored_warped", "gradient_network", "brenier", "mlp"}
         ``"anchored"`` is `AnchoredDecoder`; ``"anchored_warped"`` adds a ridge
-        gradient map on the data space; ``"gradient_network"`` and ``"brenier"`` are
+        gradient map of the data space; ``"gradient_network"`` and ``"brenier"`` are
         ``g₂(V g₁(z))`` (arXiv 2304.12770, Eq. 8) with ridge gradient maps and with
         gradients of input-convex networks; ``"mlp"`` is unconstrained.
     directions : Tensor of shape (n_features, n_components)
-        Orthonormal columns V.
+        Orthonormal columns at which V starts.
     hidden_layer_sizes : sequence of int
         Widths of the hidden layers, at least one.
     activation : str
@@ -251,32 +230,32 @@ def make_decoder(
         A torch module.
     """
     n_features, n_components = directions.shape
-    inner_constant = inverse_lipschitz / OUTER_CONSTANT
     if family == "mlp":
         return MultilayerPerceptronDecoder(directions, hidden_layer_sizes, activation)
     if family == "anchored":
         return AnchoredDecoder(
             directions, hidden_layer_sizes, activation, inverse_lipschitz
         )
+    inner: AnchoredDecoder | EmbeddedMap
+    inner_constant = inverse_lipschitz / LATER_CONSTANT
     if family == "brenier":
-        inner = nn.Sequential(
-            ConvexNetworkGradientMap(n_components, hidden_layer_sizes, inner_constant)
-        )
-        outer = nn.Sequential(
-            ConvexNetworkGradientMap(n_features, hidden_layer_sizes, OUTER_CONSTANT)
-        )
-        return ComposedDecoder(EmbeddedMaps(inner, directions), outer)
-    outer = nn.Sequential(
-        RidgeGradientMap(n_features, hidden_layer_sizes[-1], OUTER_CONSTANT, activation)
-    )
+        convex = ConvexNetworkGradientMap
+        latent = convex(n_components, hidden_layer_sizes, inner_constant)
+        inner = EmbeddedMap(ComposedMap([latent]), directions)
+        outer = convex(n_features, hidden_layer_sizes, LATER_CONSTANT)
+        return WarpedDecoder(inner, ComposedMap([outer]), n_features)
     if family == "gradient_network":
-        inner = _ridge_maps(
+        maps = compose_ridge_maps(
             n_components, hidden_layer_sizes, inner_constant, activation
         )
-        return ComposedDecoder(EmbeddedMaps(inner, directions), outer)
-    if family == "anchored_warped":
-        anchored = AnchoredDecoder(
+        inner = EmbeddedMap(maps, directions)
+    elif family == "anchored_warped":
+        inner = AnchoredDecoder(
             directions, hidden_layer_sizes, activation, inner_constant
         )
-        return ComposedDecoder(anchored, outer)
-    raise ValueError(f"decoder must be one of {DECODERS}, got {family!r}.")
+    else:
+        raise ValueError(f"decoder must be one of {DECODERS}, got {family!r}.")
+    ridges = RidgeGradientMap(
+        n_features, hidden_layer_sizes[-1], LATER_CONSTANT, activation
+    )
+    return WarpedDecoder(inner, ComposedMap([ridges]), n_features)

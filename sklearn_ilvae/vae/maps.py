@@ -6,7 +6,8 @@ with eigenvalues of at least `L`, so that ``‖g(a) − g(b)‖ ≥ L‖a − b�
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,9 @@ class StronglyMonotoneMap(nn.Module):
             weight.mul_((free / free.mean()).sqrt())
         zero = torch.zeros_like(self.shift)
         carried = jacobian_at_zero(self.nonlinear, zero).diagonal()
-        gain = NONLINEAR_SHARE * free.sum() / carried.sum()
+        # A narrow layer of rectified units may be switched off at zero.
+        ratio = free.sum() / carried.sum() if carried.any() else carried.new_ones(())
+        gain = NONLINEAR_SHARE * ratio
         self.root_gain.mul_(gain.sqrt())
         rest = (free - gain * carried).clamp(min=SMALLEST_START)
         self.root_slope.copy_(rest.sqrt())
@@ -172,3 +175,83 @@ class ConvexNetworkGradientMap(StronglyMonotoneMap):
     def input_weights(self) -> list[Tensor]:
         """Return A_1, …, A_K."""
         return list(self.input_weight)
+
+
+LATER_CONSTANT = 0.8
+"""Constant of the maps of a composition after the first, which start at the identity.
+
+Below 1, so that they can shrink as well as stretch; the first map carries the rest.
+"""
+
+MAPS_PER_LAYER = 3
+"""Ridge gradient maps for each hidden layer.
+
+A single one has a symmetric Jacobian; a composition can turn as well as stretch.
+"""
+
+
+class ComposedMap(nn.Module):
+    """Composition of monotone maps, whose constants multiply.
+
+    Parameters
+    ----------
+    maps : sequence of StronglyMonotoneMap
+        The maps, the first to apply first.
+    """
+
+    def __init__(self, maps: Sequence[StronglyMonotoneMap]) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(maps)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map points of shape (…, n_features) to points of the same shape."""
+        for each in self.maps:
+            inputs = each(inputs)
+        return inputs
+
+    def inverse_lipschitz(self) -> float:
+        """Return the product of the certified constants."""
+        return prod(each.inverse_lipschitz() for each in self._monotone())
+
+    def start_at(self, slopes: Tensor) -> None:
+        """Start at ``g(x) ≈ slopes ⊙ x``: the first map scales, the others do not."""
+        for each in self._monotone():
+            each.start_at(slopes)
+            slopes = torch.ones_like(slopes)
+
+    def _monotone(self) -> Iterator[StronglyMonotoneMap]:
+        return (each for each in self.maps if isinstance(each, StronglyMonotoneMap))
+
+
+def compose_ridge_maps(
+    n_features: int,
+    hidden_layer_sizes: Sequence[int],
+    inverse_lipschitz: float,
+    activation: str,
+) -> ComposedMap:
+    """Build `MAPS_PER_LAYER` ridge gradient maps for each hidden layer.
+
+    Parameters
+    ----------
+    n_features : int
+        Dimension of the space.
+    hidden_layer_sizes : sequence of int
+        Numbers of ridges.
+    inverse_lipschitz : float
+        The constant L ≥ 0 of the composition.
+    activation : str
+        The name of the activation function.
+
+    Returns
+    -------
+    ComposedMap
+    """
+    widths = [width for width in hidden_layer_sizes for _ in range(MAPS_PER_LAYER)]
+    later = len(widths) - 1
+    constants = [inverse_lipschitz / LATER_CONSTANT**later] + [LATER_CONSTANT] * later
+    return ComposedMap(
+        [
+            RidgeGradientMap(n_features, width, constant, activation)
+            for width, constant in zip(widths, constants, strict=True)
+        ]
+    )

@@ -81,3 +81,23 @@ class MultilayerPerceptron(nn.Module):
         for layer in self.hidden:
             inputs = self.activation(layer(inputs))
         return self.output(inputs)
+
+
+class OrthonormalColumns(nn.Module):
+    """Learned matrix with orthonormal columns: the Q of a QR decomposition.
+
+    Parameters
+    ----------
+    start : Tensor of shape (n_rows, n_columns)
+        Orthonormal columns to start from.
+    """
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(start.clone())
+
+    def forward(self) -> Tensor:
+        """Return the columns, of shape (n_rows, n_columns)."""
+        columns, triangle = torch.linalg.qr(self.weight)
+        # QR fixes the columns up to their signs: keep those of the parameter.
+        return columns * triangle.diagonal().sign()
