@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .networks import ACTIVATIONS, jacobian_at_zero
+from .networks import ACTIVATIONS, jacobian_at_zero, softplus
 
 NONLINEAR_SHARE = 0.5
 """Share of a map's slope at zero that its nonlinear part carries when training starts.
@@ -163,7 +163,7 @@ class ConvexNetworkGradientMap(StronglyMonotoneMap):
             for weight, bias in zip(self.input_weight, self.input_bias, strict=True)
         ]
         for index, weight in enumerate(between):
-            hidden = functional.softplus(before[index])
+            hidden = softplus(before[index])
             before[index + 1] = before[index + 1] + functional.linear(hidden, weight)
         sensitivity = self.root_gain.square() * torch.sigmoid(before[-1])
         gradient = sensitivity @ self.input_weight[-1]
