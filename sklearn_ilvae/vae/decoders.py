@@ -74,8 +74,8 @@ class MultilayerPerceptronDecoder(nn.Module):
 class AnchoredDecoder(nn.Module):
     """``f(z) = V g(z) + (I − VVᵀ) h(z)``: monotone along V, free across it.
 
-    g is a composition of gradient maps with constant L, h any network and V any
-    learned matrix with orthonormal columns. The two parts are orthogonal, so
+    g is a composition of gradient maps with constant L, h any decoder and V any learned
+    matrix with orthonormal columns. The two parts are orthogonal, so
     ``‖f(a) − f(b)‖ ≥ ‖g(a) − g(b)‖ ≥ L‖a − b‖``.
 
     Parameters
@@ -104,9 +104,7 @@ class AnchoredDecoder(nn.Module):
             n_components, hidden_layer_sizes, inverse_lipschitz, activation
         )
         self.across = (
-            MultilayerPerceptron(
-                n_components, hidden_layer_sizes, n_features, activation
-            )
+            MultilayerPerceptronDecoder(directions, hidden_layer_sizes, activation)
             if n_components < n_features
             else None
         )
