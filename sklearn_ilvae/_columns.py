@@ -29,8 +29,8 @@ def to_tensor(array: Any) -> Tensor:
     """Return an array of any namespace as a tensor, which must not be written to."""
     if torch.is_tensor(array):
         return array.detach()
-    # A copy, because torch has no read-only tensors.
-    return torch.tensor(move_to(array, xp=np, device="cpu"))
+    # Torch has neither read-only tensors nor negative strides: copy.
+    return torch.tensor(np.ascontiguousarray(move_to(array, xp=np, device="cpu")))
 
 
 def from_tensor(tensor: Tensor, like: Any) -> Any:
