@@ -68,9 +68,9 @@ class ILVAETransformer(
     """Latent codes of a table from a variational autoencoder that cannot collapse.
 
     The decoder f satisfies ``‖f(a) − f(b)‖ ≥ L‖a − b‖`` for all codes a, b, whatever
-    its parameters [1]_. Two codes therefore cannot mean the same row, and the
-    posterior of a code cannot equal the prior for every row: no latent unit dies
-    because of the optimiser. Training maximises the ordinary evidence lower bound.
+    its parameters [1]_. Two codes therefore cannot mean the same row: the decoder
+    cannot ignore a latent unit, and the posterior of the codes cannot equal their
+    prior. Training maximises the ordinary evidence lower bound.
 
     Columns are scaled inside: raw tables need no pipeline.
 
@@ -87,14 +87,15 @@ class ILVAETransformer(
         principal component kept. Useful values lie between 0 and 1; a larger L keeps
         more information in every unit and, past the spread of the data, costs
         likelihood.
-    decoder : {"anchored_warped", "anchored", "gradient_network", "brenier", "mlp"}, \
-default="anchored_warped"
-        Family of the decoder. ``"anchored"`` is monotone along the leading principal
-        directions and free across them; ``"anchored_warped"`` follows it by a
-        monotone map of the data space; ``"brenier"`` is the construction of [1]_,
-        ``g₂(Bg₁(z))`` with gradients of input-convex networks, and
-        ``"gradient_network"`` the same with one-layer gradient maps. These four
-        guarantee L exactly. ``"mlp"`` is unconstrained and guarantees nothing.
+    decoder : {"anchored", "anchored_warped", "gradient_network", "brenier", "mlp"}, \
+default="anchored"
+        Family of the decoder. ``"anchored"`` is monotone along as many learned
+        directions of the table as there are units and free across them;
+        ``"anchored_warped"`` follows it by a monotone map of the data space;
+        ``"brenier"`` is the construction of [1]_, ``g₂(Bg₁(z))`` with gradients of
+        input-convex networks, and ``"gradient_network"`` the same with one-layer
+        gradient maps. These four guarantee L exactly. ``"mlp"`` is unconstrained and
+        guarantees nothing.
     hidden_layer_sizes : int or sequence of int, default=(64,)
         Widths of the hidden layers of encoder and decoder.
     activation : {"elu", "tanh", "relu", "softplus", "logistic"}, default="elu"
@@ -245,7 +246,7 @@ default="auto"
         n_components: int | str = "auto",
         *,
         inverse_lipschitz: float | str = "auto",
-        decoder: str = "anchored_warped",
+        decoder: str = "anchored",
         hidden_layer_sizes: int | Sequence[int] = (64,),
         activation: str = "elu",
         likelihood: str | Sequence[str] = "auto",
