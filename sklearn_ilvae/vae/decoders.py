@@ -1,8 +1,8 @@
 """Decoders from latent codes to natural parameters, each with a certified constant.
 
-Every family starts at the same linear map ``z ↦ V diag(slopes) z``, with V the leading
-principal directions of the standardised table. What differs is what the family may
-become while it trains, and what it guarantees.
+Every family starts near the same linear map ``z ↦ V diag(slopes) z``, with V the
+leading principal directions of the standardised table, as far as its constant allows.
+What differs is what the family may become while it trains, and what it guarantees.
 """
 
 from collections.abc import Sequence
