@@ -39,7 +39,7 @@ from sklearn.datasets import make_blobs
 from sklearn.preprocessing import StandardScaler
 
 N_ROWS, N_FEATURES, N_CLUSTERS = 20_000, 20, 10
-TRANSFORM_ROWS = 1_000_000
+TRANSFORM_ROWS, SCORED_ROWS = 1_000_000, 2_000
 
 MODELS = {
     "default": {},
@@ -173,7 +173,7 @@ def training_results(
 def inference_results(device: str, n_repetitions: int) -> list[Result]:
     model = estimator(device, 1).fit(make_table())
     rows = make_table(TRANSFORM_ROWS)
-    scored = rows[:N_ROWS].astype(np.float64)
+    scored = rows[:SCORED_ROWS].astype(np.float64)
     actions = {
         "transform, float32": (rows, model.transform),
         "transform, float64": (rows.astype(np.float64), model.transform),
