@@ -24,6 +24,9 @@ from ._sklearn import (
 
 LINEAR_RANGE = 3.0
 
+MISSING = ("NoneType", "NAType", "NaTType")
+"""Types of missing values that are no numbers: None and those of pandas."""
+
 
 def to_tensor(array: Any) -> Tensor:
     """Return an array of any namespace as a tensor, which must not be written to."""
@@ -79,11 +82,12 @@ def validated_table(
             dtype=float_dtypes(X),
             ensure_min_samples=min_samples,
         )
-    except ValueError as error:
-        reason = name_bad_column(X)
+    except (ValueError, TypeError) as error:
+        reason = explain_bad_table(X)
         if reason is None:
             raise
-        raise ValueError(f"{error}\n{reason}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{error}\n{reason}") from error
     return to_tensor(table)
 
 
@@ -286,7 +290,7 @@ def column_name(index: int, names: Sequence[str] | None) -> str:
     return f"Column {index}" if names is None else f"Column {names[index]!r}"
 
 
-def name_bad_column(table: Any) -> str | None:
+def explain_bad_table(table: Any) -> str | None:
     """Describe the first column of a table that holds no finite number somewhere.
 
     Parameters
@@ -300,6 +304,8 @@ def name_bad_column(table: Any) -> str | None:
         Column, value and next step; None when every value is a finite number.
     """
     names = list(table.columns) if hasattr(table, "columns") else None
+    if names == []:
+        return "The table has no columns; at least one is required."
     foreign = hasattr(table, "__dlpack__") and not isinstance(table, np.ndarray)
     array = to_tensor(table).cpu().numpy() if foreign else np.asarray(table)
     if array.ndim != 2:
@@ -313,6 +319,8 @@ def name_bad_column(table: Any) -> str | None:
     for index, values in enumerate(array.T):
         name = column_name(index, names)
         for row, value in enumerate(values):
+            if type(value).__name__ in MISSING:
+                return _not_finite(name, value, row)
             try:
                 number = float(value)
             except (TypeError, ValueError):
@@ -326,8 +334,8 @@ def name_bad_column(table: Any) -> str | None:
     return None
 
 
-def _not_finite(name: str, number: float, row: int) -> str:
+def _not_finite(name: str, value: object, row: int) -> str:
     return (
-        f"{name} holds {number} in row {row}. Impute or drop such rows first, for "
+        f"{name} holds {value} in row {row}. Impute or drop such rows first, for "
         "example with sklearn.impute.SimpleImputer."
     )

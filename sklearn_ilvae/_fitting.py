@@ -202,7 +202,8 @@ def start_model(
         inverse_lipschitz=0.0 if decoder == "mlp" else constant,
         n_clusters=n_clusters,
     )
-    directions = axes.directions[:, :chosen].float()
+    # Contiguous like the arrays of a pickle: other strides round otherwise.
+    directions = axes.directions[:, :chosen].float().contiguous()
     with seeded(seed):
         model = VariationalAutoencoder(architecture, directions)
     shares = (weights / weights.sum()).to(rows)

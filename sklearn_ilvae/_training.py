@@ -280,7 +280,9 @@ class EpochHooks(Callback):
 
 
 class StopWhen(Callback):
-    """Stop training after an epoch; the last callback, so that all others see it.
+    """Stop training before an epoch; the first callback, so that no other sees it.
+
+    Stopping after an epoch would hide that epoch from the log, which skorch calls last.
 
     Parameters
     ----------
@@ -291,7 +293,7 @@ class StopWhen(Callback):
     def __init__(self, condition: Callable[[], bool]) -> None:
         self.condition = condition
 
-    def on_epoch_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
+    def on_epoch_begin(self, net: AutoencoderNet, **kwargs: Any) -> None:
         """Stop in the way that skorch stops at Ctrl-C."""
         if self.condition():
             raise KeyboardInterrupt
@@ -341,10 +343,10 @@ def train(
     """
     fast = NOISE_VARIANCE_RATE * settings.learning_rate_init
     best = BestWeights(validation, settings.n_iter_no_change, settings.tol)
-    callbacks: list[Callback] = [EpochTimer(), best, hooks]
+    stop = StopWhen(lambda: best.stalled or hooks.asked_to_stop)
+    callbacks: list[Callback] = [stop, EpochTimer(), best, hooks]
     if settings.verbose:
         callbacks.append(PrintLog())
-    callbacks.append(StopWhen(lambda: best.stalled or hooks.asked_to_stop))
     net = AutoencoderNet(
         model,
         kl_weight=settings.kl_weight,
