@@ -217,6 +217,22 @@ class TestFisherDivergence:
             diagnostics.relative_fisher_divergence(model, rows, noise),
         )
 
+    @pytest.mark.parametrize("family", CERTIFIED)
+    def test_bound_projects_on_the_range_of_the_jacobian(self, family):
+        rows, noise = correlated_rows(10, 6, 2, seed=0), shared_noise(20, 2, seed=0)
+        model = started_model(rows, family, 2)
+        with torch.no_grad():
+            codes, log_weights = importance_log_weights(model, rows, noise)
+            scores = model.likelihood.score(rows, model.decoder(codes))
+            jacobian = torch.func.vmap(torch.func.jacrev(model.decoder))
+            jacobians = jacobian(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
+            projected = jacobians @ torch.linalg.pinv(jacobians) @ scores[..., None]
+        expected = (log_weights.softmax(0) * projected.square().sum((-2, -1))).sum(0)
+        torch.testing.assert_close(
+            diagnostics.fisher_divergence_lower_bound(model, rows, noise),
+            model.decoder.inverse_lipschitz() ** 2 * expected,
+        )
+
     def test_bound_is_false_without_the_projector(self):
         """A residual across the range of J is large, and J transposed maps it to 0."""
         rows = correlated_rows(200, 6, 2, seed=0)
