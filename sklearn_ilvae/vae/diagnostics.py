@@ -17,9 +17,9 @@ from .bounds import importance_log_weights
 from .priors import MixturePrior, StandardNormalPrior, standard_normal_log_prob
 
 QUADRATURE_NODES = 32
-"""Exact to rounding while q is narrower than the Gaussians of the prior.
+"""Exact to rounding while q is half as wide as the Gaussians of the prior.
 
-A q that spans many narrow Gaussians needs more; trained posteriors do not.
+A q that spans many narrow Gaussians needs more; those of trained models do not.
 """
 
 CHUNK = 1 << 22
