@@ -92,38 +92,37 @@ def clusters():
 
 
 def test_fits_to_weighted_and_to_repeated_rows_agree_in_the_mean():
-    """Compare two samples of fits, over seeds, by Welch's t statistic.
+    """Compare the mean scores of fits over ten seeds.
 
-    Full batches and the same number of steps leave only noise and initial weights to
-    differ. At 20 seeds, |t| < 4 holds by chance in all but 3 of 10,000 comparisons.
-    Ignored weights would give the fit to the plain rows, which must be found to
-    differ, or the comparison would prove nothing.
+    Full batches and equal numbers of steps leave nothing but noise to differ. A row
+    of weight two meets one draw of noise a step where its two copies meet two, so
+    that gradients have another variance and fits agree to first order only. The
+    tolerance is a quarter of what the weights change: over four standard errors of the
+    difference, and half of what is missing when the loss ignores the weights.
     """
     rows, weights = clusters()
 
-    def fits(table, sample_weight, first_seed):
-        models = [
+    def mean_scores(table, sample_weight=None):
+        scores = [
             ILVAETransformer(
                 n_components=1,
                 hidden_layer_sizes=4,
                 early_stopping=False,
-                max_iter=30,
+                max_iter=50,
                 batch_size=1000,
-                random_state=first_seed + seed,
-            ).fit(table, sample_weight=sample_weight)
-            for seed in range(20)
+                random_state=seed,
+            )
+            .fit(table, sample_weight=sample_weight)
+            .score_samples(rows)[[0, -1]]
+            for seed in range(10)
         ]
-        return np.array([model.score_samples(rows)[[0, -1]] for model in models])
+        return np.mean(scores, axis=0)
 
-    def t_statistic(first, second):
-        spread = (first.var(0, ddof=1) + second.var(0, ddof=1)) / len(first)
-        return np.abs(first.mean(0) - second.mean(0)) / np.sqrt(spread)
-
-    weighted = fits(rows, weights, 0)
-    repeated = fits(rows.repeat(weights, axis=0), None, 100)
-    ignored = fits(rows, None, 200)
-    assert (t_statistic(weighted, repeated) < 4).all()
-    assert (t_statistic(ignored, repeated) > 4).any()
+    repeated = mean_scores(rows.repeat(weights, axis=0))
+    effect = np.abs(mean_scores(rows) - repeated)
+    difference = np.abs(mean_scores(rows, weights) - repeated)
+    assert (effect > 0.3).all()
+    assert (difference < effect / 4).all()
 
 
 def test_a_heavier_row_scores_higher(table):
