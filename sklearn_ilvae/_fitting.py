@@ -24,6 +24,8 @@ from .vae import (
 SMALLEST_AUTO_BATCH = 128
 LARGEST_AUTO_BATCH = 1024
 
+PATIENCE_STEPS = 1000
+
 
 def training_device(name: str) -> torch.device:
     """Return the device of a name, CUDA where there is any for ``"auto"``.
@@ -72,6 +74,16 @@ def choose_batch_size(batch_size: int | str, n_rows: int) -> int:
     if batch_size == "auto":
         return min(max(n_rows // 100, SMALLEST_AUTO_BATCH), LARGEST_AUTO_BATCH)
     return int(batch_size)
+
+
+def choose_patience(n_iter_no_change: int | str, n_rows: int, batch_size: int) -> int:
+    """Return the epochs without improvement after which to stop.
+
+    By default as many as make `PATIENCE_STEPS` steps of the optimiser, at least 10.
+    """
+    if n_iter_no_change == "auto":
+        return max(10, ceil(PATIENCE_STEPS / ceil(n_rows / batch_size)))
+    return int(n_iter_no_change)
 
 
 def epoch_hooks(estimator: Any, context: Any) -> EpochHooks:

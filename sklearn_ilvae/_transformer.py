@@ -29,6 +29,7 @@ from ._columns import (
 )
 from ._fitting import (
     choose_batch_size,
+    choose_patience,
     epoch_hooks,
     explain_divergence,
     inference_device,
@@ -126,8 +127,11 @@ default="auto"
         loss stalls, and the last weights stay.
     validation_fraction : float, default=0.1
         Share of the rows held out.
-    n_iter_no_change : int, default=20
-        Epochs without an improvement by `tol` after which training stops.
+    n_iter_no_change : int or "auto", default="auto"
+        Epochs without an improvement by `tol` after which training stops. ``"auto"``
+        is as many as make 1000 steps of the optimiser, at least 10: the loss of
+        few validation rows with rare values may rise for hundreds of steps before it
+        falls.
     tol : float, default=1e-3
         Least improvement that counts, in nats a row.
     warm_start : bool, default=False
@@ -232,7 +236,7 @@ default="auto"
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), _AUTO],
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
@@ -258,7 +262,7 @@ default="auto"
         max_iter: int = 500,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 20,
+        n_iter_no_change: int | str = "auto",
         tol: float = 1e-3,
         warm_start: bool = False,
         n_importance_samples: int = 100,
@@ -581,11 +585,12 @@ default="auto"
         self._optimizer_state = None
 
     def _training_settings(self, n_rows: int, max_iter: int) -> TrainingSettings:
+        batch_size = choose_batch_size(self.batch_size, n_rows)
         return TrainingSettings(
             learning_rate_init=self.learning_rate_init,
-            batch_size=choose_batch_size(self.batch_size, n_rows),
+            batch_size=batch_size,
             max_iter=max_iter,
-            n_iter_no_change=self.n_iter_no_change,
+            n_iter_no_change=choose_patience(self.n_iter_no_change, n_rows, batch_size),
             tol=self.tol,
             kl_weight=self.kl_weight,
             verbose=int(self.verbose),

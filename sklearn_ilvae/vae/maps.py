@@ -178,12 +178,12 @@ class ConvexNetworkGradientMap(StronglyMonotoneMap):
 
 
 LATER_CONSTANT = 0.8
-"""Constant of the maps of a composition after the first, which start at the identity.
+"""Product of the constants of the maps after the first, which start at the identity.
 
 Below 1, so that they can shrink as well as stretch; the first map carries the rest.
 """
 
-MAPS_PER_LAYER = 3
+MAPS_PER_LAYER = 2
 """Ridge gradient maps for each hidden layer.
 
 A single one has a symmetric Jacobian; a composition can turn as well as stretch.
@@ -247,8 +247,9 @@ def compose_ridge_maps(
     ComposedMap
     """
     widths = [width for width in hidden_layer_sizes for _ in range(MAPS_PER_LAYER)]
-    later = len(widths) - 1
-    constants = [inverse_lipschitz / LATER_CONSTANT**later] + [LATER_CONSTANT] * later
+    n_later = len(widths) - 1
+    later = LATER_CONSTANT ** (1 / max(n_later, 1))
+    constants = [inverse_lipschitz / later**n_later] + [later] * n_later
     return ComposedMap(
         [
             RidgeGradientMap(n_features, width, constant, activation)

@@ -73,19 +73,26 @@ class MixturePrior(nn.Module):
         spread = (weights * (variances + means.square())).sum(0)
         return log_weights, means / spread.sqrt(), variances / spread
 
-    def _joint_log_prob(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        log_weights, means, variances = self.components()
-        squares = (codes[..., None, :] - means).square() / variances
-        return log_weights, -0.5 * (squares + variances.log() + log(2 * pi))
-
     def log_prob(self, codes: Tensor) -> Tensor:
-        """Return log p(z) in nats: shape (…,)."""
-        log_weights, log_probs = self._joint_log_prob(codes)
-        return (log_weights + log_probs.sum(-1)).logsumexp(-1)
+        """Return log p(z) in nats: shape (…,).
+
+        The squares are expanded, which turns the sums over units into products of
+        matrices: several times faster than broadcasting codes against Gaussians.
+        """
+        log_weights, means, variances = self.components()
+        precisions = variances.reciprocal()
+        scaled = means * precisions
+        constant = log_weights - 0.5 * (
+            (means * scaled + variances.log()).sum(1) + self.n_components * log(2 * pi)
+        )
+        exponents = codes @ scaled.T - 0.5 * codes.square() @ precisions.T
+        return (exponents + constant).logsumexp(-1)
 
     def marginal_log_prob(self, codes: Tensor) -> Tensor:
         """Return the log-density of every unit by itself: shape of codes."""
-        log_weights, log_probs = self._joint_log_prob(codes)
+        log_weights, means, variances = self.components()
+        squares = (codes[..., None, :] - means).square() / variances
+        log_probs = -0.5 * (squares + variances.log() + log(2 * pi))
         return (log_weights[:, None] + log_probs).logsumexp(-2)
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
