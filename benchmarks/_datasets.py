@@ -1,0 +1,78 @@
+"""Tables for the benchmarks: scikit-learn's own and those of ADBench."""
+
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+SOURCE = (
+    "ADBench's tables are the .npz files in adbench/datasets/Classical of "
+    "https://github.com/Minqi824/ADBench (for example 2_annthyroid.npz); their labels "
+    "are never read"
+)
+
+SCIKIT_LEARN = {
+    "digits": load_digits,
+    "breast_cancer": load_breast_cancer,
+    "wine": load_wine,
+}
+
+
+def adbench_names(folder: Path) -> list[str]:
+    """Return the names of the tables in a folder, in ADBench's order.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds files such as ``2_annthyroid.npz``, whose name is ``2_annthyroid``.
+    """
+    names = [path.stem for path in folder.glob("*_*.npz")]
+    if not names:
+        raise SystemExit(f"There is no table in {folder}. {SOURCE}.")
+    return sorted(names, key=lambda name: int(name.split("_")[0]))
+
+
+def load_table(name: str, folder: Path | None) -> np.ndarray:
+    """Return a table in float64.
+
+    Parameters
+    ----------
+    name : str
+        A key of `SCIKIT_LEARN` or a name from `adbench_names`.
+    folder : Path or None
+        The folder of ADBench's tables.
+    """
+    if name in SCIKIT_LEARN:
+        return SCIKIT_LEARN[name]().data
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
+        return file["X"].astype(np.float64)
+
+
+def split_table(
+    table: np.ndarray, n_rows: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rows, hold out 30% of them and standardise all by the rest.
+
+    Columns that are constant in the training part are dropped: densities of a column
+    without spread compare nothing.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_samples, n_features)
+        A table.
+    n_rows : int
+        Most rows to draw.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    training, test : ndarray
+    """
+    rows = np.random.default_rng(seed).permutation(len(table))[:n_rows]
+    training, test = train_test_split(table[rows], test_size=0.3, random_state=seed)
+    varying = np.ptp(training, axis=0) > 0
+    scaler = StandardScaler().fit(training[:, varying])
+    return scaler.transform(training[:, varying]), scaler.transform(test[:, varying])

@@ -1,0 +1,384 @@
+"""Posterior collapse against the inverse-Lipschitz constant, and what L costs.
+
+Two parts, each a number of independent fits. Every fit adds a line to the output as
+it ends; ``--resume`` goes on where an interrupted run stopped.
+
+sweep
+    Every decoder family at L = 0, 0.1, 0.25, 0.5, 1, 2, the unconstrained decoder and
+    a standard VAE, on eleven tables.
+defaults
+    Default settings with every decoder family, the standard VAE and
+    `FactorAnalysis`, on all tables.
+
+All columns are Gaussian, so that densities compare with those of `FactorAnalysis`.
+Tables are standardised for every model: log-likelihoods are in nats a test row, of
+standardised columns. All models of a table and seed see the same rows.
+
+    python benchmarks/collapse.py
+    python benchmarks/collapse.py --data FOLDER --jobs 4
+    python benchmarks/collapse.py --part defaults --tables wine 2_annthyroid --seeds 1
+"""
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from _datasets import SCIKIT_LEARN, SOURCE, adbench_names, load_table, split_table
+from joblib import Parallel, delayed
+from sklearn.decomposition import FactorAnalysis
+from torch import nn
+
+from sklearn_ilvae import ILVAETransformer, metrics
+from sklearn_ilvae.vae import DECODERS
+
+CONSTANTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+
+SWEEP_TABLES = (
+    "2_annthyroid",
+    "22_magic.gamma",
+    "27_PageBlocks",
+    "30_satellite",
+    "39_vertebral",
+    "41_Waveform",
+    "42_WBC",
+    "44_Wilt",
+)
+"""Few and many rows and columns, counts and measurements; fixed before any result."""
+
+WIDE = 300
+FISHER_ROWS, FISHER_DRAWS = 200, 20
+PLAIN, FACTOR_ANALYSIS = "standard VAE", "FactorAnalysis"
+
+
+class PlainEncoder(nn.Module):
+    """Mean and log-variance from one network, with torch's initialisation."""
+
+    def __init__(self, n_features: int, n_components: int, width: int) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Linear(n_features, width), nn.ELU(), nn.Linear(width, 2 * n_components)
+        )
+
+    def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and log-variance of rows."""
+        mean, log_variance = self.network(rows).chunk(2, dim=-1)
+        return mean, log_variance
+
+
+class PlainDecoder(nn.Sequential):
+    """Unconstrained network with torch's initialisation."""
+
+    def __init__(self, n_components: int, n_features: int, width: int) -> None:
+        super().__init__(
+            nn.Linear(n_components, width), nn.ELU(), nn.Linear(width, n_features)
+        )
+
+    def inverse_lipschitz(self) -> float:
+        """Return 0: nothing keeps two codes apart."""
+        return 0.0
+
+
+class StandardVAE(ILVAETransformer):
+    """The VAE of Kingma & Welling (2014), trained and scored like the estimator.
+
+    Standard normal prior, unconstrained networks of the same widths that start at
+    random, noise variances that start at one.
+    """
+
+    def _start(self, *args: object) -> None:
+        super()._start(*args)
+        architecture = self.module_.architecture
+        n_features, n_components = len(architecture.binary), architecture.n_components
+        (width,) = architecture.hidden_layer_sizes
+        torch.manual_seed(self.random_state)
+        self.module_.encoder = PlainEncoder(n_features, n_components, width)
+        self.module_.decoder = PlainDecoder(n_components, n_features, width)
+        nn.init.zeros_(self.module_.likelihood.raw_variance)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit."""
+
+    part: str
+    table: str
+    model: str
+    inverse_lipschitz: float | str
+    seed: int
+
+
+@dataclass
+class Measurement:
+    """What one fit gives; an entry is None where it has no meaning."""
+
+    n_rows: int | None = None
+    n_columns: int | None = None
+    n_components: int | None = None
+    certified: float | None = None
+    smallest_kl: float | None = None
+    active_units: int | None = None
+    mutual_information: float | None = None
+    fisher: float | None = None
+    fisher_bound: float | None = None
+    violations: int | None = None
+    log_likelihood: float | None = None
+    epochs: int | None = None
+    cpu_seconds: float | None = None
+    error: str = ""
+
+
+KEYS = [field.name for field in fields(Job)]
+MEANS = [
+    "smallest_kl",
+    "active_units",
+    "mutual_information",
+    "fisher",
+    "fisher_bound",
+    "certified",
+    "log_likelihood",
+    "epochs",
+    "cpu_seconds",
+]
+COLUMNS = KEYS + [field.name for field in fields(Measurement)]
+
+
+def make_model(job: Job, settings: dict[str, object]) -> ILVAETransformer:
+    common = {"likelihood": "gaussian", "device": "cpu", "random_state": job.seed}
+    if job.model == PLAIN:
+        plain = {**settings, "prior": "standard_normal"}
+        return StandardVAE(decoder="mlp", **common, **plain)
+    return ILVAETransformer(
+        decoder=job.model,
+        inverse_lipschitz=job.inverse_lipschitz,
+        **common,
+        **settings,
+    )
+
+
+def measure_codes(model: ILVAETransformer, test: np.ndarray) -> dict[str, object]:
+    """Return how far the model is from collapse on test rows."""
+    some = test[:FISHER_ROWS]
+    fisher = metrics.relative_fisher_divergence(model, some, FISHER_DRAWS)
+    bound = metrics.fisher_divergence_lower_bound(model, some, FISHER_DRAWS)
+    rounding = 1e-9 * fisher
+    return {
+        "n_components": model.n_components_,
+        "certified": model.inverse_lipschitz_,
+        "smallest_kl": float(metrics.kl_per_unit(model, test).min()),
+        "active_units": int(metrics.active_units(model, test).sum()),
+        "mutual_information": metrics.mutual_information(model, test),
+        "fisher": float(fisher.mean()),
+        "fisher_bound": float(bound.mean()),
+        "violations": int((fisher < bound - rounding).sum()),
+        "epochs": model.n_iter_,
+    }
+
+
+def run(
+    job: Job, folder: Path | None, n_rows: int, settings: dict[str, object]
+) -> tuple[Job, Measurement]:
+    torch.set_num_threads(1)
+    training, test = split_table(load_table(job.table, folder), n_rows, job.seed)
+    model = (
+        FactorAnalysis(random_state=job.seed)
+        if job.model == FACTOR_ANALYSIS
+        else make_model(job, settings)
+    )
+    found = Measurement(n_rows=len(training), n_columns=training.shape[1])
+    start = time.process_time()
+    try:
+        model.fit(training)
+    except ValueError as error:
+        found.error = str(error).replace("\n", " ")
+        return job, found
+    found.cpu_seconds = time.process_time() - start
+    found.log_likelihood = float(model.score(test))
+    if job.model != FACTOR_ANALYSIS:
+        for name, value in measure_codes(model, test).items():
+            setattr(found, name, value)
+    return job, found
+
+
+def sweep_jobs(tables: list[str], seeds: range) -> Iterator[Job]:
+    for seed in seeds:
+        for table in tables:
+            for family in DECODERS:
+                for constant in (0.0,) if family == "mlp" else CONSTANTS:
+                    yield Job("sweep", table, family, constant, seed)
+            yield Job("sweep", table, PLAIN, 0.0, seed)
+
+
+def default_jobs(tables: list[str], seeds: range) -> Iterator[Job]:
+    for seed in seeds:
+        for table in tables:
+            for model in (*DECODERS, PLAIN, FACTOR_ANALYSIS):
+                yield Job("defaults", table, model, "auto", seed)
+
+
+def choose_tables(arguments: argparse.Namespace, part: str) -> list[str]:
+    """Return the tables asked for, or all that the part has and the data allow."""
+    if arguments.tables:
+        return arguments.tables
+    if arguments.data is None:
+        return list(SCIKIT_LEARN)
+    found = adbench_names(arguments.data)
+    if part == "sweep":
+        return [*SCIKIT_LEARN, *(name for name in SWEEP_TABLES if name in found)]
+    if not arguments.wide:
+        found = [
+            name for name in found if load_table(name, arguments.data).shape[1] <= WIDE
+        ]
+    return [*SCIKIT_LEARN, *found]
+
+
+def read_keys(path: Path) -> set[tuple[str, ...]]:
+    """Return which fits a file already holds."""
+    with path.open(newline="") as file:
+        return {tuple(row[key] for key in KEYS) for row in csv.DictReader(file)}
+
+
+def run_all(jobs: list[Job], arguments: argparse.Namespace) -> None:
+    """Run the fits and write a line for each as it ends."""
+    settings = {"prior": arguments.prior, "max_iter": arguments.max_iter}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    output = arguments.output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    resume = arguments.resume and output.exists()
+    done = read_keys(output) if resume else set()
+    jobs = [job for job in jobs if tuple(map(str, astuple(job))) not in done]
+    results = Parallel(arguments.jobs, return_as="generator_unordered")(
+        delayed(run)(job, arguments.data, arguments.rows, settings) for job in jobs
+    )
+    with output.open("a" if resume else "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if not resume:
+            writer.writeheader()
+        for number, (job, found) in enumerate(results, start=1):
+            writer.writerow(asdict(job) | asdict(found))
+            file.flush()
+            print(f"\r{number} of {len(jobs)} fits", end="", file=sys.stderr)
+    print(file=sys.stderr)
+
+
+def print_sweep(results: pd.DataFrame) -> None:
+    constants = results["inverse_lipschitz"].astype(float)
+    results = results.assign(inverse_lipschitz=constants)
+    models = [model for model in (*DECODERS, PLAIN) if model in set(results["model"])]
+    divergences = []
+    for name in dict.fromkeys(results["table"]):
+        one = results[results["table"] == name]
+        print(f"\n{name}: {one['n_components'].max():.0f} units")
+        by_constant = against_constant(one, "smallest_kl").reindex(models)
+        divergences.append(by_constant.dropna())
+        step = by_constant.diff(axis=1).min(axis=1)
+        by_constant["least step"] = step
+        print("smallest KL of a unit, by L")
+        print(by_constant.to_string(float_format="{:.3f}".format, na_rep=""))
+        print("test log-likelihood, by L")
+        by_constant = against_constant(one, "log_likelihood").reindex(models)
+        print(by_constant.to_string(float_format="{:.2f}".format, na_rep=""))
+    swept = pd.concat(divergences)
+    steps = swept.diff(axis=1).min(axis=1)
+    whole = swept.iloc[:, -1] - swept.iloc[:, 0]
+    print(
+        f"\nSmallest KL of a unit, in {len(swept)} cases: rises at every step of L in "
+        f"{(steps > 0).sum()}, from the smallest to the largest L in "
+        f"{(whole > 0).sum()}; largest fall {max(0.0, -steps.min()):.2g} nats."
+    )
+    print("\nMeans over tables and seeds")
+    means = results.groupby(["model", "inverse_lipschitz"])[MEANS].mean()
+    print(means.reindex(models, level="model").to_string(float_format="{:.3g}".format))
+
+
+def against_constant(results: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the means over seeds: models by constants."""
+    return results.pivot_table(column, "model", "inverse_lipschitz")
+
+
+def print_defaults(results: pd.DataFrame) -> None:
+    scores = results.pivot_table("log_likelihood", "table", "model", sort=False)
+    default = ILVAETransformer().decoder
+    print("\nTest log-likelihood with default settings, in nats a row")
+    for rival in ("mlp", FACTOR_ANALYSIS):
+        scores[f"{default} − {rival}"] = scores[default] - scores[rival]
+    print(scores.to_string(float_format="{:.2f}".format, na_rep=""))
+    rows = []
+    for model in (*DECODERS, PLAIN):
+        for rival in ("mlp", PLAIN, FACTOR_ANALYSIS):
+            if model == rival:
+                continue
+            gain = (scores[model] - scores[rival]).dropna()
+            rows.append(
+                {
+                    "model": model,
+                    "rival": rival,
+                    "wins": (gain > 0).sum(),
+                    "losses": (gain < 0).sum(),
+                    "loses > 0.3": (gain < -0.3).sum(),
+                    "median gain": gain.median(),
+                    "worst": gain.min(),
+                    "worst table": gain.idxmin(),
+                }
+            )
+    print("\nGain of model over rival over the tables, in nats")
+    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.2f}".format))
+
+
+def print_summary(path: Path) -> None:
+    results = pd.read_csv(path, dtype={"inverse_lipschitz": str})
+    failed = results["error"].notna()
+    for _, row in results[failed].iterrows():
+        print("failed:", *row[KEYS], row["error"])
+    results = results[~failed]
+    for part, summarise in {"sweep": print_sweep, "defaults": print_defaults}.items():
+        if (results["part"] == part).any():
+            summarise(results[results["part"] == part])
+    requested = pd.to_numeric(results["inverse_lipschitz"], errors="coerce")
+    guaranteed = ~results["model"].isin(["mlp", PLAIN, FACTOR_ANALYSIS])
+    below = guaranteed & (results["certified"] < requested)
+    print(
+        f"\nRows whose Fisher divergence is less than its lower bound: "
+        f"{results['violations'].sum():.0f}, of up to {FISHER_ROWS} rows in "
+        f"{guaranteed.sum()} guaranteed fits."
+        f"\nGuaranteed fits whose certified L is less than requested: {below.sum()}."
+        f"\nProcessor minutes of all fits: {results['cpu_seconds'].sum() / 60:.0f}."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"{SOURCE}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--part", choices=["sweep", "defaults", "both"], default="both")
+    parser.add_argument("--data", type=Path, help="folder of ADBench's tables")
+    parser.add_argument("--tables", nargs="+", help="only these, by name")
+    parser.add_argument("--wide", action="store_true", help=f"keep over {WIDE} columns")
+    parser.add_argument("--rows", type=int, default=1500, help="most rows of a table")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--prior", help="default: that of the estimator")
+    parser.add_argument("--max-iter", type=int, help="default: that of the estimator")
+    parser.add_argument("--resume", action="store_true", help="add to the output")
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results/collapse.csv")
+    )
+    arguments = parser.parse_args()
+    jobs: list[Job] = []
+    for part, make_jobs in {"sweep": sweep_jobs, "defaults": default_jobs}.items():
+        if arguments.part in (part, "both"):
+            jobs += make_jobs(choose_tables(arguments, part), range(arguments.seeds))
+    run_all(jobs, arguments)
+    print_summary(arguments.output)
+
+
+if __name__ == "__main__":
+    main()

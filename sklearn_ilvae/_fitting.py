@@ -1,0 +1,255 @@
+"""From an estimator's parameters and a scaled table to a network ready to train."""
+
+from collections.abc import Sequence
+from math import ceil
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._columns import column_name
+from ._random import seeded
+from ._training import EpochHooks, WeightedRows
+from .vae import (
+    Architecture,
+    VariationalAutoencoder,
+    choose_inverse_lipschitz,
+    choose_n_components,
+    principal_axes,
+    start_at_linear_model,
+)
+
+SMALLEST_AUTO_BATCH = 128
+LARGEST_AUTO_BATCH = 1024
+
+PATIENCE_STEPS = 1000
+
+
+def training_device(name: str) -> torch.device:
+    """Return the device of a name, CUDA where there is any for ``"auto"``.
+
+    Parameters
+    ----------
+    name : str
+        ``"auto"`` or the name of a torch device.
+
+    Returns
+    -------
+    torch.device
+        A device that works.
+
+    Raises
+    ------
+    ValueError
+        When the name is unknown or this machine lacks the device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device={name!r} cannot be used on this machine ({reason}). "
+            "Use device='auto' or device='cpu'."
+        ) from error
+    return device
+
+
+def inference_device(name: str, dtype: torch.dtype) -> torch.device:
+    """Return the device of a name, or the CPU where it is missing or lacks a dtype."""
+    try:
+        device = training_device(name)
+        torch.zeros(1, dtype=dtype, device=device)
+    except (ValueError, TypeError):
+        return torch.device("cpu")
+    return device
+
+
+def choose_batch_size(batch_size: int | str, n_rows: int) -> int:
+    """Return the rows in a batch: by default a hundredth, from 128 to 1024."""
+    if batch_size == "auto":
+        return min(max(n_rows // 100, SMALLEST_AUTO_BATCH), LARGEST_AUTO_BATCH)
+    return int(batch_size)
+
+
+def choose_patience(n_iter_no_change: int | str, n_rows: int, batch_size: int) -> int:
+    """Return the epochs without improvement after which to stop.
+
+    By default as many as make `PATIENCE_STEPS` steps of the optimiser, at least 10.
+    """
+    if n_iter_no_change == "auto":
+        return max(10, ceil(PATIENCE_STEPS / ceil(n_rows / batch_size)))
+    return int(n_iter_no_change)
+
+
+def epoch_hooks(estimator: Any, context: Any) -> EpochHooks:
+    """Return hooks that tell scikit-learn's callbacks about every epoch."""
+    epochs = []
+
+    def begin() -> None:
+        epochs.append(context.subcontext(task_name="epoch"))
+        epochs[-1].call_on_fit_task_begin(estimator=estimator)
+
+    def end() -> bool:
+        return bool(epochs[-1].call_on_fit_task_end(estimator=estimator))
+
+    return EpochHooks(begin, end)
+
+
+def explain_divergence(
+    rows: Tensor, learning_rate_init: float, names: Sequence[str] | None
+) -> str:
+    """Say which parameter or column makes a training loss infinite, and what to do.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_rows, n_features)
+        Standardised rows.
+    learning_rate_init : float
+        Learning rate of the training that failed.
+    names : sequence of str or None
+        Names of the columns.
+
+    Returns
+    -------
+    str
+        The text of an error.
+    """
+    size, index = rows.abs().amax(0).max(0)
+    return (
+        "The training loss is no longer a finite number. "
+        f"learning_rate_init={learning_rate_init} is probably too large: try a tenth "
+        f"of it. {column_name(int(index), names)} holds the most extreme value, "
+        f"{float(size):.1f} on the standardised scale: if it is an error, remove it."
+    )
+
+
+def _widths(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
+    widths = np.ravel(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
+    if not widths or not all(
+        isinstance(width, Integral) and int(width) >= 1 for width in widths
+    ):
+        raise ValueError(
+            f"hidden_layer_sizes={hidden_layer_sizes!r} must hold at least one width, "
+            "and positive integers only. Use for example 64 or (64, 64)."
+        )
+    return tuple(int(width) for width in widths)
+
+
+def start_model(
+    rows: Tensor,
+    weights: Tensor,
+    binary: tuple[bool, ...],
+    *,
+    decoder: str,
+    n_components: int | str,
+    inverse_lipschitz: float | str,
+    hidden_layer_sizes: int | Sequence[int],
+    activation: str,
+    n_clusters: int,
+    seed: int,
+) -> VariationalAutoencoder:
+    """Build a network around the principal axes of the rows, at the linear model.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_rows, n_features)
+        Standardised rows.
+    weights : Tensor of shape (n_rows,)
+        Positive weights.
+    binary : tuple of bool
+        Which columns are Bernoulli.
+    decoder, n_components, inverse_lipschitz, hidden_layer_sizes, activation
+        As in `ILVAETransformer`.
+    n_clusters : int
+        Number of Gaussians of the prior; 0 for the standard normal.
+    seed : int
+        Source of the initial weights.
+
+    Returns
+    -------
+    VariationalAutoencoder
+        In float32 on the CPU.
+
+    Raises
+    ------
+    ValueError
+        When there are more components than columns, when a constant is asked of a
+        decoder that cannot guarantee it, or when a layer has no units.
+    """
+    widths = _widths(hidden_layer_sizes)
+    n_features = rows.shape[1]
+    if n_components != "auto" and int(n_components) > n_features:
+        raise ValueError(
+            f"n_components={n_components} must not exceed the number of columns, "
+            f"n_features={n_features}: more codes than columns cannot be kept apart. "
+            "Use n_components='auto' or a smaller number."
+        )
+    if decoder == "mlp" and inverse_lipschitz not in ("auto", 0):
+        raise ValueError(
+            f"inverse_lipschitz={inverse_lipschitz} cannot be guaranteed by "
+            "decoder='mlp'. Use inverse_lipschitz='auto' or 0, or another decoder."
+        )
+    axes = principal_axes(rows, weights)
+    chosen = (
+        choose_n_components(axes.variances)
+        if n_components == "auto"
+        else int(n_components)
+    )
+    constant = (
+        choose_inverse_lipschitz(axes.variances, chosen)
+        if inverse_lipschitz == "auto"
+        else float(inverse_lipschitz)
+    )
+    architecture = Architecture(
+        decoder=decoder,
+        n_components=chosen,
+        binary=binary,
+        hidden_layer_sizes=widths,
+        activation=activation,
+        inverse_lipschitz=0.0 if decoder == "mlp" else constant,
+        n_clusters=n_clusters,
+    )
+    # Contiguous like the arrays of a pickle: other strides round otherwise.
+    directions = axes.directions[:, :chosen].float().contiguous()
+    with seeded(seed):
+        model = VariationalAutoencoder(architecture, directions)
+    shares = (weights / weights.sum()).to(rows)
+    start_at_linear_model(model, axes, (shares @ (rows > 0).to(rows)).cpu())
+    return model
+
+
+def split_validation(
+    rows: Tensor, weights: Tensor, fraction: float, generator: torch.Generator
+) -> tuple[WeightedRows, WeightedRows | None]:
+    """Split rows at random into training and validation rows.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_rows, n_features)
+        Rows.
+    weights : Tensor of shape (n_rows,)
+        Their weights.
+    fraction : float
+        Share of validation rows, rounded up; 0 for none.
+    generator : torch.Generator
+        Source of the split.
+
+    Returns
+    -------
+    training : WeightedRows
+    validation : WeightedRows or None
+    """
+    if fraction == 0:
+        return WeightedRows(rows, weights / weights.mean()), None
+    order = torch.randperm(len(rows), generator=generator, device=generator.device)
+    n_validation = min(ceil(fraction * len(rows)), len(rows) - 1)
+    parts = []
+    for index in (order[n_validation:], order[:n_validation]):
+        index = index.to(rows.device)
+        parts.append(WeightedRows(rows[index], weights[index] / weights[index].mean()))
+    return parts[0], parts[1]

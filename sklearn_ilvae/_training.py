@@ -1,0 +1,390 @@
+"""Training of an autoencoder with skorch: in-memory batches, best weights, callbacks.
+
+skorch's default loader collates row by row, which costs several times the arithmetic
+of a network for tables; here a batch is one indexing operation.
+"""
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.helper import predefined_split
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .vae import VariationalAutoencoder, evidence_lower_bound
+
+NOISE_VARIANCE_RATE = 10.0
+"""Learning rate of the noise variances relative to the other parameters.
+
+They set the scale of the whole loss and are the last to arrive at the common rate.
+"""
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The training loss became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class WeightedRows(Dataset[Tensor]):
+    """Standardised rows with weights of mean one, on the training device.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_rows, n_features)
+        The rows.
+    weights : Tensor of shape (n_rows,)
+        Their weights.
+    """
+
+    rows: Tensor
+    weights: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train; the names are those of the estimator's parameters."""
+
+    learning_rate_init: float
+    batch_size: int
+    max_iter: int
+    n_iter_no_change: int
+    tol: float
+    kl_weight: float
+    verbose: int
+
+
+@dataclass
+class TrainingResult:
+    """What training reports.
+
+    Parameters
+    ----------
+    loss_curve : list of float
+        Negative bound on the training rows, an entry an epoch, in nats a row.
+    validation_scores : list of float
+        Bound on the validation rows after each epoch; empty without validation rows.
+    optimizer_state : dict
+        State of the optimiser, to continue from.
+    """
+
+    loss_curve: list[float]
+    validation_scores: list[float]
+    optimizer_state: dict[str, Any]
+
+
+class InMemoryBatches:
+    """Batches of rows and weights; reshuffled at every pass while training.
+
+    Parameters
+    ----------
+    dataset : WeightedRows
+        The rows.
+    batch_size : int
+        Rows in a batch.
+    generator : torch.Generator, default=None
+        Source of the order; None keeps the order of the rows.
+    """
+
+    def __init__(
+        self,
+        dataset: WeightedRows,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches of rows and weights."""
+        rows, weights = self.dataset.rows, self.dataset.weights
+        if self.generator is not None:
+            order = torch.randperm(
+                len(rows), generator=self.generator, device=rows.device
+            )
+            rows, weights = rows[order], weights[order]
+        yield from zip(
+            rows.split(self.batch_size), weights.split(self.batch_size), strict=True
+        )
+
+
+class AutoencoderNet(NeuralNet):
+    """skorch net whose loss is the negative evidence lower bound.
+
+    Parameters
+    ----------
+    module : VariationalAutoencoder
+        The model to train.
+    kl_weight : float
+        Weight of the divergence in the bound.
+    generator : torch.Generator
+        Source of the noise in training.
+    validation_noise : Tensor of shape (n_draws, 1, n_components)
+        Noise shared by all validation rows at every epoch, so that two epochs
+        differ by their weights alone.
+    """
+
+    def __init__(
+        self,
+        module: VariationalAutoencoder,
+        *,
+        kl_weight: float,
+        generator: torch.Generator,
+        validation_noise: Tensor,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(module, **kwargs)
+        self.kl_weight = kl_weight
+        self.generator = generator
+        self.validation_noise = validation_noise
+
+    def _loss(self, batch: tuple[Tensor, Tensor], noise: Tensor) -> Tensor:
+        rows, weights = batch
+        bound = evidence_lower_bound(self.module_, rows, noise, self.kl_weight)
+        return -(weights * bound).mean()
+
+    def train_step_single(
+        self, batch: tuple[Tensor, Tensor], **fit_params: Any
+    ) -> dict[str, Any]:
+        """Compute the loss of a batch with fresh noise, and its gradients."""
+        n_components = self.module_.architecture.n_components
+        noise = torch.randn(
+            (len(batch[0]), n_components),
+            generator=self.generator,
+            device=batch[0].device,
+        )
+        loss = self._loss(batch, noise)
+        loss.backward()
+        return {"loss": loss, "y_pred": None}
+
+    def validation_step(
+        self, batch: tuple[Tensor, Tensor], **fit_params: Any
+    ) -> dict[str, Any]:
+        """Compute the loss of a batch with the shared noise."""
+        with torch.no_grad():
+            return {"loss": self._loss(batch, self.validation_noise), "y_pred": None}
+
+    def run_single_epoch(
+        self,
+        iterator: InMemoryBatches | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Any]],
+        **fit_params: Any,
+    ) -> None:
+        """Run over all batches and record their mean loss.
+
+        Losses are added up on the device and read once: reading each, as skorch
+        does, would make a GPU wait at every batch.
+        """
+        if iterator is None:
+            return
+        total = torch.zeros((), device=iterator.dataset.rows.device)
+        for batch in iterator:
+            loss = step_fn(batch, **fit_params)["loss"]
+            total += loss.detach() * len(batch[0])
+        self.history.record(f"{prefix}_loss", float(total) / len(iterator.dataset))
+
+
+class BestWeights(Callback):
+    """Notice when the monitored loss stalls; leave the weights of its best epoch.
+
+    Parameters
+    ----------
+    validation : WeightedRows or None
+        Rows to monitor. The state before training competes too. None monitors the
+        training loss, and then the last weights stay.
+    patience : int
+        Epochs without improvement by `tol` after which the loss counts as stalled.
+    tol : float
+        Least improvement that counts, in nats a row.
+    """
+
+    def __init__(
+        self, validation: WeightedRows | None, patience: int, tol: float
+    ) -> None:
+        self.validation = validation
+        self.patience = patience
+        self.tol = tol
+
+    def on_train_begin(self, net: AutoencoderNet, **kwargs: Any) -> None:
+        """Take the state before training as the first candidate."""
+        self.threshold_ = self.best_loss_ = inf
+        self.misses_ = 0
+        self.best_state_: dict[str, Tensor] | None = None
+        if self.validation is not None:
+            batch = (self.validation.rows, self.validation.weights)
+            self._compare(net, float(net.validation_step(batch)["loss"]))
+
+    def on_epoch_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
+        """Compare the epoch with the best."""
+        if not isfinite(net.history[-1, "train_loss"]):
+            raise NonFiniteLossError
+        monitored = "train_loss" if self.validation is None else "valid_loss"
+        self._compare(net, net.history[-1, monitored])
+
+    @property
+    def stalled(self) -> bool:
+        """Whether there were too many misses."""
+        return self.misses_ >= self.patience
+
+    def on_train_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
+        """Restore the best weights, after a full run as after an interruption."""
+        if self.best_state_ is not None:
+            net.module_.load_state_dict(self.best_state_)
+
+    def _compare(self, net: AutoencoderNet, loss: float) -> None:
+        self.misses_ += 1
+        if loss < self.threshold_ - self.tol:
+            self.threshold_ = loss
+            self.misses_ = 0
+        if loss < self.best_loss_ and self.validation is not None:
+            self.best_loss_ = loss
+            self.best_state_ = deepcopy(net.module_.state_dict())
+
+
+class EpochHooks(Callback):
+    """Tell a listener about every epoch, and note whether it asks to stop.
+
+    Parameters
+    ----------
+    begin : callable
+        Called before an epoch.
+    end : callable
+        Called after an epoch; a true return value asks to stop training.
+    """
+
+    asked_to_stop = False
+
+    def __init__(self, begin: Callable[[], None], end: Callable[[], bool]) -> None:
+        self.begin = begin
+        self.end = end
+
+    def on_epoch_begin(self, net: AutoencoderNet, **kwargs: Any) -> None:
+        """Announce an epoch."""
+        self.begin()
+
+    def on_epoch_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
+        """Report an epoch."""
+        self.asked_to_stop = self.end()
+
+
+class StopWhen(Callback):
+    """Stop training before an epoch; the first callback, so that no other sees it.
+
+    Stopping after an epoch would hide that epoch from the log, which skorch calls last.
+
+    Parameters
+    ----------
+    condition : callable
+        Returns whether to stop.
+    """
+
+    def __init__(self, condition: Callable[[], bool]) -> None:
+        self.condition = condition
+
+    def on_epoch_begin(self, net: AutoencoderNet, **kwargs: Any) -> None:
+        """Stop in the way that skorch stops at Ctrl-C."""
+        if self.condition():
+            raise KeyboardInterrupt
+
+
+def train(
+    model: VariationalAutoencoder,
+    training: WeightedRows,
+    validation: WeightedRows | None,
+    validation_noise: Tensor,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+    hooks: EpochHooks,
+    optimizer_state: dict[str, Any] | None = None,
+) -> TrainingResult:
+    """Maximise the evidence lower bound of the training rows, in place.
+
+    Parameters
+    ----------
+    model : VariationalAutoencoder
+        The model, on the device of the rows.
+    training : WeightedRows
+        Rows to learn from.
+    validation : WeightedRows or None
+        Rows that decide when to stop and which weights to keep.
+    validation_noise : Tensor of shape (n_draws, 1, n_components)
+        Noise shared by all validation rows.
+    settings : TrainingSettings
+        How to train.
+    generator : torch.Generator
+        Source of order and noise, on the device of the rows.
+    hooks : EpochHooks
+        Listener to the epochs.
+    optimizer_state : dict, default=None
+        State of the optimiser to continue from.
+
+    Returns
+    -------
+    TrainingResult
+        Losses of all epochs that ended.
+
+    Raises
+    ------
+    NonFiniteLossError
+        When the training loss is infinite or not a number after an epoch, or a weight
+        at the end.
+    """
+    fast = NOISE_VARIANCE_RATE * settings.learning_rate_init
+    best = BestWeights(validation, settings.n_iter_no_change, settings.tol)
+    stop = StopWhen(lambda: best.stalled or hooks.asked_to_stop)
+    callbacks: list[Callback] = [stop, EpochTimer(), best, hooks]
+    if settings.verbose:
+        callbacks.append(PrintLog())
+    net = AutoencoderNet(
+        model,
+        kl_weight=settings.kl_weight,
+        generator=generator,
+        validation_noise=validation_noise,
+        criterion=torch.nn.Identity,
+        optimizer=torch.optim.Adam,
+        optimizer__fused=True,
+        optimizer__param_groups=[("likelihood.raw_variance", {"lr": fast})],
+        lr=settings.learning_rate_init,
+        max_epochs=settings.max_iter,
+        batch_size=settings.batch_size,
+        iterator_train=InMemoryBatches,
+        iterator_train__generator=generator,
+        iterator_valid=InMemoryBatches,
+        iterator_valid__batch_size=max(1, len(validation or training)),
+        train_split=None if validation is None else predefined_split(validation),
+        callbacks__epoch_timer=None,
+        callbacks__train_loss=None,
+        callbacks__valid_loss=None,
+        callbacks__print_log=None,
+        callbacks=callbacks,
+        device=training.rows.device,
+        verbose=settings.verbose,
+    )
+    net.initialize()
+    if optimizer_state is not None:
+        # The moments continue; the learning rate is that of the present settings.
+        present = net.optimizer_.state_dict()
+        net.optimizer_.load_state_dict(present | {"state": optimizer_state["state"]})
+    net.partial_fit(training)
+    if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
+        raise NonFiniteLossError
+    ended = [epoch for epoch in net.history if "train_loss" in epoch]
+    return TrainingResult(
+        loss_curve=[epoch["train_loss"] for epoch in ended],
+        validation_scores=[
+            -epoch["valid_loss"] for epoch in ended if "valid_loss" in epoch
+        ],
+        optimizer_state=net.optimizer_.state_dict(),
+    )

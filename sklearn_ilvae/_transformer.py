@@ -1,0 +1,653 @@
+"""`ILVAETransformer`: latent codes of a table that cannot collapse."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import check_array, check_scalar
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from ._columns import (
+    ColumnScaling,
+    check_binary,
+    find_scaling,
+    float_dtypes,
+    from_tensor,
+    to_tensor,
+    validated_table,
+    weighted_table,
+)
+from ._fitting import (
+    choose_batch_size,
+    choose_patience,
+    epoch_hooks,
+    explain_divergence,
+    inference_device,
+    split_validation,
+    start_model,
+    training_device,
+)
+from ._random import draw_seed
+from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
+from ._state import module_from_arrays, module_to_arrays, unchanged_on_error
+from ._training import NonFiniteLossError, TrainingSettings, train
+from .vae import (
+    DECODERS,
+    VariationalAutoencoder,
+    importance_weighted_bound,
+    shared_noise,
+)
+from .vae.networks import ACTIVATIONS
+
+_AUTO = StrOptions({"auto"})
+
+SCORING_CHUNK = 1 << 21
+"""Numbers held at once, for each layer, while rows are scored."""
+
+TRANSFORM_CHUNK = 4096
+"""Rows encoded at once: few enough to stay in the processor's cache."""
+
+VALIDATION_DRAWS = 8
+
+
+class ILVAETransformer(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
+):
+    """Latent codes of a table from a variational autoencoder that cannot collapse.
+
+    The decoder f satisfies ``‖f(a) − f(b)‖ ≥ L‖a − b‖`` for all codes a, b, whatever
+    its parameters [1]_. Two codes therefore cannot mean the same row: the decoder
+    cannot ignore a latent unit, and the posterior of the codes cannot equal their
+    prior. Training maximises the ordinary evidence lower bound.
+
+    Columns are scaled inside: raw tables need no pipeline.
+
+    Parameters
+    ----------
+    n_components : int or "auto", default="auto"
+        Number of latent units, at most the number of columns. ``"auto"`` takes as
+        many as principal components that explain 99% of the variance of the
+        standardised table, at most 32.
+    inverse_lipschitz : float or "auto", default="auto"
+        The constant L ≥ 0, in standard deviations of the columns (logits for
+        Bernoulli columns) for each unit of a code, whose prior has unit variance.
+        ``"auto"`` is 0.3 times the standard deviation of the table along the last
+        principal component kept. Useful values lie between 0 and 1; a larger L keeps
+        more information in every unit and, past the spread of the data, costs
+        likelihood.
+    decoder : {"anchored", "anchored_warped", "gradient_network", "brenier", "mlp"}, \
+default="anchored"
+        Family of the decoder. ``"anchored"`` is monotone along as many learned
+        directions of the table as there are units and free across them;
+        ``"anchored_warped"`` follows it by a monotone map of the data space;
+        ``"brenier"`` is the construction of [1]_, ``g₂(Bg₁(z))`` with gradients of
+        input-convex networks, and ``"gradient_network"`` the same with one-layer
+        gradient maps. These four guarantee L exactly. ``"mlp"`` is unconstrained and
+        guarantees nothing.
+    hidden_layer_sizes : int or sequence of int, default=(64,)
+        Widths of the hidden layers of encoder and decoder.
+    activation : {"elu", "tanh", "relu", "softplus", "logistic"}, default="elu"
+        Activation function. All are non-decreasing, which the guarantee needs.
+    likelihood : {"auto", "gaussian", "bernoulli"} or sequence of these, \
+default="auto"
+        Distribution of a column given the code, one for all or one a column.
+        ``"auto"`` takes columns of zeros and ones as Bernoulli, others as Gaussian.
+        A Gaussian column has a learned noise variance, of at least 0.01 in
+        standardised units.
+    prior : {"mixture", "standard_normal"}, default="mixture"
+        Distribution of the codes. The mixture of Gaussians is learned; its units
+        keep mean zero and unit variance by construction.
+    n_mixture_components : int, default=16
+        Number of Gaussians of the mixture prior.
+    kl_weight : float, default=1.0
+        Weight of the divergence from the prior in the training objective.
+    learning_rate_init : float, default=3e-3
+        Learning rate of Adam.
+    batch_size : int or "auto", default="auto"
+        Rows in a batch. ``"auto"`` is a hundredth of the training rows, at least
+        128 and at most 1024.
+    max_iter : int, default=500
+        Most passes over the training rows.
+    early_stopping : bool, default=True
+        Whether to hold out validation rows, stop when their bound stalls and keep
+        the weights of the best epoch. Otherwise training stops when the training
+        loss stalls, and the last weights stay.
+    validation_fraction : float, default=0.1
+        Share of the rows held out.
+    n_iter_no_change : int or "auto", default="auto"
+        Epochs without an improvement by `tol` after which training stops. ``"auto"``
+        is as many as make 1000 steps of the optimiser, at least 10: the loss of
+        few validation rows with rare values may rise for hundreds of steps before it
+        falls.
+    tol : float, default=1e-3
+        Least improvement that counts, in nats a row.
+    warm_start : bool, default=False
+        Whether `fit` continues from the present network and scaling.
+    n_importance_samples : int, default=100
+        Draws from the posterior in `score_samples`. More draws raise the bound
+        towards the log-likelihood.
+    device : str, default="auto"
+        Where to compute: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``…
+        ``"auto"`` is CUDA where there is any. A fitted model falls back to the CPU
+        on a machine that lacks the device.
+    random_state : int, RandomState instance or None, default=None
+        Source of initial weights, validation rows, batch order and noise.
+    verbose : int, default=0
+        1 prints one line an epoch.
+
+    Attributes
+    ----------
+    module_ : VariationalAutoencoder
+        The torch module, on the CPU: ``module_.encoder``, ``.decoder``,
+        ``.likelihood`` and ``.prior`` work on standardised rows.
+    inverse_lipschitz_ : float
+        Constant certified by the parameters of the fitted decoder, at least the one
+        asked for, in the unit of `inverse_lipschitz`. 0 for ``decoder="mlp"``.
+    n_components_ : int
+        Number of latent units.
+    likelihood_ : list of str, length n_features
+        Distribution of every column.
+    mean_, scale_ : ndarray of shape (n_features,)
+        Centre and spread of every column in training.
+    n_iter_ : int
+        Epochs run.
+    loss_curve_ : list of float
+        Negative bound on the training rows at every epoch, in nats a row, of
+        standardised columns.
+    validation_scores_ : list of float
+        Bound on the validation rows after every epoch, in the same unit. Empty
+        without early stopping.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+        Names of the columns, when all are strings.
+
+    See Also
+    --------
+    sklearn.decomposition.FactorAnalysis : The linear model that training starts near.
+
+    Notes
+    -----
+    What L does: at every row, the relative Fisher information of the posterior with
+    respect to the prior is at least ``L²`` times the squared part of the scaled
+    residual in the range of the decoder's Jacobian; averaged over the model's own rows
+    and for Gaussian columns of noise variance at most σ², at least
+    ``n_components L²/σ²`` (`sklearn_ilvae.metrics.fisher_divergence_lower_bound`).
+    What it does not do: the bound is on the posterior of the model, not on the
+    encoder that approximates it; it bounds the divergence from the prior in the sense
+    of Fisher, which bounds that of Kullback and Leibler from above, not from below;
+    and it does not make codes meaningful.
+
+    Values more than three standard deviations from the mean are scaled
+    logarithmically, a one-to-one map, so heavy tails neither dominate training nor
+    spoil the likelihood.
+
+    References
+    ----------
+    .. [1] Kinoshita, Oono, Fukumizu, Yoshida & Maeda (2023). "Controlling posterior
+       collapse by an inverse Lipschitz constraint on the decoder network." ICML.
+       arXiv:2304.12770.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ilvae import ILVAETransformer
+    >>> X = load_wine().data
+    >>> model = ILVAETransformer(n_components=2, random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (178, 2)
+    >>> model.sample(3, random_state=0).shape
+    (3, 13)
+    """
+
+    module_: VariationalAutoencoder
+    loss_curve_: list[float]
+    validation_scores_: list[float]
+    _optimizer_state: dict[str, Any] | None = None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), _AUTO],
+        "inverse_lipschitz": [Interval(Real, 0, None, closed="left"), _AUTO],
+        "decoder": [StrOptions(set(DECODERS))],
+        "hidden_layer_sizes": [
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "likelihood": [StrOptions({"auto", "gaussian", "bernoulli"}), "array-like"],
+        "prior": [StrOptions({"mixture", "standard_normal"})],
+        "n_mixture_components": [Interval(Integral, 1, None, closed="left")],
+        "kl_weight": [Interval(Real, 0, None, closed="left")],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), _AUTO],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), _AUTO],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components: int | str = "auto",
+        *,
+        inverse_lipschitz: float | str = "auto",
+        decoder: str = "anchored",
+        hidden_layer_sizes: int | Sequence[int] = (64,),
+        activation: str = "elu",
+        likelihood: str | Sequence[str] = "auto",
+        prior: str = "mixture",
+        n_mixture_components: int = 16,
+        kl_weight: float = 1.0,
+        learning_rate_init: float = 3e-3,
+        batch_size: int | str = "auto",
+        max_iter: int = 500,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int | str = "auto",
+        tol: float = 1e-3,
+        warm_start: bool = False,
+        n_importance_samples: int = 100,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.inverse_lipschitz = inverse_lipschitz
+        self.decoder = decoder
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.likelihood = likelihood
+        self.prior = prior
+        self.n_mixture_components = n_mixture_components
+        self.kl_weight = kl_weight
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.n_importance_samples = n_importance_samples
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit scaling and network to a table.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers.
+        y : ignored
+            Present for compatibility.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights. A row of weight 0 is as good as absent.
+
+        Returns
+        -------
+        self
+            The fitted estimator. After Ctrl-C it holds the best state so far.
+
+        Raises
+        ------
+        ValueError
+            For input or parameters that cannot be fitted, and for a training loss
+            that stops being a number. The estimator is left as it was.
+        """
+        return self._fit(
+            X,
+            sample_weight,
+            resume=self.warm_start and hasattr(self, "module_"),
+            max_iter=self.max_iter,
+            validation_fraction=self.validation_fraction if self.early_stopping else 0,
+        )
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Train for one pass over a batch of rows.
+
+        The first call fixes the scaling and the size of the network, so its rows
+        should represent the table. There is no validation and no early stopping.
+        The state of the optimiser is kept between calls, but not in a pickle.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers.
+        y : ignored
+            Present for compatibility.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self
+            The updated estimator.
+        """
+        return self._fit(
+            X,
+            sample_weight,
+            resume=hasattr(self, "module_"),
+            max_iter=1,
+            validation_fraction=0,
+        )
+
+    def transform(self, X: Any, return_std: bool = False) -> Any:
+        """Encode rows: the mean of the posterior of their codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        return_std : bool, default=False
+            Whether to return the standard deviations of the posterior as well.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components_)
+            In the dtype of X.
+        standard_deviations : ndarray of shape (n_samples, n_components_)
+            Only if `return_std` is true.
+        """
+        table = self._checked(X, "transform")
+        encode = self._inference_module(table.dtype).encoder
+        scaling = self._scaling()
+
+        def posterior(rows: Tensor) -> Tensor:
+            mean, log_variance = encode(scaling.transform(rows))
+            if not return_std:
+                return mean
+            return torch.cat([mean, (0.5 * log_variance).exp()], dim=1)
+
+        encoded = self._in_chunks(posterior, table, TRANSFORM_CHUNK)
+        if not return_std:
+            return from_tensor(encoded, X)
+        codes, standard_deviations = encoded.chunk(2, dim=1)
+        return from_tensor(codes, X), from_tensor(standard_deviations, X)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Decode codes: the expected row of each, in the units of the table.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components_)
+            Codes.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_in_)
+            Means of Gaussian columns (medians, where the scale is logarithmic) and
+            probabilities of Bernoulli columns.
+        """
+        check_is_fitted(self)
+        codes = to_tensor(check_array(X, dtype=float_dtypes(X)))
+        if codes.shape[1] != self.n_components_:
+            raise ValueError(
+                f"Codes must have shape (n_samples, {self.n_components_}), got "
+                f"{tuple(codes.shape)}. Pass what transform returned."
+            )
+        module = self._inference_module(codes.dtype)
+        scaling = self._scaling()
+
+        def decode(chunk: Tensor) -> Tensor:
+            expected = module.likelihood.mean(module.decoder(chunk))
+            return scaling.inverse_transform(expected)
+
+        return from_tensor(self._in_chunks(decode, codes, TRANSFORM_CHUNK), X)
+
+    def score_samples(self, X: Any) -> Any:
+        """Return the log-likelihood of every row.
+
+        It is the importance-weighted bound [1]_ with `n_importance_samples` draws, the
+        same noise for all rows: a row scores the same alone and in any batch.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            In nats, of the units of the table: the Jacobian of the scaling is
+            included.
+
+        References
+        ----------
+        .. [1] Burda, Grosse & Salakhutdinov (2016). "Importance weighted
+           autoencoders." ICLR. Eq. 8.
+        """
+        table = self._checked(X, "score_samples").double()
+        scaling = self._scaling()
+        check_binary(table, scaling.binary, self._column_names())
+        module = self._inference_module(table.dtype)
+        draws = self.n_importance_samples
+        noise = shared_noise(draws, self.n_components_, self._noise_seed)
+        widest = max(table.shape[1], *module.architecture.hidden_layer_sizes)
+
+        def log_likelihood(rows: Tensor) -> Tensor:
+            scaled = scaling.transform(rows)
+            bound = importance_weighted_bound(module, scaled, noise.to(rows))
+            return bound + scaling.log_slope(rows)
+
+        chunk = max(1, SCORING_CHUNK // (draws * widest))
+        return from_tensor(self._in_chunks(log_likelihood, table, chunk), X)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean log-likelihood of rows, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : ignored
+            Present for compatibility.
+
+        Returns
+        -------
+        float
+            Mean of `score_samples`.
+        """
+        return float(to_tensor(self.score_samples(X)).mean())
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> np.ndarray:
+        """Draw rows from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState instance or None, default=None
+            Source of the draws.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_in_), float64
+            Rows in the units of the table.
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        generator = torch.Generator().manual_seed(draw_seed(random_state))
+        module = deepcopy(self.module_).double()
+        with torch.no_grad():
+            codes = module.prior.sample(n_samples, generator).double()
+            rows = module.likelihood.sample(module.decoder(codes), generator)
+        return self._scaling().inverse_transform(rows).numpy()
+
+    @property
+    def n_components_(self) -> int:
+        """Number of latent units."""
+        return self.module_.architecture.n_components
+
+    @property
+    def inverse_lipschitz_(self) -> float:
+        """Constant certified by the parameters of the fitted decoder."""
+        return self.module_.decoder.inverse_lipschitz()
+
+    def _fit(
+        self,
+        X: Any,
+        sample_weight: Any,
+        *,
+        resume: bool,
+        max_iter: int,
+        validation_fraction: float,
+    ) -> Self:
+        context = self._init_callback_context(max_subtasks=max_iter)
+        with unchanged_on_error(self):
+            context.call_on_fit_task_begin(estimator=self)
+            table, weights = weighted_table(self, X, sample_weight, reset=not resume)
+            device = training_device(self.device)
+            seed = draw_seed(self.random_state)
+            if resume:
+                check_binary(table, self._scaling().binary, self._column_names())
+            else:
+                self._start(X, table, weights, seed)
+            rows = self._scaling().transform(table).float().to(device)
+            generator = torch.Generator(device).manual_seed(seed)
+            training, validation = split_validation(
+                rows, weights.to(rows), validation_fraction, generator
+            )
+            noise = shared_noise(VALIDATION_DRAWS, self.n_components_, self._noise_seed)
+            module = deepcopy(self.module_).to(device)
+            try:
+                result = train(
+                    module,
+                    training,
+                    validation,
+                    noise[:, None].to(rows),
+                    self._training_settings(len(training), max_iter),
+                    generator,
+                    epoch_hooks(self, context),
+                    deepcopy(self._optimizer_state),
+                )
+            except NonFiniteLossError as error:
+                raise ValueError(
+                    explain_divergence(
+                        rows, self.learning_rate_init, self._column_names()
+                    )
+                ) from error
+            self.module_ = module.cpu().eval()
+            self.n_iter_ += len(result.loss_curve)
+            self.loss_curve_ = self.loss_curve_ + result.loss_curve
+            self.validation_scores_ = self.validation_scores_ + result.validation_scores
+            self._optimizer_state = result.optimizer_state
+            context.call_on_fit_task_end(estimator=self)
+        return self
+
+    def _start(self, X: Any, table: Tensor, weights: Tensor, seed: int) -> None:
+        scaling = find_scaling(table, weights, self.likelihood, self._column_names())
+        self.mean_ = from_tensor(scaling.mean, X)
+        self.scale_ = from_tensor(scaling.scale, X)
+        self.likelihood_ = list(scaling.likelihood)
+        self.module_ = start_model(
+            scaling.transform(table),
+            weights,
+            scaling.binary,
+            decoder=self.decoder,
+            n_components=self.n_components,
+            inverse_lipschitz=self.inverse_lipschitz,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            n_clusters=self.n_mixture_components if self.prior == "mixture" else 0,
+            seed=seed,
+        )
+        self.n_iter_ = 0
+        self.loss_curve_ = []
+        self.validation_scores_ = []
+        self._noise_seed = seed
+        self._optimizer_state = None
+
+    def _training_settings(self, n_rows: int, max_iter: int) -> TrainingSettings:
+        batch_size = choose_batch_size(self.batch_size, n_rows)
+        return TrainingSettings(
+            learning_rate_init=self.learning_rate_init,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            n_iter_no_change=choose_patience(self.n_iter_no_change, n_rows, batch_size),
+            tol=self.tol,
+            kl_weight=self.kl_weight,
+            verbose=int(self.verbose),
+        )
+
+    def _checked(self, X: Any, method: str) -> Tensor:
+        check_is_fitted(self)
+        check_same_namespace(X, self, attribute="mean_", method=method)
+        return validated_table(self, X, reset=False)
+
+    def _scaling(self) -> ColumnScaling:
+        return ColumnScaling(
+            to_tensor(self.mean_), to_tensor(self.scale_), tuple(self.likelihood_)
+        )
+
+    def _column_names(self) -> Sequence[str] | None:
+        return getattr(self, "feature_names_in_", None)
+
+    def _inference_module(self, dtype: torch.dtype) -> VariationalAutoencoder:
+        device = inference_device(self.device, dtype)
+        return deepcopy(self.module_).to(device, dtype)
+
+    def _in_chunks(
+        self, function: Callable[[Tensor], Tensor], rows: Tensor, size: int
+    ) -> Tensor:
+        device = inference_device(self.device, rows.dtype)
+        with torch.no_grad():
+            parts = [
+                function(chunk.to(device)).to(rows.device) for chunk in rows.split(size)
+            ]
+        return torch.cat(parts)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there is a network."""
+        return hasattr(self, "module_")
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare that floats keep their dtype and that array-API input is welcome."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.array_api_support = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return parameters and fitted values, the network as arrays by name."""
+        state = dict(super().__getstate__())
+        state.pop("_optimizer_state", None)
+        if "module_" in state:
+            state["module_"] = module_to_arrays(state["module_"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Rebuild the network from its arrays."""
+        if "module_" in state:
+            state = {**state, "module_": module_from_arrays(state["module_"])}
+        super().__setstate__(state)

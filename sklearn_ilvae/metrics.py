@@ -1,0 +1,293 @@
+"""How much the codes of a fitted estimator say about the rows of a table.
+
+All functions take a fitted `ILVAETransformer` and a table in its own units, compute in
+float64 and return NumPy arrays or Python floats. Divergences and information are in
+nats. Where they average over random draws, the draws are a fixed function of
+`random_state`, so that two calls agree.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .vae import VariationalAutoencoder, diagnostics, shared_noise
+
+
+def kl_per_unit(estimator: Any, X: Any) -> np.ndarray:
+    """Kullback–Leibler divergence of the posterior from the prior, a unit each.
+
+    The mean over rows of ``KL(q(z_k|x) ‖ p(z_k))``, with q the encoder's Gaussian and
+    p(z_k) the prior's marginal of the unit; in closed form for the standard normal
+    prior, by Gauss–Hermite quadrature for the mixture. A unit whose divergence is 0
+    has collapsed.
+
+    Parameters
+    ----------
+    estimator : ILVAETransformer
+        A fitted estimator.
+    X : array-like of shape (n_samples, n_features)
+        Rows.
+
+    Returns
+    -------
+    ndarray of shape (n_components_,)
+        In nats.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ilvae import ILVAETransformer
+    >>> from sklearn_ilvae.metrics import kl_per_unit
+    >>> X = load_wine().data
+    >>> model = ILVAETransformer(n_components=3, max_iter=5, random_state=0).fit(X)
+    >>> kl_per_unit(model, X).min() > 0.1
+    np.True_
+    """
+    module, rows = _prepared(estimator, X, "kl_per_unit")
+    mean, log_variance = _posterior(module, rows)
+    divergences = diagnostics.kl_per_unit(mean, log_variance, module.prior)
+    return divergences.mean(0).numpy()
+
+
+def active_units(estimator: Any, X: Any, threshold: float = 0.01) -> np.ndarray:
+    """Which latent units have posterior means that vary over the rows.
+
+    The criterion of [1]_. It takes a unit for dead whose means all lie close together,
+    even when its posterior is much narrower than the prior, as a large L makes it;
+    `kl_per_unit` does not.
+
+    Parameters
+    ----------
+    estimator : ILVAETransformer
+        A fitted estimator.
+    X : array-like of shape (n_samples, n_features)
+        Rows.
+    threshold : float, default=0.01
+        Least variance of an active unit; the prior's variance is 1.
+
+    Returns
+    -------
+    ndarray of shape (n_components_,), bool
+        Its sum is the number of active units.
+
+    References
+    ----------
+    .. [1] Burda, Grosse & Salakhutdinov (2016). "Importance weighted autoencoders."
+       ICLR. Section 5.2.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ilvae import ILVAETransformer
+    >>> from sklearn_ilvae.metrics import active_units
+    >>> X = load_wine().data
+    >>> model = ILVAETransformer(n_components=3, max_iter=5, random_state=0).fit(X)
+    >>> active_units(model, X)
+    array([ True,  True,  True])
+    """
+    module, rows = _prepared(estimator, X, "active_units")
+    mean, _ = _posterior(module, rows)
+    return diagnostics.active_units(mean, threshold).numpy()
+
+
+def mutual_information(
+    estimator: Any, X: Any, n_draws: int = 10, random_state: int = 0
+) -> float:
+    """Mutual information of row and code under the encoder.
+
+    ``E_x KL(q(z|x) ‖ q(z))`` with the aggregated posterior q(z) over the rows given
+    [1]_. It cannot exceed ``log n_samples``: a value close to that says only that the
+    codes tell the rows apart. It takes of the order of ``n_draws · n_samples²``
+    operations.
+
+    Parameters
+    ----------
+    estimator : ILVAETransformer
+        A fitted estimator.
+    X : array-like of shape (n_samples, n_features)
+        Rows.
+    n_draws : int, default=10
+        Draws from the posterior of each row.
+    random_state : int, default=0
+        Seed of the draws.
+
+    Returns
+    -------
+    float
+        In nats.
+
+    References
+    ----------
+    .. [1] Hoffman & Johnson (2016). "ELBO surgery: yet another way to carve up the
+       variational evidence lower bound." NIPS workshop on advances in approximate
+       Bayesian inference.
+
+    Examples
+    --------
+    >>> from math import log
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ilvae import ILVAETransformer
+    >>> from sklearn_ilvae.metrics import mutual_information
+    >>> X = load_wine().data
+    >>> model = ILVAETransformer(n_components=3, max_iter=5, random_state=0).fit(X)
+    >>> 1 < mutual_information(model, X) < log(len(X))
+    True
+    """
+    module, rows = _prepared(estimator, X, "mutual_information")
+    mean, log_variance = _posterior(module, rows)
+    noise = shared_noise(n_draws * len(rows), mean.shape[1], random_state)
+    noise = noise.view(n_draws, *mean.shape)
+    return float(diagnostics.mutual_information(mean, log_variance, noise))
+
+
+def relative_fisher_divergence(
+    estimator: Any, X: Any, n_draws: int = 100, random_state: int = 0
+) -> np.ndarray:
+    """Relative Fisher information divergence of the posterior from the prior.
+
+    ``F(x) = E_{p(z|x)} ‖∇ log p(z|x) − ∇ log p(z)‖²`` [1]_, of the posterior of the
+    model itself rather than of the encoder, by importance sampling from the encoder.
+    It is 0 where a row says nothing about its code.
+
+    Parameters
+    ----------
+    estimator : ILVAETransformer
+        A fitted estimator.
+    X : array-like of shape (n_samples, n_features)
+        Rows.
+    n_draws : int, default=100
+        Draws from the encoder's posterior.
+    random_state : int, default=0
+        Seed of the draws.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        For squared units of the codes, whose prior has unit variance. The units of
+        the table do not matter.
+
+    See Also
+    --------
+    fisher_divergence_lower_bound : What the constant L guarantees of it.
+
+    References
+    ----------
+    .. [1] Kinoshita, Oono, Fukumizu, Yoshida & Maeda (2023). "Controlling posterior
+       collapse by an inverse Lipschitz constraint on the decoder network." ICML.
+       arXiv:2304.12770.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ilvae import ILVAETransformer
+    >>> from sklearn_ilvae.metrics import relative_fisher_divergence
+    >>> X = load_wine().data
+    >>> model = ILVAETransformer(n_components=3, max_iter=5, random_state=0).fit(X)
+    >>> relative_fisher_divergence(model, X).shape
+    (178,)
+    """
+    module, rows = _prepared(estimator, X, "relative_fisher_divergence")
+    noise = shared_noise(n_draws, module.architecture.n_components, random_state)
+    return diagnostics.relative_fisher_divergence(module, rows, noise).numpy()
+
+
+def fisher_divergence_lower_bound(
+    estimator: Any, X: Any, n_draws: int = 100, random_state: int = 0
+) -> np.ndarray:
+    """Lower bound on the relative Fisher divergence that the constant L guarantees.
+
+    ``F(x) ≥ L² E_{p(z|x)} ‖Π s‖²``, with s the derivative of the log-likelihood by the
+    decoder's output and Π the projector on the range of the decoder's Jacobian J. It
+    follows from ``F(x) = E‖Jᵀs‖²`` and from the singular values of J, none of which is
+    less than L. The bound of [1]_ without Π does not hold when there are fewer units
+    than columns.
+
+    Parameters
+    ----------
+    estimator : ILVAETransformer
+        A fitted estimator. The constant is its ``inverse_lipschitz_``.
+    X : array-like of shape (n_samples, n_features)
+        Rows.
+    n_draws : int, default=100
+        Draws from the encoder's posterior.
+    random_state : int, default=0
+        Seed of the draws. With those of `relative_fisher_divergence` the bound holds
+        exactly, not just up to Monte Carlo error.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        In the unit of `relative_fisher_divergence`; 0 for ``decoder="mlp"``.
+
+    References
+    ----------
+    .. [1] Kinoshita, Oono, Fukumizu, Yoshida & Maeda (2023). "Controlling posterior
+       collapse by an inverse Lipschitz constraint on the decoder network." ICML.
+       arXiv:2304.12770.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ilvae import ILVAETransformer, metrics
+    >>> X = load_wine().data
+    >>> model = ILVAETransformer(n_components=3, max_iter=5, random_state=0).fit(X)
+    >>> bound = metrics.fisher_divergence_lower_bound(model, X)
+    >>> (metrics.relative_fisher_divergence(model, X) >= bound).all()
+    np.True_
+    """
+    module, rows = _prepared(estimator, X, "fisher_divergence_lower_bound")
+    noise = shared_noise(n_draws, module.architecture.n_components, random_state)
+    return diagnostics.fisher_divergence_lower_bound(module, rows, noise).numpy()
+
+
+def average_fisher_lower_bound(estimator: Any) -> float:
+    """Lower bound on the mean relative Fisher divergence over rows of the model.
+
+    ``E_{p(x)} F(x) ≥ n_components_ · L²/σ²_max``, with L the certified constant and
+    σ²_max the largest noise variance of a standardised column. It holds for rows that
+    the model draws; on a table it holds as far as the model fits.
+
+    Parameters
+    ----------
+    estimator : ILVAETransformer
+        A fitted estimator whose columns are all Gaussian.
+
+    Returns
+    -------
+    float
+        In the unit of `relative_fisher_divergence`.
+
+    Raises
+    ------
+    ValueError
+        When there are Bernoulli columns, for which no such bound exists.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ilvae import ILVAETransformer, metrics
+    >>> X = load_wine().data
+    >>> model = ILVAETransformer(n_components=3, max_iter=5, random_state=0).fit(X)
+    >>> bound = metrics.average_fisher_lower_bound(model)
+    >>> drawn = model.sample(200, random_state=0)
+    >>> 0 < bound < metrics.relative_fisher_divergence(model, drawn).mean()
+    np.True_
+    """
+    return diagnostics.average_fisher_lower_bound(estimator.module_)
+
+
+def _prepared(
+    estimator: Any, X: Any, method: str
+) -> tuple[VariationalAutoencoder, Tensor]:
+    """Return the network and the standardised rows, both in float64 on the CPU."""
+    table = estimator._checked(X, method).cpu().double()
+    return deepcopy(estimator.module_).double(), estimator._scaling().transform(table)
+
+
+@torch.no_grad()
+def _posterior(module: VariationalAutoencoder, rows: Tensor) -> tuple[Tensor, Tensor]:
+    mean, log_variance = module.encoder(rows)
+    return mean, log_variance

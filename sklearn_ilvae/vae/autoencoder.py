@@ -1,0 +1,84 @@
+"""The variational autoencoder: encoder, decoder, likelihood and prior together."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .decoders import make_decoder
+from .encoders import GaussianEncoder
+from .likelihoods import MixedLikelihood
+from .priors import MixturePrior, StandardNormalPrior
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that is needed to build an untrained autoencoder of the same shape.
+
+    Parameters
+    ----------
+    decoder : str
+        Family of the decoder, see `make_decoder`.
+    n_components : int
+        Dimension of the codes.
+    binary : tuple of bool, length n_features
+        Which columns are Bernoulli.
+    hidden_layer_sizes : tuple of int
+        Widths of the hidden layers.
+    activation : str
+        Name of the activation function.
+    inverse_lipschitz : float
+        The constant L ≥ 0 of the decoder.
+    n_clusters : int
+        Number of Gaussians of the prior; 0 for the standard normal.
+    """
+
+    decoder: str
+    n_components: int
+    binary: tuple[bool, ...]
+    hidden_layer_sizes: tuple[int, ...]
+    activation: str
+    inverse_lipschitz: float
+    n_clusters: int
+
+
+class VariationalAutoencoder(nn.Module):
+    """Gaussian encoder, decoder of any family, mixed likelihood and prior.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Shapes and families.
+    directions : Tensor of shape (n_features, n_components), default=None
+        Orthonormal columns around which the decoder is built. None builds them empty,
+        to be filled by ``load_state_dict``.
+    """
+
+    def __init__(
+        self, architecture: Architecture, directions: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        n_features = len(architecture.binary)
+        n_components = architecture.n_components
+        if directions is None:
+            directions = torch.zeros(n_features, n_components)
+        self.architecture = architecture
+        self.encoder = GaussianEncoder(
+            n_features,
+            n_components,
+            architecture.hidden_layer_sizes,
+            architecture.activation,
+        )
+        self.decoder = make_decoder(
+            architecture.decoder,
+            directions,
+            architecture.hidden_layer_sizes,
+            architecture.activation,
+            architecture.inverse_lipschitz,
+        )
+        self.likelihood = MixedLikelihood(architecture.binary)
+        self.prior = (
+            MixturePrior(n_components, architecture.n_clusters)
+            if architecture.n_clusters
+            else StandardNormalPrior(n_components)
+        )

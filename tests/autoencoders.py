@@ -1,0 +1,97 @@
+"""Small models that several test files share."""
+
+from functools import cache
+
+import numpy as np
+import torch
+from sklearn.datasets import load_wine
+
+from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae.vae import (
+    DECODERS,
+    Architecture,
+    VariationalAutoencoder,
+    make_decoder,
+    principal_axes,
+    start_at_linear_model,
+)
+
+CERTIFIED = [family for family in DECODERS if family != "mlp"]
+
+
+def correlated_rows(n_rows, n_features, n_factors, seed, noise=0.3):
+    """Standardised rows of a linear factor model, in float64."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    rows = normal(n_rows, n_factors) @ normal(n_factors, n_features)
+    rows = rows + noise * normal(n_rows, n_features)
+    return (rows - rows.mean(0)) / rows.std(0, correction=0)
+
+
+def started_model(rows, family, n_components, **changes):
+    """A float64 model at the start of its training on the rows."""
+    n_features = rows.shape[1]
+    settings = {
+        "binary": (False,) * n_features,
+        "hidden_layer_sizes": (16,),
+        "activation": "elu",
+        "inverse_lipschitz": 0.0 if family == "mlp" else 0.1,
+        "n_clusters": 0,
+    }
+    architecture = Architecture(
+        decoder=family, n_components=n_components, **(settings | changes)
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        axes = principal_axes(rows, torch.ones(len(rows)))
+        directions = axes.directions[:, :n_components]
+        model = VariationalAutoencoder(architecture, directions).double()
+    start_at_linear_model(model, axes, (rows > 0).double().mean(0))
+    return model
+
+
+@torch.no_grad()
+def randomise(module, size, seed):
+    """Replace every parameter by independent normal draws of the given size."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        draws = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+        parameter.copy_(size * draws)
+    return module
+
+
+def random_decoder(
+    family, n_features, n_components, hidden, activation, constant, size, seed, dtype
+):
+    """A decoder of random parameters of the given size."""
+    generator = torch.Generator().manual_seed(seed)
+    square = torch.randn(n_features, n_features, generator=generator).double()
+    directions = torch.linalg.qr(square).Q[:, :n_components].to(dtype)
+    decoder = make_decoder(family, directions, hidden, activation, constant)
+    return randomise(decoder.to(dtype), size, seed)
+
+
+@cache
+def mixed_table():
+    """Wine with a binary column beside the Gaussian ones."""
+    X, y = load_wine(return_X_y=True)
+    return np.column_stack([X[:, :7], y == 0])
+
+
+@cache
+def trained(family, prior="mixture", table="wine"):
+    """An estimator fitted for some epochs; not to be changed."""
+    X = load_wine().data if table == "wine" else mixed_table()
+    estimator = ILVAETransformer(
+        n_components=3,
+        decoder=family,
+        prior=prior,
+        inverse_lipschitz="auto" if family == "mlp" else 0.3,
+        hidden_layer_sizes=(16,),
+        max_iter=25,
+        random_state=0,
+    )
+    return estimator.fit(X)

@@ -1,0 +1,28 @@
+"""Settings that must be made before scipy is imported, and tables for all tests."""
+
+import os
+
+# scikit-learn skips its array API checks silently unless scipy is imported with this.
+os.environ["SCIPY_ARRAY_API"] = "1"
+
+import numpy as np
+import pytest
+
+from sklearn_ilvae import ILVAETransformer
+
+
+@pytest.fixture(scope="session")
+def table():
+    """Return 300 rows of two factors in five columns of very different units."""
+    rng = np.random.default_rng(0)
+    factors = rng.standard_normal((300, 2))
+    rows = factors @ rng.standard_normal((2, 5)) + 0.3 * rng.standard_normal((300, 5))
+    rows = rows * [1.0, 100.0, 0.01, 5.0, 1.0] + [0.0, 1000.0, 1.0, -5.0, 2.0]
+    rows.setflags(write=False)
+    return rows
+
+
+@pytest.fixture(scope="session")
+def fitted(table):
+    """Return a short fit, shared by all tests: they must not change it."""
+    return ILVAETransformer(n_components=2, max_iter=30, random_state=0).fit(table)

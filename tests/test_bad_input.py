@@ -1,0 +1,276 @@
+"""Bad tables and parameters: a clear error that changes nothing, or a finite result."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import NotFittedError
+
+from sklearn_ilvae import ILVAETransformer
+
+
+def short(**parameters):
+    return ILVAETransformer(
+        **{"n_components": 2, "max_iter": 3, "random_state": 0} | parameters
+    )
+
+
+@pytest.fixture(scope="module")
+def frame(table):
+    """Return a data frame with named columns, one of them binary."""
+    frame = pd.DataFrame(table, columns=["a", "b", "c", "d", "e"])
+    frame["married"] = (frame["a"] > 0).astype(int)
+    return frame
+
+
+def with_value(frame, column, value):
+    changed = frame.astype({column: object})
+    changed.loc[5, column] = value
+    return changed
+
+
+# Tables that cannot be fitted
+
+
+BAD_TABLES = {
+    "one row": (lambda f: f[:1], "minimum of 2 is required"),
+    "no rows": (lambda f: f[:0], "0 sample"),
+    "no columns": (lambda f: f[[]], "The table has no columns"),
+    "no columns in an array": (lambda f: f.to_numpy()[:, :0], "0 feature"),
+    "one dimension": (lambda f: f["a"].to_numpy(), "Expected 2D array, got 1D"),
+    "three dimensions": (lambda f: f.to_numpy()[None], "dim <= 2 is required"),
+    "infinity": (
+        lambda f: f.assign(c=f["c"].where(f.index != 5, np.inf)),
+        "Column 'c' holds inf in row 5. Impute or drop such rows",
+    ),
+    "minus infinity in an array": (
+        lambda f: f.assign(c=f["c"].where(f.index != 5, -np.inf)).to_numpy(),
+        "Column 2 holds -inf in row 5",
+    ),
+    "missing value": (
+        lambda f: f.assign(c=f["c"].where(f.index != 5)),
+        "Column 'c' holds nan in row 5. Impute or drop such rows",
+    ),
+    "missing value in polars": (
+        lambda f: pl.DataFrame(f).with_columns(
+            c=pl.when(pl.col("a") < pl.col("a").max()).then("c")
+        ),
+        "Column 'c' holds nan in row",
+    ),
+    "nullable integer": (
+        lambda f: f.assign(married=f["married"].where(f.index != 5).astype("Int64")),
+        "Column 'married' holds <NA> in row 5. Impute or drop such rows",
+    ),
+    "none": (
+        lambda f: with_value(f, "c", None),
+        "Column 'c' holds (nan|None) in row 5. Impute or drop such rows",
+    ),
+    "text": (
+        lambda f: with_value(f, "c", "red"),
+        "Column 'c' holds 'red' in row 5, which is not a number. Encode text first",
+    ),
+    "text in polars": (
+        lambda f: pl.DataFrame(f).with_columns(colour=pl.lit("red")),
+        "Column 'colour' holds 'red' in row 0, which is not a number",
+    ),
+    "text in an array": (
+        lambda f: with_value(f, "c", "red").to_numpy(),
+        "Column 2 holds 'red' in row 5, which is not a number",
+    ),
+    "dates": (
+        lambda f: f.assign(c=pd.Timestamp("2024-01-01")),
+        "Column 'c' holds Timestamp.* in row 0, which is not a number",
+    ),
+    "complex numbers": (lambda f: f.to_numpy() + 1j, "Complex data not supported"),
+    "beyond float64": (
+        lambda f: f.assign(c=f["c"] * 1e200),
+        "Column 'c' spreads too widely to be standardised",
+    ),
+}
+
+BAD_PARAMETERS = {
+    "too many components": (
+        {"n_components": 7},
+        "n_components=7 must not exceed the number of columns, n_features=6",
+    ),
+    "no components": ({"n_components": 0}, "'n_components' parameter"),
+    "fractional components": ({"n_components": 1.5}, "'n_components' parameter"),
+    "negative constant": ({"inverse_lipschitz": -0.1}, "'inverse_lipschitz'"),
+    "constant nan": ({"inverse_lipschitz": np.nan}, "'inverse_lipschitz'"),
+    "guarantee of an mlp": (
+        {"decoder": "mlp", "inverse_lipschitz": 0.5},
+        "inverse_lipschitz=0.5 cannot be guaranteed by decoder='mlp'. Use",
+    ),
+    "unknown decoder": ({"decoder": "icnn"}, "'decoder' parameter.*anchored"),
+    "no hidden layer": (
+        {"hidden_layer_sizes": ()},
+        r"hidden_layer_sizes=\(\) must hold at least one width",
+    ),
+    "empty hidden layer": (
+        {"hidden_layer_sizes": (64, 0)},
+        r"hidden_layer_sizes=\(64, 0\) must hold .* positive integers only",
+    ),
+    "no hidden units": ({"hidden_layer_sizes": 0}, "'hidden_layer_sizes' parameter"),
+    "fractional width": (
+        {"hidden_layer_sizes": (1.5,)},
+        r"hidden_layer_sizes=\(1.5,\) must hold .* positive integers only",
+    ),
+    "nested widths": (
+        {"hidden_layer_sizes": [[64], [64, 64]]},
+        "hidden_layer_sizes=.* positive integers only",
+    ),
+    "unknown activation": ({"activation": "gelu"}, "'activation' parameter"),
+    "unknown likelihood": ({"likelihood": "poisson"}, "'likelihood' parameter"),
+    "likelihood of too few columns": (
+        {"likelihood": ["gaussian"] * 5},
+        "names 5 columns, but X has 6. Name one for every column",
+    ),
+    "unknown likelihood of a column": (
+        {"likelihood": ["auto"] * 5 + ["poisson"]},
+        "'poisson' for column 5; it must be 'auto', 'gaussian' or 'bernoulli'",
+    ),
+    "likelihood that is no name": (
+        {"likelihood": [["auto"]] * 6},
+        "for column 0; it must be 'auto', 'gaussian' or 'bernoulli'",
+    ),
+    "bernoulli column with other values": (
+        {"likelihood": ["bernoulli"] + ["auto"] * 5},
+        "Column 'a' has a Bernoulli likelihood but holds .* only 0 and 1",
+    ),
+    "unknown device": ({"device": "abacus"}, "device='abacus' cannot be used"),
+    "missing device": ({"device": "xpu:7"}, "device='xpu:7' cannot be used.*'cpu'"),
+    "device without data": ({"device": "meta"}, "device='meta' cannot be used"),
+    "device that is no name": ({"device": 0}, "'device' parameter"),
+    "no batch": ({"batch_size": 0}, "'batch_size' parameter"),
+    "all rows held out": ({"validation_fraction": 1.0}, "'validation_fraction'"),
+    "learning rate zero": ({"learning_rate_init": 0}, "'learning_rate_init'"),
+}
+
+BAD_WEIGHTS = {
+    "all zero": (lambda n: np.zeros(n), "weights must contain at least one non-zero"),
+    "one positive": (lambda n: np.eye(n)[0], "positive for at least 2 rows, got 1"),
+    "negative": (lambda n: -np.ones(n), "[Nn]egative values .*sample_weight"),
+    "missing": (lambda n: np.full(n, np.nan), "sample_weight contains NaN"),
+    "too few": (lambda n: np.ones(n - 1), "sample_weight.shape"),
+    "two dimensions": (lambda n: np.ones((n, 1)), "1D array"),
+}
+
+
+def assert_nothing_changes(model, act, message):
+    before = dict(vars(model))
+    with pytest.raises((ValueError, TypeError), match=message):
+        act(model)
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[name] is before[name] for name in before)
+
+
+parametrize_tables = pytest.mark.parametrize(
+    ("make", "message"), BAD_TABLES.values(), ids=BAD_TABLES
+)
+methods = pytest.mark.parametrize("method", ["fit", "partial_fit"])
+
+
+@methods
+@parametrize_tables
+def test_a_bad_table_leaves_nothing_fitted(frame, method, make, message):
+    table = make(frame)
+    assert_nothing_changes(short(), lambda m: getattr(m, method)(table), message)
+
+
+@parametrize_tables
+def test_a_bad_table_leaves_the_last_fit(frame, make, message):
+    table = make(frame)
+    model = short().fit(frame.iloc[:, :4])
+    assert_nothing_changes(model, lambda m: m.fit(table), message)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"), BAD_PARAMETERS.values(), ids=BAD_PARAMETERS
+)
+def test_a_bad_parameter_is_named_and_leaves_nothing_fitted(frame, parameters, message):
+    model = short(**parameters)
+    assert_nothing_changes(model, lambda m: m.fit(frame), message)
+    model = short().fit(frame).set_params(**parameters)
+    assert_nothing_changes(model, lambda m: m.fit(frame), message)
+
+
+@methods
+@pytest.mark.parametrize(("make", "message"), BAD_WEIGHTS.values(), ids=BAD_WEIGHTS)
+def test_bad_weights_leave_nothing_fitted(frame, method, make, message):
+    weights = make(len(frame))
+    assert_nothing_changes(
+        short(), lambda m: getattr(m, method)(frame, sample_weight=weights), message
+    )
+
+
+# Rows that do not fit the model
+
+
+@pytest.mark.parametrize("method", ["transform", "score_samples", "score"])
+def test_rows_must_have_the_columns_of_the_fit(fitted, table, method):
+    for wrong in (table[:, :3], np.column_stack([table, table])):
+        with pytest.raises(ValueError, match=r"has \d+ features, but ILVAETransformer"):
+            getattr(fitted, method)(wrong)
+    for bad, message in [
+        (np.full((1, 5), np.nan), "Column 0 holds nan in row 0"),
+        (np.full((1, 5), "red"), "Column 0 holds .*'red'.* in row 0"),
+        (table[:0], "0 sample"),
+        (table[0], "Expected 2D array"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            getattr(fitted, method)(bad)
+
+
+def test_codes_must_have_the_width_of_the_fit(fitted):
+    with pytest.raises(ValueError, match=r"shape \(n_samples, 2\), got \(4, 3\)"):
+        fitted.inverse_transform(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="NaN"):
+        fitted.inverse_transform(np.full((4, 2), np.nan))
+
+
+def test_a_bernoulli_column_scores_zeros_and_ones_only(frame):
+    model = short().fit(frame)
+    with pytest.raises(ValueError, match=r"Column 'married' has a Bernoulli .* 0\.5"):
+        model.score_samples(frame.assign(married=0.5))
+    message = "Column 'married' has a Bernoulli .* holds 2.0"
+    other = frame.assign(married=2)
+    assert_nothing_changes(model, lambda m: m.partial_fit(other), message)
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 1.5, "many"])
+def test_a_sample_has_at_least_one_row(fitted, n_samples):
+    with pytest.raises((ValueError, TypeError), match="n_samples"):
+        fitted.sample(n_samples)
+
+
+def test_an_unfitted_estimator_says_so(table):
+    model = short()
+    for use in (
+        lambda: model.transform(table),
+        lambda: model.inverse_transform(table),
+        lambda: model.score_samples(table),
+        lambda: model.score(table),
+        model.sample,
+        model.get_feature_names_out,
+    ):
+        with pytest.raises(NotFittedError, match="not fitted yet"):
+            use()
+
+
+def test_likelihoods_may_be_named_for_every_column(frame):
+    kinds = ["gaussian"] * 5 + ["auto"]
+    assert short(likelihood=kinds).fit(frame).likelihood_ == [
+        *["gaussian"] * 5,
+        "bernoulli",
+    ]
+    model = short(likelihood=np.array(kinds)).fit(frame)
+    assert {type(kind) for kind in model.likelihood_} == {str}
+    assert short(likelihood="gaussian").fit(frame).likelihood_ == ["gaussian"] * 6
+
+
+def test_a_failed_fit_does_not_touch_its_table(frame):
+    before = frame.copy()
+    with pytest.raises(ValueError, match="n_components"):
+        short(n_components=7).fit(frame)
+    assert_array_equal(frame, before)

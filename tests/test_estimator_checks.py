@@ -1,0 +1,55 @@
+"""The estimators pass every check of scikit-learn, those called by hand included."""
+
+import pytest
+from sklearn.utils import estimator_checks as checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_ilvae import ILVAETransformer
+
+# The checks that estimator_checks defines but parametrize_with_checks does not yield.
+CHECKS_BY_HAND = [
+    checks.check_param_validation,
+    checks.check_dataframe_column_names_consistency,
+    checks.check_set_output_transform,
+    checks.check_set_output_transform_pandas,
+    checks.check_global_output_transform_pandas,
+    checks.check_set_output_transform_polars,
+    checks.check_global_set_output_transform_polars,
+    checks.check_transformer_get_feature_names_out,
+    checks.check_transformer_get_feature_names_out_pandas,
+    checks.check_get_feature_names_out_error,
+    checks.check_inplace_ensure_writeable,
+    checks.check_estimator_cloneable,
+    checks.check_estimators_partial_fit_n_features,
+    checks.check_non_transformer_estimators_n_iter,
+]
+
+ESTIMATORS = [
+    ILVAETransformer(max_iter=3),
+    # scikit-learn checks partial_fit only where early stopping is off.
+    ILVAETransformer(max_iter=3, early_stopping=False, prior="standard_normal"),
+]
+
+
+def expected_failures(estimator):
+    return {
+        "check_sample_weight_equivalence_on_dense_data": (
+            "Training is stochastic: repeated rows fall into other batches and meet "
+            "other noise than one weighted row. test_sample_weight.py shows that the "
+            "fits agree in the mean, and exactly where no randomness differs."
+        )
+    }
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
+
+
+# The checks of set_output mix data frames and arrays on purpose.
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.filterwarnings("ignore:X has feature names, but")
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=["default", "plain"])
+@pytest.mark.parametrize("check", CHECKS_BY_HAND, ids=lambda check: check.__name__)
+def test_scikit_learn_check_by_hand(estimator, check):
+    check("ILVAETransformer", estimator)

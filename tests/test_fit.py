@@ -1,0 +1,237 @@
+"""How ILVAETransformer trains: when it stops, what it keeps and what it reports."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_ilvae import ILVAETransformer, _training
+from sklearn_ilvae._fitting import split_validation
+from sklearn_ilvae._random import draw_seed
+from sklearn_ilvae._transformer import VALIDATION_DRAWS
+from sklearn_ilvae.vae import evidence_lower_bound, shared_noise
+
+
+def short(**parameters):
+    return ILVAETransformer(
+        **{"n_components": 2, "max_iter": 5, "random_state": 0} | parameters
+    )
+
+
+def weights_of(model):
+    return {k: v.numpy().copy() for k, v in model.module_.state_dict().items()}
+
+
+def assert_same_weights(first, second, **tolerance):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert_allclose(first[name], second[name], **tolerance, err_msg=name)
+
+
+# Randomness
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_random_state_makes_fits_bitwise_equal(table, early_stopping):
+    first = short(early_stopping=early_stopping).fit(table)
+    second = short(early_stopping=early_stopping).fit(table)
+    other = short(early_stopping=early_stopping, random_state=1).fit(table)
+    assert_same_weights(weights_of(first), weights_of(second), rtol=0)
+    assert first.loss_curve_ == second.loss_curve_
+    assert_array_equal(first.score_samples(table), second.score_samples(table))
+    assert first.loss_curve_ != other.loss_curve_
+
+
+def test_no_global_generator_is_read_or_moved(table):
+    def fit_under(seed):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+        model = short().fit(table)
+        model.partial_fit(table)
+        model.score_samples(table)
+        model.sample(3, random_state=0)
+        after = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
+        for state_before, state_after in zip(before, after, strict=True):
+            assert_array_equal(state_before, state_after)
+        return weights_of(model)
+
+    assert_same_weights(fit_under(0), fit_under(1), rtol=0)
+
+
+# Epochs, early stopping, best weights
+
+
+def validation_score(model, table, seed=0):
+    """Score the validation rows of a fit with a given random_state."""
+    rows = model._scaling().transform(torch.tensor(table)).float()
+    seed = draw_seed(seed)
+    _, validation = split_validation(
+        rows, torch.ones(len(rows)), 0.1, torch.Generator().manual_seed(seed)
+    )
+    noise = shared_noise(VALIDATION_DRAWS, model.n_components_, seed)
+    with torch.no_grad():
+        bound = evidence_lower_bound(
+            model.module_, validation.rows, noise[:, None].float()
+        )
+    return float(bound.mean())
+
+
+def test_without_early_stopping_every_epoch_counts(table):
+    model = short(early_stopping=False, max_iter=7).fit(table)
+    assert model.n_iter_ == len(model.loss_curve_) == 7
+    assert model.validation_scores_ == []
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_the_weights_kept_are_those_of_the_best_validation_score(table):
+    model = short(max_iter=200, n_iter_no_change=5, tol=0).fit(table)
+    scores = model.validation_scores_
+    assert len(scores) == len(model.loss_curve_) == model.n_iter_
+    assert scores[-1] < max(scores)  # otherwise there is nothing to restore
+    assert_allclose(validation_score(model, table), max(scores), rtol=1e-6)
+
+
+def test_the_start_is_kept_when_training_only_spoils_it(table):
+    model = short(max_iter=3, learning_rate_init=0.3).fit(table)
+    start = short(max_iter=1, learning_rate_init=1e-12).fit(table)
+    assert max(model.validation_scores_) < validation_score(start, table)
+    assert_same_weights(weights_of(model), weights_of(start), rtol=0, atol=1e-6)
+
+
+def test_training_stops_after_epochs_without_improvement(table):
+    patient = short(max_iter=200, n_iter_no_change=5, tol=0.05).fit(table)
+    assert patient.n_iter_ < 200
+    best_before = max(patient.validation_scores_[:-5])
+    assert max(patient.validation_scores_[-5:]) < best_before + 0.05
+    assert short(max_iter=50, n_iter_no_change=2, tol=1e6).fit(table).n_iter_ <= 3
+
+
+# Continuing
+
+
+def test_warm_start_continues_where_fit_ended(table):
+    model = short(warm_start=True, early_stopping=False, max_iter=10).fit(table)
+    first, scale = model.loss_curve_, model.scale_
+    model.fit(table)
+    assert model.n_iter_ == 20
+    assert model.loss_curve_[:10] == first
+    assert np.mean(model.loss_curve_[10:]) < np.mean(first)
+    assert_array_equal(model.scale_, scale)
+
+
+def test_fit_without_warm_start_forgets_the_last_fit(table):
+    model = short().fit(table * 2).fit(table)
+    assert_same_weights(weights_of(model), weights_of(short().fit(table)), rtol=0)
+    assert model.n_iter_ == 5
+
+
+def test_partial_fit_trains_one_pass_at_a_time_and_the_loss_falls(table):
+    model = short(batch_size=50)
+    for _ in range(15):
+        assert model.partial_fit(table) is model
+    assert model.n_iter_ == len(model.loss_curve_) == 15
+    assert np.mean(model.loss_curve_[-3:]) < np.mean(model.loss_curve_[:3])
+
+
+def test_partial_fit_keeps_the_scaling_of_its_first_rows(table):
+    model = short().partial_fit(table[:100])
+    mean = model.mean_
+    assert_allclose(mean, table[:100].mean(0))
+    model.partial_fit(table[100:])
+    assert_array_equal(model.mean_, mean)
+
+
+def test_continuing_takes_up_a_new_learning_rate(table):
+    model = short(early_stopping=False).partial_fit(table)
+    before = weights_of(model)
+    model.set_params(learning_rate_init=1e-12).partial_fit(table)
+    assert_same_weights(weights_of(model), before, rtol=0, atol=1e-8)
+
+
+# Interruption and failure
+
+
+def interrupt_at_call(monkeypatch, number):
+    calls = []
+
+    def bound(*args):
+        calls.append(None)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return evidence_lower_bound(*args)
+
+    monkeypatch.setattr(_training, "evidence_lower_bound", bound)
+
+
+def test_ctrl_c_within_an_epoch_leaves_the_best_state_so_far(monkeypatch, table):
+    # A batch of 60 out of 270 training rows: 5 batches and 1 validation an epoch.
+    interrupt_at_call(monkeypatch, number=1 + 6 * 4 + 3)
+    model = short(max_iter=50, batch_size=60).fit(table)
+    monkeypatch.undo()
+    assert model.n_iter_ == len(model.validation_scores_) == 4
+    assert_allclose(
+        validation_score(model, table), max(model.validation_scores_), rtol=1e-6
+    )
+    assert np.isfinite(model.score(table))
+
+
+def test_ctrl_c_before_the_first_epoch_ends_leaves_the_start(monkeypatch, table):
+    interrupt_at_call(monkeypatch, number=3)
+    model = short(batch_size=60).fit(table)
+    assert model.n_iter_ == 0
+    assert np.isfinite(model.score(table))
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("max_iter", [1, 30])
+def test_an_infinite_loss_is_explained_and_changes_nothing(
+    table, early_stopping, max_iter
+):
+    model = short(early_stopping=early_stopping).fit(table)
+    before, codes = dict(vars(model)), model.transform(table)
+    model.set_params(learning_rate_init=1e30, max_iter=max_iter)
+    with pytest.raises(ValueError, match="learning_rate_init=1e\\+30 is probably too"):
+        model.fit(table * 3)
+    model.set_params(learning_rate_init=3e-3, max_iter=5)
+    assert vars(model).keys() == before.keys()
+    fitted = before.keys() - model.get_params().keys()
+    assert all(vars(model)[name] is before[name] for name in fitted)
+    assert_array_equal(model.transform(table), codes)
+
+
+def test_an_infinite_loss_names_the_column_of_the_most_extreme_value(table):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(table, columns=list("abcde"))
+    frame.loc[7, "d"] = 1e9
+    with pytest.raises(ValueError, match="Column 'd' holds the most extreme value"):
+        short(learning_rate_init=1e30, max_iter=30).fit(frame)
+
+
+def test_partial_fit_that_fails_can_be_repeated(table):
+    model = short().partial_fit(table).set_params(learning_rate_init=1e30)
+    with pytest.raises(ValueError, match="learning_rate_init"):
+        model.partial_fit(table)
+    model.set_params(learning_rate_init=3e-3).partial_fit(table)
+    assert_same_weights(
+        weights_of(model),
+        weights_of(short().partial_fit(table).partial_fit(table)),
+        rtol=0,
+    )
+
+
+# Reports
+
+
+def test_fit_is_silent_by_default(table, capsys):
+    short().fit(table)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("max_iter", "tol"), [(4, 1e-3), (50, 1e6)])
+def test_verbose_prints_one_line_an_epoch(table, capsys, max_iter, tol):
+    model = short(verbose=1, max_iter=max_iter, n_iter_no_change=3, tol=tol).fit(table)
+    lines = re.findall(r"^ +\d+ .*$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert len(lines) == model.n_iter_

@@ -1,0 +1,73 @@
+"""Tables that look bad and can be fitted give finite results."""
+
+import numpy as np
+import pytest
+
+from sklearn_ilvae import ILVAETransformer
+
+
+def short(**parameters):
+    return ILVAETransformer(
+        **{"n_components": 2, "max_iter": 3, "random_state": 0} | parameters
+    )
+
+
+def columns_of(rng, n_rows):
+    factor = rng.standard_normal((n_rows, 1))
+    return factor + 0.3 * rng.standard_normal((n_rows, 3))
+
+
+ODD_TABLES = {
+    "two rows": lambda rng: columns_of(rng, 2),
+    "one column": lambda rng: columns_of(rng, 60)[:, :1],
+    "one binary column": lambda rng: columns_of(rng, 60)[:, :1] > 0,
+    "more columns than rows": lambda rng: rng.standard_normal((5, 40)),
+    "constant columns": lambda rng: columns_of(rng, 60) * [0, 1, 1] + [7, 0, 0],
+    "all columns constant": lambda rng: np.full((60, 3), 7.0),
+    "all values zero": lambda rng: np.zeros((60, 3)),
+    "duplicate columns": lambda rng: columns_of(rng, 60)[:, [0, 0, 1, 1, 2]],
+    "duplicate rows": lambda rng: columns_of(rng, 3)[[0, 1, 2] * 20],
+    "huge scale": lambda rng: columns_of(rng, 60) * 1e12,
+    "tiny scale": lambda rng: columns_of(rng, 60) * 1e-12,
+    "mixed scales": lambda rng: columns_of(rng, 60) * [1e12, 1, 1e-12],
+    "far from zero": lambda rng: columns_of(rng, 60) + 1e9,
+    "one extreme value": lambda rng: np.vstack([columns_of(rng, 60), [0, 1e12, 0]]),
+    "heavy tails": lambda rng: rng.standard_cauchy((60, 3)),
+    "integers": lambda rng: rng.integers(-5, 5, (60, 3)),
+    "truth values": lambda rng: columns_of(rng, 60) > 0,
+    "single precision": lambda rng: columns_of(rng, 60).astype(np.float32) * 1e12,
+    "a list of lists": lambda rng: columns_of(rng, 60).tolist(),
+    "reversed view": lambda rng: columns_of(rng, 60)[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("make", ODD_TABLES.values(), ids=ODD_TABLES)
+def test_an_odd_table_is_fitted_with_finite_results(make, early_stopping):
+    table = make(np.random.default_rng(0))
+    model = short(n_components="auto", early_stopping=early_stopping).fit(table)
+    assert np.isfinite(model.loss_curve_).all()
+    assert np.isfinite(model.inverse_lipschitz_)
+    codes, deviations = model.transform(table, return_std=True)
+    assert np.isfinite(codes).all()
+    assert (deviations > 0).all()
+    assert np.isfinite(model.inverse_transform(codes)).all()
+    assert np.isfinite(model.score_samples(table)).all()
+    assert np.isfinite(model.sample(100, random_state=0)).all()
+
+
+def test_a_constant_column_is_decoded_as_its_value():
+    table = columns_of(np.random.default_rng(0), 60) * [0, 1, 1] + [7, 0, 0]
+    model = short(max_iter=100, n_components=1).fit(table)
+    assert model.scale_[0] == 1
+    decoded = model.inverse_transform(model.transform(table))
+    assert np.abs(decoded[:, 0] - 7).max() < 0.3
+
+
+def test_a_row_far_from_all_others_has_a_finite_and_low_score(fitted, table):
+    far = table.mean(0) + np.outer([1, 1e3, 1e6, 1e12, 1e100], 10 * table.std(0))
+    scores = fitted.score_samples(far)
+    assert np.isfinite(scores).all()
+    assert (np.diff(scores) < 0).all()
+    assert scores.max() < fitted.score_samples(table).min()
+    assert np.isfinite(fitted.transform(far)).all()

@@ -1,0 +1,134 @@
+"""Weights act as repetition: exactly where no randomness differs, else in the mean."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae._columns import find_scaling
+from sklearn_ilvae._fitting import start_model
+
+
+def short(**parameters):
+    return ILVAETransformer(
+        **{"n_components": 2, "max_iter": 3, "random_state": 0} | parameters
+    )
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_weight_of_zero_removes_a_row_exactly(table, method):
+    weights = np.random.default_rng(0).integers(0, 3, len(table))
+    # Such a row may hold anything finite.
+    odd = np.where(weights[:, None] == 0, 1e9, table)
+    kept = weights > 0
+    weighted = getattr(short(), method)(odd, sample_weight=weights)
+    removed = getattr(short(), method)(table[kept], sample_weight=weights[kept])
+    assert weighted.loss_curve_ == removed.loss_curve_
+    assert_array_equal(weighted.transform(table), removed.transform(table))
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_equal_weights_are_no_weights(table, early_stopping):
+    plain = short(early_stopping=early_stopping).fit(table)
+    equal = short(early_stopping=early_stopping).fit(
+        table, sample_weight=np.full(len(table), 4)
+    )
+    assert_array_equal(equal.transform(table), plain.transform(table))
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(-10, 10), st.integers(0, 2**32 - 1))
+def test_only_the_ratios_of_weights_matter(table, exponent, seed):
+    # A power of two, so that no rounding makes the two fits differ.
+    weights = np.random.default_rng(seed).integers(1, 5, len(table))
+    model = short().fit(table, sample_weight=weights)
+    scaled = short().fit(table, sample_weight=weights * 2.0**exponent)
+    assert_array_equal(scaled.transform(table), model.transform(table))
+
+
+def begin(rows, weights):
+    """Return what training starts from: scaling and network."""
+    rows, weights = torch.tensor(rows), torch.tensor(weights, dtype=torch.float64)
+    scaling = find_scaling(rows, weights, "auto")
+    module = start_model(
+        scaling.transform(rows),
+        weights,
+        scaling.binary,
+        decoder="anchored_warped",
+        n_components=2,
+        inverse_lipschitz="auto",
+        hidden_layer_sizes=8,
+        activation="elu",
+        n_clusters=4,
+        seed=0,
+    )
+    return {
+        "mean": scaling.mean,
+        "scale": scaling.scale,
+        **module.state_dict(),
+    }
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_scaling_and_start_of_weighted_rows_are_those_of_repeated_rows(table, seed):
+    rows = np.column_stack([table, table[:, 0] > 0])[:50]
+    weights = np.random.default_rng(seed).integers(1, 5, len(rows))
+    weighted = begin(rows, weights)
+    repeated = begin(rows.repeat(weights, axis=0), np.ones(weights.sum()))
+    for name, value in weighted.items():
+        assert_allclose(value, repeated[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def clusters():
+    """Return rows in two clusters, and weights that shift mass to the second."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((60, 1)) + 0.3 * rng.standard_normal((60, 3))
+    rows[40:] += [4, -4, 4]
+    return rows, np.repeat([1, 2], [40, 20])
+
+
+def test_fits_to_weighted_and_to_repeated_rows_agree_in_the_mean():
+    """Compare the mean scores of fits over ten seeds.
+
+    Full batches and equal numbers of steps leave nothing but noise to differ. A row
+    of weight two meets one draw of noise a step where its two copies meet two, so
+    that gradients have another variance and fits agree to first order only. The
+    tolerance is a quarter of what the weights change: over four standard errors of the
+    difference, and half of what is missing when the loss ignores the weights.
+    """
+    rows, weights = clusters()
+
+    def mean_scores(table, sample_weight=None):
+        scores = [
+            ILVAETransformer(
+                n_components=1,
+                hidden_layer_sizes=4,
+                early_stopping=False,
+                max_iter=50,
+                batch_size=1000,
+                random_state=seed,
+            )
+            .fit(table, sample_weight=sample_weight)
+            .score_samples(rows)[[0, -1]]
+            for seed in range(10)
+        ]
+        return np.mean(scores, axis=0)
+
+    repeated = mean_scores(rows.repeat(weights, axis=0))
+    effect = np.abs(mean_scores(rows) - repeated)
+    difference = np.abs(mean_scores(rows, weights) - repeated)
+    assert (effect > 0.3).all()
+    assert (difference < effect / 4).all()
+
+
+def test_a_heavier_row_scores_higher(table):
+    weights = np.ones(len(table))
+    weights[:10] = 50
+    plain = short(max_iter=20).fit(table).score_samples(table)
+    weighted = short(max_iter=20).fit(table, sample_weight=weights)
+    gain = weighted.score_samples(table) - plain
+    assert gain[:10].mean() > gain[10:].mean() + 0.1

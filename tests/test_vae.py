@@ -1,0 +1,389 @@
+"""Likelihoods, priors, bounds and the start, against closed forms."""
+
+import numpy as np
+import pytest
+import torch
+from autoencoders import CERTIFIED, correlated_rows, randomise, started_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from torch import distributions
+
+from sklearn_ilvae.vae import (
+    DECODERS,
+    choose_inverse_lipschitz,
+    choose_n_components,
+    diagnostics,
+    evidence_lower_bound,
+    importance_weighted_bound,
+    principal_axes,
+    shared_noise,
+)
+from sklearn_ilvae.vae.likelihoods import VARIANCE_FLOOR, MixedLikelihood
+from sklearn_ilvae.vae.networks import jacobian_at_zero
+from sklearn_ilvae.vae.priors import MixturePrior, StandardNormalPrior
+
+BINARY = [(False, True, False, True), (False,) * 4, (True,) * 4]
+
+
+def normal(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def random_likelihood(binary):
+    return randomise(MixedLikelihood(binary).double(), 1.0, 0)
+
+
+def rows_for(likelihood, parameters, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return likelihood.sample(parameters, generator).detach()
+
+
+class TestLikelihood:
+    @pytest.mark.parametrize("binary", BINARY)
+    def test_log_prob_is_that_of_torch_distributions(self, binary):
+        likelihood = random_likelihood(binary)
+        parameters = normal(50, 4)
+        rows = rows_for(likelihood, parameters)
+        gaussian, binary_columns = (
+            likelihood.gaussian_columns,
+            likelihood.binary_columns,
+        )
+        expected = (
+            distributions.Normal(parameters[:, gaussian], likelihood.variance().sqrt())
+            .log_prob(rows[:, gaussian])
+            .sum(-1)
+        )
+        expected = expected + (
+            distributions.Bernoulli(
+                logits=parameters[:, binary_columns] + likelihood.logit_offset
+            )
+            .log_prob(rows[:, binary_columns])
+            .sum(-1)
+        )
+        torch.testing.assert_close(likelihood.log_prob(rows, parameters), expected)
+
+    def test_integrates_to_one(self):
+        likelihood = random_likelihood((False, True))
+        parameters = normal(1, 2)
+        grid = torch.linspace(-20, 20, 20001, dtype=torch.float64)
+        total = 0.0
+        for one in (0.0, 1.0):
+            rows = torch.stack([grid, torch.full_like(grid, one)], dim=1)
+            density = likelihood.log_prob(rows, parameters).exp()
+            total += float(torch.trapezoid(density, grid).detach())
+        assert total == pytest.approx(1, abs=1e-10)
+
+    @pytest.mark.parametrize("binary", BINARY)
+    def test_score_is_the_gradient(self, binary):
+        likelihood = random_likelihood(binary)
+        parameters = normal(50, 4).requires_grad_()
+        rows = rows_for(likelihood, normal(50, 4, seed=1))
+        log_prob = likelihood.log_prob(rows, parameters).sum()
+        (gradient,) = torch.autograd.grad(log_prob, parameters)
+        torch.testing.assert_close(likelihood.score(rows, parameters), gradient)
+
+    @pytest.mark.parametrize("binary", BINARY)
+    def test_samples_have_the_mean_and_the_variance(self, binary):
+        likelihood = random_likelihood(binary)
+        with torch.no_grad():
+            parameters = normal(1, 4).expand(100_000, 4)
+            rows = rows_for(likelihood, parameters)
+            mean = likelihood.mean(parameters[0])
+            variance = mean * (1 - mean)
+            variance[likelihood.gaussian_columns] = likelihood.variance()
+            squares = (rows - mean).square()
+        for drawn, expected in ((rows, mean), (squares, variance)):
+            error = (drawn.mean(0) - expected) / (drawn.std(0) / len(rows) ** 0.5)
+            assert error.abs().max() < 4
+
+    def test_variance_has_a_floor(self):
+        likelihood = MixedLikelihood((False,))
+        torch.nn.init.constant_(likelihood.raw_variance, -1000.0)
+        assert likelihood.variance().item() == pytest.approx(VARIANCE_FLOOR)
+
+    def test_starts_where_told(self):
+        likelihood = MixedLikelihood((False, True)).double()
+        frequency = torch.tensor([0.5, 0.2], dtype=torch.float64)
+        likelihood.start_at(torch.tensor([0.3, 1.0]), frequency)
+        assert likelihood.variance().item() == pytest.approx(0.3)
+        zero = torch.zeros(1, 2, dtype=torch.float64)
+        assert likelihood.mean(zero)[0, 1].item() == pytest.approx(0.2)
+
+
+def random_mixture(n_components=3, n_clusters=5):
+    return randomise(MixturePrior(n_components, n_clusters).double(), 1.0, 0)
+
+
+class TestPrior:
+    @given(st.integers(1, 4), st.integers(1, 9), st.sampled_from([0.1, 1.0, 4.0]))
+    @settings(deadline=None)
+    def test_mixture_has_mean_zero_and_unit_variance(
+        self, n_components, n_clusters, size
+    ):
+        prior = MixturePrior(n_components, n_clusters).double()
+        log_weights, means, variances = randomise(prior, size, 0).components()
+        weights = log_weights.exp()
+        zero = torch.zeros(n_components, dtype=torch.float64)
+        torch.testing.assert_close(weights @ means, zero)
+        torch.testing.assert_close(weights @ (variances + means**2), zero + 1)
+
+    def test_mixture_log_prob_is_that_of_torch_distributions(self):
+        prior = random_mixture()
+        log_weights, means, variances = prior.components()
+        clusters = distributions.Normal(means, variances.sqrt())
+        expected = distributions.MixtureSameFamily(
+            distributions.Categorical(logits=log_weights),
+            distributions.Independent(clusters, 1),
+        )
+        codes = normal(6, 50, 3)
+        torch.testing.assert_close(prior.log_prob(codes), expected.log_prob(codes))
+
+    @pytest.mark.parametrize("prior", [StandardNormalPrior(2), random_mixture(2)])
+    def test_marginals_integrate_the_joint_density(self, prior):
+        grid = torch.linspace(-12, 12, 4001, dtype=torch.float64)
+        here = normal(5)
+        points = torch.stack(torch.broadcast_tensors(here[:, None], grid), dim=-1)
+        integral = torch.trapezoid(prior.log_prob(points).exp(), grid)
+        marginal = prior.marginal_log_prob(points[:, 0])[:, 0].exp()
+        torch.testing.assert_close(integral, marginal)
+
+    @pytest.mark.parametrize("prior", [StandardNormalPrior(3), random_mixture()])
+    def test_samples_follow_the_density(self, prior):
+        with torch.no_grad():
+            codes = prior.sample(20_000, torch.Generator().manual_seed(0)).double()
+            grid = torch.linspace(-9, 9, 4001, dtype=torch.float64)
+            density = prior.marginal_log_prob(grid[:, None].expand(-1, 3)).exp()
+        distribution = torch.cumulative_trapezoid(density, grid, dim=0)
+        for unit in range(3):
+            values = np.interp(codes[:, unit], grid[1:], distribution[:, unit])
+            assert stats.kstest(values, "uniform").pvalue > 1e-3
+        # One number that depends on all units together: the entropy.
+        with torch.no_grad():
+            again = prior.sample(20_000, torch.Generator().manual_seed(1)).double()
+            first, second = prior.log_prob(codes), prior.log_prob(again)
+        error = (first.var() / len(first) + second.var() / len(second)).sqrt()
+        assert (first.mean() - second.mean()).abs() < 4 * error
+
+    def test_normal_divergence_is_that_of_torch_distributions(self):
+        mean, log_variance = normal(20, 3), normal(20, 3, seed=1)
+        expected = distributions.kl_divergence(
+            distributions.Normal(mean, (0.5 * log_variance).exp()),
+            distributions.Normal(torch.zeros(3, dtype=torch.float64), 1.0),
+        )
+        divergence = StandardNormalPrior(3).kl_divergence(mean, log_variance)
+        torch.testing.assert_close(divergence, expected)
+
+
+def linear_model(n_components):
+    """A linear-Gaussian model and the exact log-likelihood of its rows."""
+    rows = correlated_rows(200, 5, 2, seed=0)
+    model = started_model(rows, "mlp", n_components)
+    with torch.no_grad():
+        loadings = model.decoder.linear
+        covariance = loadings @ loadings.T + model.likelihood.variance().diag()
+    exact = stats.multivariate_normal(np.zeros(5), covariance.numpy()).logpdf(rows)
+    return model, rows, torch.from_numpy(exact)
+
+
+class TestBounds:
+    def test_one_draw_from_the_exact_posterior_gives_the_likelihood(self):
+        # With as many units as columns the noise is the same in all columns, so that
+        # the exact posterior has independent units, as the encoder's has.
+        model, rows, exact = linear_model(5)
+        with torch.no_grad():
+            bound = importance_weighted_bound(model, rows, normal(1, 5))
+        torch.testing.assert_close(bound, exact, rtol=1e-9, atol=1e-9)
+
+    def test_importance_weighted_bound_reaches_the_likelihood(self):
+        model, rows, exact = linear_model(2)
+        with torch.no_grad():
+            bound = importance_weighted_bound(model, rows, shared_noise(4096, 2, 0))
+        torch.testing.assert_close(bound, exact, rtol=0, atol=0.01)
+
+    def test_evidence_lower_bound_is_exact_in_expectation(self):
+        model, rows, exact = linear_model(5)
+        noise = shared_noise(8192, 5, 0)[:, None]
+        with torch.no_grad():
+            bound = evidence_lower_bound(model, rows, noise)
+        assert (bound - exact).mean().abs() < 0.01
+
+    @pytest.mark.parametrize("n_clusters", [0, 4])
+    def test_bounds_are_ordered(self, n_clusters):
+        rows = correlated_rows(30, 5, 2, seed=1)
+        model = started_model(rows, "anchored", 2, n_clusters=n_clusters)
+        torch.nn.init.constant_(model.encoder.log_variance, -1.0)
+        noise = normal(2000, 2)
+        with torch.no_grad():
+            bounds = [evidence_lower_bound(model, rows, noise[:, None]).mean()]
+            for n_draws in (5, 50, 500):
+                groups = [
+                    importance_weighted_bound(model, rows, each).mean()
+                    for each in noise.split(n_draws)
+                ]
+                bounds.append(torch.stack(groups).mean())
+        assert bounds == sorted(bounds)
+        assert bounds[-1] > bounds[0] + 0.5
+
+    def test_divergence_enters_with_its_weight(self):
+        rows = correlated_rows(50, 5, 2, seed=2)
+        model = started_model(rows, "anchored", 2)
+        noise = normal(50, 2)
+        with torch.no_grad():
+            none, one, four = (
+                evidence_lower_bound(model, rows, noise, weight) for weight in (0, 1, 4)
+            )
+            mean, log_variance = model.encoder(rows)
+            divergence = model.prior.kl_divergence(mean, log_variance).sum(-1)
+        torch.testing.assert_close(none - one, divergence)
+        torch.testing.assert_close(none - four, 4 * divergence)
+
+    def test_closed_form_divergence_equals_its_estimate(self):
+        """A mixture of one Gaussian is the standard normal, estimated from draws."""
+        rows = correlated_rows(50, 5, 2, seed=3)
+        closed = started_model(rows, "anchored", 2)
+        drawn = started_model(rows, "anchored", 2, n_clusters=1)
+        drawn.load_state_dict(closed.state_dict(), strict=False)
+        noise = shared_noise(8192, 2, 0)[:, None]
+        with torch.no_grad():
+            bounds = [
+                evidence_lower_bound(each, rows, noise) for each in (closed, drawn)
+            ]
+        torch.testing.assert_close(*bounds, rtol=0, atol=0.01)
+
+
+class TestSharedNoise:
+    def test_is_standard_normal_in_every_unit(self):
+        noise = shared_noise(4096, 8, seed=0).numpy()
+        for unit in noise.T:
+            assert stats.kstest(unit, "norm").statistic < 1e-3
+        np.testing.assert_allclose(np.cov(noise.T), np.eye(8), atol=0.01)
+
+    @pytest.mark.parametrize("n_draws", [1, 100, 5000])
+    def test_repeats_no_draw(self, n_draws):
+        noise = shared_noise(n_draws, 2, seed=1)
+        assert noise.isfinite().all()
+        assert len(noise.unique(dim=0)) == n_draws
+
+    def test_depends_on_the_seed_alone(self):
+        before = torch.random.get_rng_state()
+        noise = shared_noise(10, 2, seed=3)
+        assert torch.equal(noise, shared_noise(10, 2, seed=3))
+        assert not torch.equal(noise, shared_noise(10, 2, seed=4))
+        assert torch.equal(before, torch.random.get_rng_state())
+
+
+def linear_posterior(model):
+    """Loadings, and the encoder that they imply."""
+    n_components = model.architecture.n_components
+    zero = torch.zeros(n_components, dtype=torch.float64)
+    loadings = jacobian_at_zero(model.decoder, zero)
+    scaled = loadings.T / model.likelihood.variance()
+    precision = scaled @ loadings + torch.eye(n_components, dtype=torch.float64)
+    return loadings, torch.linalg.solve(precision, scaled), -precision.diagonal().log()
+
+
+class TestStart:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.sampled_from(DECODERS),
+        st.integers(2, 60),
+        st.integers(1, 12),
+        st.integers(1, 4),
+        st.integers(0, 2**32 - 1),
+        st.data(),
+    )
+    def test_no_unit_is_dead(self, family, n_rows, n_features, factors, seed, data):
+        rows = correlated_rows(n_rows, n_features, factors, seed, noise=0.05)
+        n_components = data.draw(st.integers(1, n_features))
+        model = started_model(rows, family, n_components)
+        with torch.no_grad():
+            mean, log_variance = model.encoder(rows)
+            divergence = diagnostics.kl_per_unit(mean, log_variance, model.prior)
+        assert divergence.mean(0).min() > 0.01
+
+    @pytest.mark.parametrize("family", DECODERS)
+    def test_families_start_near_the_same_linear_map(self, family):
+        rows = correlated_rows(500, 6, 3, seed=0)
+        settings = {"hidden_layer_sizes": (4096,), "inverse_lipschitz": 0.0}
+        model = started_model(rows, family, 3, **settings)
+        expected = started_model(rows, "mlp", 3, **settings).decoder.linear.detach()
+        with torch.no_grad():
+            loadings, _, _ = linear_posterior(model)
+            centre = model.decoder(torch.zeros(1, 3, dtype=torch.float64))
+        # Random ridges are orthogonal on average only.
+        assert (loadings - expected).norm() < 0.1 * expected.norm()
+        assert centre.abs().max() < 1e-10
+
+    @pytest.mark.parametrize("family", DECODERS)
+    def test_encoder_starts_at_the_posterior_of_the_linear_model(self, family):
+        rows = correlated_rows(100, 5, 2, seed=1)
+        model = started_model(rows, family, 2)
+        with torch.no_grad():
+            _, linear, expected = linear_posterior(model)
+            mean, log_variance = model.encoder(rows)
+        torch.testing.assert_close(mean, rows @ linear.T)
+        torch.testing.assert_close(log_variance, expected.expand_as(log_variance))
+
+    @pytest.mark.parametrize("family", CERTIFIED)
+    def test_narrow_rectified_layers_start_finite(self, family):
+        rows = correlated_rows(50, 4, 2, seed=0)
+        for width in (1, 2):
+            model = started_model(
+                rows, family, 2, activation="relu", hidden_layer_sizes=(width,)
+            )
+            assert all(each.isfinite().all() for each in model.parameters())
+
+    def test_linear_model_matches_the_variance_of_every_axis(self):
+        rows = correlated_rows(2000, 6, 2, seed=2)
+        axes = principal_axes(rows, torch.ones(len(rows)))
+        model = started_model(rows, "mlp", 2)
+        with torch.no_grad():
+            loadings = model.decoder.linear
+            covariance = loadings @ loadings.T + model.likelihood.variance().diag()
+        along = axes.directions[:, :2]
+        modelled = (along.T @ covariance @ along).diagonal()
+        torch.testing.assert_close(modelled, axes.variances[:2])
+
+
+class TestPrincipalAxes:
+    def test_match_the_covariance(self):
+        rows = correlated_rows(100, 5, 3, seed=0) + 7
+        axes = principal_axes(rows, torch.ones(100))
+        rebuilt = axes.directions * axes.variances @ axes.directions.T
+        expected = torch.cov(rows.T, correction=0)
+        torch.testing.assert_close(rebuilt, expected)
+        assert (axes.variances.diff() <= 0).all()
+        largest = axes.directions.abs().argmax(0)
+        assert (axes.directions[largest, range(5)] > 0).all()
+
+    def test_weights_repeat_rows(self):
+        rows = correlated_rows(50, 4, 2, seed=1)
+        counts = torch.arange(50) % 3
+        repeated = rows.repeat_interleave(counts, dim=0)
+        weighted = principal_axes(rows, counts.double())
+        plain = principal_axes(repeated, torch.ones(len(repeated)))
+        torch.testing.assert_close(weighted.variances, plain.variances)
+        torch.testing.assert_close(weighted.directions, plain.directions)
+
+
+class TestChoices:
+    def test_n_components_explain_99_percent(self):
+        variances = torch.tensor([60.0, 30.0, 8.9, 1.0, 0.1])
+        assert choose_n_components(variances) == 4
+        assert choose_n_components(torch.tensor([60.0, 30.0, 9.5, 0.5])) == 3
+        assert choose_n_components(torch.tensor([1.0])) == 1
+
+    def test_n_components_are_32_at_most(self):
+        assert choose_n_components(torch.ones(100)) == 32
+        assert choose_n_components(torch.ones(20)) == 20
+
+    def test_constant_table_takes_one_component(self):
+        assert choose_n_components(torch.zeros(5)) == 1
+
+    def test_constant_follows_the_last_axis(self):
+        variances = torch.tensor([4.0, 1.0, 0.25])
+        assert choose_inverse_lipschitz(variances, 1) == pytest.approx(0.6)
+        assert choose_inverse_lipschitz(variances, 3) == pytest.approx(0.15)
+        assert choose_inverse_lipschitz(torch.zeros(2), 1) == 0.0
