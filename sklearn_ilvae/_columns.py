@@ -5,6 +5,7 @@ turns logarithmic, which tames heavy tails as clipping does, but keeps the map
 one-to-one: likelihoods stay exact and the inverse exists.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -36,6 +37,22 @@ def to_tensor(array: Any) -> Tensor:
     return torch.tensor(np.ascontiguousarray(move_to(array, xp=np, device="cpu")))
 
 
+def view_tensor(array: Any) -> Tensor:
+    """Return an array as a tensor in the same memory, which must not be written to.
+
+    A copy would read a memory-mapped file whole.
+    """
+    if torch.is_tensor(array):
+        return array.detach()
+    array = move_to(array, xp=np, device="cpu")
+    if min(array.strides, default=0) < 0:  # torch has no negative strides
+        array = array.copy()
+    with warnings.catch_warnings():
+        # Torch has no read-only tensors, and says so.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
 def from_tensor(tensor: Tensor, like: Any) -> Any:
     """Return a tensor in the namespace and on the device of another array."""
     namespace, _, device = get_namespace_and_device(like)
@@ -54,7 +71,12 @@ def float_dtypes(array: Any) -> list[Any]:
 
 
 def validated_table(
-    estimator: Any, X: Any, *, reset: bool, min_samples: int = 1
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    min_samples: int = 1,
+    in_place: bool = False,
 ) -> Tensor:
     """Return a user's table as a tensor, or raise an error that names a bad column.
 
@@ -68,6 +90,8 @@ def validated_table(
         Whether to set the number and names of columns.
     min_samples : int, default=1
         Least number of rows.
+    in_place : bool, default=False
+        Whether the tensor shares the memory of X where it can.
 
     Returns
     -------
@@ -88,7 +112,7 @@ def validated_table(
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{error}\n{reason}") from error
-    return to_tensor(table)
+    return view_tensor(table) if in_place else to_tensor(table)
 
 
 def weighted_table(

@@ -27,48 +27,6 @@ LARGEST_AUTO_BATCH = 1024
 PATIENCE_STEPS = 1000
 
 
-def training_device(name: str) -> torch.device:
-    """Return the device of a name, CUDA where there is any for ``"auto"``.
-
-    Parameters
-    ----------
-    name : str
-        ``"auto"`` or the name of a torch device.
-
-    Returns
-    -------
-    torch.device
-        A device that works.
-
-    Raises
-    ------
-    ValueError
-        When the name is unknown or this machine lacks the device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"device={name!r} cannot be used on this machine ({reason}). "
-            "Use device='auto' or device='cpu'."
-        ) from error
-    return device
-
-
-def inference_device(name: str, dtype: torch.dtype) -> torch.device:
-    """Return the device of a name, or the CPU where it is missing or lacks a dtype."""
-    try:
-        device = training_device(name)
-        torch.zeros(1, dtype=dtype, device=device)
-    except (ValueError, TypeError):
-        return torch.device("cpu")
-    return device
-
-
 def choose_batch_size(batch_size: int | str, n_rows: int) -> int:
     """Return the rows in a batch: by default a hundredth, from 128 to 1024."""
     if batch_size == "auto":

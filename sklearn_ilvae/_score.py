@@ -1,24 +1,20 @@
 """`SteinScoreEstimator`: the score of a distribution from its samples alone."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._sklearn import (
-    Interval,
-    StrOptions,
-    check_same_namespace,
-    fit_context,
-)
-from ._tensors import float_dtypes, from_tensor, resolve_device, view_tensor
+from ._columns import from_tensor, validated_table
+from ._device import inference_device, training_device
+from ._random import draw_seed
+from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
+from ._state import unchanged_on_error
 from .stein import ScoreModel, Settings, fit_score
 from .stein.state import model_from_arrays, model_to, model_to_arrays
 
@@ -176,7 +172,7 @@ default="tikhonov"
         ----------
         X : array-like of shape (n_samples, n_features)
             The sample. It is read in chunks and never copied whole, so it may be a
-            memory-mapped file of floats.
+            memory-mapped file of floats in single or double precision.
         y : None
             Ignored.
 
@@ -185,15 +181,13 @@ default="tikhonov"
         self : SteinScoreEstimator
             The fitted estimator.
         """
-        with _unchanged_on_error(self):
-            X = validate_data(self, X, dtype=float_dtypes(X), ensure_min_samples=2)
-            settings = self._settings(int(X.shape[1]))
-            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        with unchanged_on_error(self):
+            table = validated_table(self, X, reset=True, min_samples=2, in_place=True)
             model, report = fit_score(
-                view_tensor(X),
-                settings,
-                seed=int(seed),
-                device=resolve_device(self.device, fallback=False),
+                table,
+                self._settings(table.shape[1]),
+                seed=draw_seed(self.random_state),
+                device=training_device(self.device, torch.float64),
             )
             self.model_ = model_to(model, torch.device("cpu"))
             self.kernel_ = report.kernel
@@ -221,8 +215,9 @@ default="tikhonov"
         gradient : ndarray of shape (n_samples, n_features)
             ``∇ₓ log q(x)``, in the reciprocal units of X.
         """
-        X, (gradient, _) = self._evaluate(X, "score_gradient")
-        return self._like(gradient, X)
+        rows = self._checked(X, "score_gradient")
+        gradient = self._model_here().score(rows)
+        return from_tensor(gradient.to(rows.dtype), X)
 
     def divergence(self, X: Any) -> Any:
         """Return the divergence of the estimated score, in closed form.
@@ -237,8 +232,9 @@ default="tikhonov"
         divergence : ndarray of shape (n_samples,)
             ``tr ∇ŝ(x)``.
         """
-        X, (_, divergence) = self._evaluate(X, "divergence")
-        return self._like(divergence, X)
+        rows = self._checked(X, "divergence")
+        divergence = self._model_here().divergence(rows)
+        return from_tensor(divergence.to(rows.dtype), X)
 
     def score_samples(self, X: Any) -> Any:
         """Return minus the Hyvärinen loss of each row; larger is better.
@@ -253,8 +249,8 @@ default="tikhonov"
         score : ndarray of shape (n_samples,)
             ``−½‖ŝ(x)‖² − tr ∇ŝ(x)``, equation 4 of Hyvärinen (2005), in the units of X.
         """
-        X, (gradient, divergence) = self._evaluate(X, "score_samples")
-        return self._like(-0.5 * gradient.square().sum(1) - divergence, X)
+        rows = self._checked(X, "score_samples")
+        return from_tensor(self._minus_losses(rows).to(rows.dtype), X)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of `score_samples`, so that searches compare estimators.
@@ -271,8 +267,7 @@ default="tikhonov"
         score : float
             Minus the mean Hyvärinen loss.
         """
-        _, (gradient, divergence) = self._evaluate(X, "score")
-        return float((-0.5 * gradient.square().sum(1) - divergence).mean())
+        return float(self._minus_losses(self._checked(X, "score")).mean())
 
     def log_density(self, X: Any) -> Any:
         """Return the logarithm of the density up to a constant.
@@ -288,8 +283,9 @@ default="tikhonov"
             The function whose gradient is the score. It exists for a curl-free form,
             or when the base score stands alone.
         """
-        X, points = self._points(X, "log_density")
-        return self._like(self._model_here().log_density(points), X)
+        rows = self._checked(X, "log_density")
+        log_density = self._model_here().log_density(rows)
+        return from_tensor(log_density.to(rows.dtype), X)
 
     def _settings(self, n_features: int) -> Settings:
         """Return what to fit, after checking what parameters mean together."""
@@ -331,24 +327,18 @@ default="tikhonov"
             n_landmarks=self.n_landmarks,
         )
 
-    def _points(self, X: Any, method: str) -> tuple[Any, Tensor]:
+    def _checked(self, X: Any, method: str) -> Tensor:
         check_is_fitted(self)
         if self.bandwidth_ is not None:
             check_same_namespace(X, self, attribute="bandwidth_", method=method)
-        X = validate_data(self, X, dtype=float_dtypes(X), reset=False)
-        return X, view_tensor(X)
+        return validated_table(self, X, reset=False, in_place=True)
 
     def _model_here(self) -> ScoreModel:
-        return model_to(self.model_, resolve_device(self.device, fallback=True))
+        return model_to(self.model_, inference_device(self.device, torch.float64))
 
-    def _evaluate(self, X: Any, method: str) -> tuple[Any, tuple[Tensor, Tensor]]:
-        X, points = self._points(X, method)
-        with torch.no_grad():
-            return X, self._model_here().evaluate(points)
-
-    @staticmethod
-    def _like(values: Tensor, X: Any) -> Any:
-        return from_tensor(values.to(view_tensor(X).dtype), X)
+    def _minus_losses(self, rows: Tensor) -> Tensor:
+        gradient, divergence = self._model_here().evaluate(rows)
+        return -0.5 * gradient.square().sum(1) - divergence
 
     def __sklearn_tags__(self) -> Any:
         """Declare that array-API input is welcome."""
@@ -368,15 +358,3 @@ default="tikhonov"
         if "model_" in state:
             state = {**state, "model_": model_from_arrays(state["model_"])}
         super().__setstate__(state)
-
-
-@contextmanager
-def _unchanged_on_error(estimator: object) -> Iterator[None]:
-    """Give an estimator its attributes back when the block raises."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise

@@ -27,15 +27,14 @@ from ._columns import (
     validated_table,
     weighted_table,
 )
+from ._device import inference_device, training_device
 from ._fitting import (
     choose_batch_size,
     choose_patience,
     epoch_hooks,
     explain_divergence,
-    inference_device,
     split_validation,
     start_model,
-    training_device,
 )
 from ._random import draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
@@ -523,7 +522,7 @@ default="auto"
         with unchanged_on_error(self):
             context.call_on_fit_task_begin(estimator=self)
             table, weights = weighted_table(self, X, sample_weight, reset=not resume)
-            device = training_device(self.device)
+            device = training_device(self.device, torch.float32)
             seed = draw_seed(self.random_state)
             if resume:
                 check_binary(table, self._scaling().binary, self._column_names())

@@ -4,12 +4,18 @@ import pytest
 from sklearn.utils import estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae import ILVAETransformer, SteinScoreEstimator
 
 # The checks that estimator_checks defines but parametrize_with_checks does not yield.
 CHECKS_BY_HAND = [
     checks.check_param_validation,
     checks.check_dataframe_column_names_consistency,
+    checks.check_inplace_ensure_writeable,
+    checks.check_estimator_cloneable,
+    checks.check_estimators_partial_fit_n_features,
+    checks.check_non_transformer_estimators_n_iter,
+]
+CHECKS_OF_TRANSFORMERS_BY_HAND = [
     checks.check_set_output_transform,
     checks.check_set_output_transform_pandas,
     checks.check_global_output_transform_pandas,
@@ -18,16 +24,22 @@ CHECKS_BY_HAND = [
     checks.check_transformer_get_feature_names_out,
     checks.check_transformer_get_feature_names_out_pandas,
     checks.check_get_feature_names_out_error,
-    checks.check_inplace_ensure_writeable,
-    checks.check_estimator_cloneable,
-    checks.check_estimators_partial_fit_n_features,
-    checks.check_non_transformer_estimators_n_iter,
 ]
 
 ESTIMATORS = [
     ILVAETransformer(max_iter=3),
     # scikit-learn checks partial_fit only where early stopping is off.
     ILVAETransformer(max_iter=3, early_stopping=False, prior="standard_normal"),
+    SteinScoreEstimator(random_state=0),
+]
+BY_HAND = [
+    (estimator, check)
+    for estimator in ESTIMATORS
+    for check in (
+        CHECKS_BY_HAND + CHECKS_OF_TRANSFORMERS_BY_HAND
+        if hasattr(estimator, "transform")
+        else CHECKS_BY_HAND
+    )
 ]
 
 
@@ -49,7 +61,6 @@ def test_scikit_learn_check(estimator, check):
 # The checks of set_output mix data frames and arrays on purpose.
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 @pytest.mark.filterwarnings("ignore:X has feature names, but")
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=["default", "plain"])
-@pytest.mark.parametrize("check", CHECKS_BY_HAND, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("estimator", "check"), BY_HAND)
 def test_scikit_learn_check_by_hand(estimator, check):
-    check("ILVAETransformer", estimator)
+    check(type(estimator).__name__, estimator)

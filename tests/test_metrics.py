@@ -83,8 +83,10 @@ class TestKLPerUnit:
         assert errors[3] < 1e-9
 
     def test_default_quadrature_is_enough_for_trained_models(self):
-        module, rows = metrics._prepared(trained("anchored"), TABLES["wine"], "")
-        posterior = metrics._posterior(module, rows)
+        module, rows = metrics.collapse._prepared(
+            trained("anchored"), TABLES["wine"], ""
+        )
+        posterior = metrics.collapse._posterior(module, rows)
         few = diagnostics.kl_per_unit(*posterior, module.prior)
         many = diagnostics.kl_per_unit(*posterior, module.prior, n_nodes=256)
         torch.testing.assert_close(few, many, rtol=0, atol=1e-9)

@@ -9,10 +9,8 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
-from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_ilvae._score import SteinScoreEstimator
+from sklearn_ilvae import SteinScoreEstimator
 
 FIXED = {"bandwidth": "median", "regularization": 1e-2}
 
@@ -21,29 +19,6 @@ FIXED = {"bandwidth": "median", "regularization": 1e-2}
 def table() -> np.ndarray:
     rng = np.random.default_rng(0)
     return rng.normal(size=(200, 2)) + rng.choice([-3.0, 3.0], size=(200, 1))
-
-
-@pytest.fixture(autouse=True)
-def scipy_array_api(monkeypatch):
-    """scikit-learn skips its array-API checks silently without this variable."""
-    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
-
-
-@parametrize_with_checks([SteinScoreEstimator(random_state=0)])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.parametrize(
-    "check",
-    [
-        estimator_checks.check_param_validation,
-        estimator_checks.check_dataframe_column_names_consistency,
-        estimator_checks.check_inplace_ensure_writeable,
-    ],
-)
-def test_scikit_learn_checks_that_are_not_collected(check):
-    check("SteinScoreEstimator", SteinScoreEstimator(random_state=0))
 
 
 def test_fitted_attributes_say_what_was_chosen(table):
@@ -119,6 +94,14 @@ def test_torch_tensors_in_torch_tensors_out(table):
         )
     assert isinstance(found, torch.Tensor)
     np.testing.assert_allclose(found.numpy(), expected)
+
+
+def test_a_row_scores_the_same_however_its_memory_runs(table):
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(table)
+    expected = estimator.score_gradient(table)
+    for rows in (table[::-1], np.asfortranarray(table)[::-1]):
+        np.testing.assert_allclose(estimator.score_gradient(rows), expected[::-1])
+    np.testing.assert_allclose(estimator.score_gradient(table[:1][::-1]), expected[:1])
 
 
 def test_memory_mapped_rows_are_read_in_place(table, tmp_path, monkeypatch):

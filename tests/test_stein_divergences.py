@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import points
 
 from sklearn_ilvae.stein import (
     DensityScore,
@@ -24,11 +25,6 @@ from sklearn_ilvae.stein.kernels import (
 
 quick = settings(max_examples=20, deadline=None)
 standard = DensityScore(lambda x: -x)
-
-
-def points(n: int, d: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, d, generator=generator, dtype=torch.float64)
 
 
 def gaussian(mean: float) -> DensityScore:

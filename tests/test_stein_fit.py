@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import points
 
 from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.rows import read_rows
@@ -15,11 +16,6 @@ from sklearn_ilvae.stein.state import model_from_arrays, model_to_arrays
 METHODS = ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
 seeds = st.integers(0, 2**16)
 few = settings(max_examples=6, deadline=None)
-
-
-def points(n: int, d: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, d, generator=generator, dtype=torch.float64)
 
 
 def two_clusters(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

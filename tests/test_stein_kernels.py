@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import points
 
 from sklearn_ilvae.stein.forms import FORMS
 from sklearn_ilvae.stein.gaussian import GaussianScore
@@ -24,11 +25,6 @@ bandwidths = st.floats(0.3, 5.0)
 dimensions = st.integers(1, 4)
 seeds = st.integers(0, 2**16)
 quick = settings(max_examples=25, deadline=None)
-
-
-def points(n: int, d: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, d, generator=generator, dtype=torch.float64)
 
 
 def jacobian(function, x: torch.Tensor) -> torch.Tensor:

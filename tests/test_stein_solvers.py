@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import points
 
 from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.kernels import (
@@ -18,11 +19,6 @@ from sklearn_ilvae.stein.solvers import decompose, filter_gains, whiten
 quick = settings(max_examples=20, deadline=None)
 seeds = st.integers(0, 2**16)
 names = st.sampled_from(sorted(KERNELS))
-
-
-def points(n: int, d: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, d, generator=generator, dtype=torch.float64)
 
 
 def dense_in_sample(kernel, x: torch.Tensor, ridge: float) -> torch.Tensor:

@@ -7,10 +7,11 @@ from .divergences import (
     fisher_divergence_plug_in,
     kernel_stein_discrepancy,
 )
-from .estimation import Report, Settings, fit_score
+from .estimation import fit_score
 from .functional import entropy_surrogate, stein_score
 from .kernels import RBF, InverseMultiquadric
 from .model import ScoreModel
+from .settings import Report, Settings
 
 __all__ = [
     "RBF",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from .gaussian import fit_gaussian
-from .kernels import make_kernel, squared_distances
+from .kernels import make_kernel, median_distance
 from .model import ScoreModel
 from .published import fit_published
 from .rows import Rows, read_rows
@@ -26,6 +26,7 @@ from .selection import (
     gaussian_losses,
     improves,
 )
+from .settings import Report, Settings
 from .solvers import decompose, filter_gains, whiten
 
 KERNEL_NAMES = ("rbf", "inverse_multiquadric")
@@ -45,63 +46,6 @@ _NARROWEST_FOR_FEW_ROWS = 0.25
 _COMMENSURABLE = 100.0
 _ALIKE = 1.2
 _FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to fit; ``"auto"`` leaves the choice to the sample.
-
-    Attributes
-    ----------
-    kernel : {"auto", "rbf", "inverse_multiquadric"}
-    form : {"auto", "diagonal", "curl_free"}
-    bandwidth : {"auto", "median"}, float or Tensor of shape (d,)
-        A number or one per feature is in the units of the sample.
-    regularization : "auto" or float
-        The strength ``λ``; for the published estimator the ridge ``η``.
-    base : {"auto", "gaussian", None}
-        ``"auto"`` compares the Gaussian and none where the strength is chosen.
-    method : {"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
-    n_landmarks : {"auto", "all"} or int
-    """
-
-    kernel: str = "auto"
-    form: str = "auto"
-    bandwidth: str | float | Tensor = "auto"
-    regularization: str | float = "auto"
-    base: str | None = "auto"
-    method: str = "tikhonov"
-    n_landmarks: str | int = "auto"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a fit chose.
-
-    Attributes
-    ----------
-    kernel, form : str or None
-        None when the base score stands alone.
-    bandwidth : Tensor of shape (d,) or None
-        Length scale of the kernel for each feature, in the units of the sample.
-    regularization : float or None
-    degrees_of_freedom : float or None
-        Of the kernel part; None when nothing was cross-validated.
-    loss, base_loss : float or None
-        Mean cross-validated Hyvärinen loss of the estimate and of the base alone, in
-        coordinates of unit scale.
-    shrinkage : float or None
-        Shrinkage of the covariance of the base; None without a base.
-    """
-
-    kernel: str | None = None
-    form: str | None = None
-    bandwidth: Tensor | None = None
-    regularization: float | None = None
-    degrees_of_freedom: float | None = None
-    loss: float | None = None
-    base_loss: float | None = None
-    shrinkage: float | None = None
 
 
 def fit_score(
@@ -156,7 +100,7 @@ class _Fit:
         self.silent = settings.base is None or self.published
         rows = self._scaled(rows)
         self.frames = self._frames(rows)
-        self.medians = {k: median_distance(f.rows) for k, f in self.frames.items()}
+        self.medians = {k: _median(f.rows) for k, f in self.frames.items()}
         self.frame = self.frames[False]
 
     def run(self) -> tuple[ScoreModel, Report]:
@@ -200,7 +144,7 @@ class _Fit:
             if not unit > 0:
                 return rows
             equal = rows.rescaled((1.0 / unit).expand_as(scale))
-            return rows.rescaled(equal.inverse_scale / median_distance(equal))
+            return rows.rescaled(equal.inverse_scale / _median(equal))
         lengths = torch.as_tensor(bandwidth, dtype=torch.float64, device=rows.device)
         return rows.rescaled((1.0 / lengths).expand_as(rows.inverse_scale))
 
@@ -394,10 +338,7 @@ class _Fit:
         )
 
 
-def median_distance(rows: Rows) -> float:
+def _median(rows: Rows) -> float:
     """Return the median distance of at most a thousand distinct rows; 1 for one row."""
     U = rows.read(rows.lowest_ranks(_MEDIAN_ROWS))
-    if len(U) < 2:
-        return 1.0
-    upper = torch.triu_indices(len(U), len(U), 1, device=U.device)
-    return float(squared_distances(U, U)[upper[0], upper[1]].median().sqrt())
+    return 1.0 if len(U) < 2 else median_distance(U)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .kernels import kernel_matrix, make_kernel, squared_distances
+from .kernels import kernel_matrix, make_kernel, median_distance
 from .published import summed_gradients
 
 
@@ -47,7 +47,7 @@ def stein_score(
         raise ValueError(
             f"regularization={regularization!r} is not allowed; it must be positive"
         )
-    width = _median(X) if bandwidth == "median" else float(bandwidth)
+    width = median_bandwidth(X) if bandwidth == "median" else float(bandwidth)
     function = make_kernel(kernel, width)
     # Distances do not change with the origin, and are exact near it.
     centered = X - X.detach().mean(-2, keepdim=True)
@@ -88,13 +88,20 @@ def entropy_surrogate(
     return -(score * X).sum(-1).mean()
 
 
-def _median(X: Tensor) -> float:
+def median_bandwidth(X: Tensor) -> float:
+    """Return the median distance between samples, which must not be 0.
+
+    Parameters
+    ----------
+    X : Tensor of shape (..., n, d)
+        Samples; autograd does not see them.
+
+    Returns
+    -------
+    bandwidth : float
+    """
     points = X.detach()
-    points = points - points.mean(-2, keepdim=True)
-    n = points.shape[-2]
-    upper = torch.triu_indices(n, n, 1, device=X.device)
-    squared = squared_distances(points, points)[..., upper[0], upper[1]]
-    median = float(squared.median().sqrt())
+    median = median_distance(points - points.mean(-2, keepdim=True))
     if median == 0.0:
         raise ValueError(
             "the median distance between samples is 0, because most are equal; pass "

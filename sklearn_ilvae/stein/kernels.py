@@ -120,6 +120,23 @@ def squared_distances(X: Tensor, Y: Tensor) -> Tensor:
     return product.clamp(min=0.0) if product.requires_grad else product.clamp_(min=0.0)
 
 
+def median_distance(X: Tensor) -> float:
+    """Return the median distance between rows, of all sets of rows together.
+
+    Parameters
+    ----------
+    X : Tensor of shape (..., n, d)
+        At least two rows.
+
+    Returns
+    -------
+    distance : float
+    """
+    n = X.shape[-2]
+    upper = torch.triu_indices(n, n, 1, device=X.device)
+    return float(squared_distances(X, X)[..., upper[0], upper[1]].median().sqrt())
+
+
 def _squared_length(X: Tensor) -> Tensor:
     return X.square().sum(-1, keepdim=True)
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .vae import VariationalAutoencoder, diagnostics, shared_noise
+from ..vae import VariationalAutoencoder, diagnostics, shared_noise
 
 
 def kl_per_unit(estimator: Any, X: Any) -> np.ndarray:

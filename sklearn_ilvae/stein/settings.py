@@ -1,0 +1,64 @@
+"""What to fit, and what a fit chose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to fit; ``"auto"`` leaves the choice to the sample.
+
+    Attributes
+    ----------
+    kernel : {"auto", "rbf", "inverse_multiquadric"}
+    form : {"auto", "diagonal", "curl_free"}
+    bandwidth : {"auto", "median"}, float or Tensor of shape (d,)
+        A number or one per feature is in the units of the sample.
+    regularization : "auto" or float
+        The strength ``λ``; for the published estimator the ridge ``η``.
+    base : {"auto", "gaussian", None}
+        ``"auto"`` compares the Gaussian and none where the strength is chosen.
+    method : {"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
+    n_landmarks : {"auto", "all"} or int
+    """
+
+    kernel: str = "auto"
+    form: str = "auto"
+    bandwidth: str | float | Tensor = "auto"
+    regularization: str | float = "auto"
+    base: str | None = "auto"
+    method: str = "tikhonov"
+    n_landmarks: str | int = "auto"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a fit chose.
+
+    Attributes
+    ----------
+    kernel, form : str or None
+        None when the base score stands alone.
+    bandwidth : Tensor of shape (d,) or None
+        Length scale of the kernel for each feature, in the units of the sample.
+    regularization : float or None
+    degrees_of_freedom : float or None
+        Of the kernel part; None when nothing was cross-validated.
+    loss, base_loss : float or None
+        Mean cross-validated Hyvärinen loss of the estimate and of the base alone, in
+        coordinates of unit scale.
+    shrinkage : float or None
+        Shrinkage of the covariance of the base; None without a base.
+    """
+
+    kernel: str | None = None
+    form: str | None = None
+    bandwidth: Tensor | None = None
+    regularization: float | None = None
+    degrees_of_freedom: float | None = None
+    loss: float | None = None
+    base_loss: float | None = None
+    shrinkage: float | None = None

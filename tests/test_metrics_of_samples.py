@@ -1,0 +1,116 @@
+"""Divergences of samples given as arrays."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from sklearn_ilvae import stein
+from sklearn_ilvae.metrics import (
+    fisher_divergence_from_density,
+    fisher_divergence_from_sample,
+    kernel_stein_discrepancy,
+)
+
+METHODS = ["cross_fitted", "plug_in"]
+FIXED = stein.Settings(
+    kernel="rbf", form="diagonal", bandwidth=2.0, regularization=1e-2
+)
+
+
+def sample(n, d, seed, mean=0.0):
+    return np.random.default_rng(seed).normal(loc=mean, size=(n, d))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_divergence_of_gaussians_is_the_squared_distance_of_their_means(method):
+    X, Y = sample(1000, 2, 0, mean=1.0), sample(1000, 2, 1)
+    options = {"method": method, "settings": FIXED}
+    density = fisher_divergence_from_density(X, lambda x: -x, **options)
+    other = fisher_divergence_from_sample(X, Y, **options)
+    assert type(density) is type(other) is float
+    assert density == pytest.approx(2.0, rel=0.15)
+    assert other == pytest.approx(2.0, rel=0.2)
+    assert density == fisher_divergence_from_density(X, lambda x: -x, **options)
+
+
+def test_only_the_plug_in_divergence_is_positive_for_equal_distributions():
+    rough = stein.Settings(
+        kernel="rbf", form="diagonal", bandwidth=0.5, regularization=1e-4
+    )
+    crossed, plug_in = (
+        fisher_divergence_from_density(
+            sample(300, 2, 0), lambda x: -x, method=method, settings=rough
+        )
+        for method in METHODS
+    )
+    assert crossed < 0 < plug_in
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "inverse_multiquadric"])
+@pytest.mark.parametrize("statistic", ["U", "V"])
+def test_discrepancy_scales_with_the_units_of_the_sample(kernel, statistic):
+    """Of ``a x`` with score ``s/a`` it is ``1/a²`` of that of x, at its own median."""
+    X = sample(200, 3, 0)
+    options = {"kernel": kernel, "statistic": statistic}
+    whole = kernel_stein_discrepancy(X, 0.5 - X, **options)
+    scaled = kernel_stein_discrepancy(10 * X, (0.5 - X) / 10, **options)
+    assert type(whole) is float
+    assert scaled == pytest.approx(whole / 100)
+
+
+def test_v_statistic_adds_the_pairs_of_a_row_with_itself():
+    X = sample(200, 3, 0)
+    u, v = (kernel_stein_discrepancy(X, -X, statistic=s) for s in ("U", "V"))
+    assert v > max(u, 0)
+
+
+def test_median_of_many_rows_is_taken_from_some():
+    X = sample(2500, 2, 0)
+    found = kernel_stein_discrepancy(X, 0.5 - X)
+    bandwidth = float(torch.pdist(torch.tensor(X)).median())
+    exact = kernel_stein_discrepancy(X, 0.5 - X, bandwidth=bandwidth)
+    assert found == pytest.approx(exact, rel=0.05)
+
+
+def test_samples_may_be_data_frames():
+    X = pd.DataFrame(sample(50, 2, 0), columns=["a", "b"])
+    array = X.to_numpy()
+    assert kernel_stein_discrepancy(X, -X) == kernel_stein_discrepancy(array, -array)
+    one = fisher_divergence_from_sample(X, X + 1, settings=FIXED)
+    two = fisher_divergence_from_sample(array, array + 1, settings=FIXED)
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (
+            lambda X: fisher_divergence_from_density(X, lambda x: -x, method="exact"),
+            "method='exact' is unknown; choose 'cross_fitted'",
+        ),
+        (
+            lambda X: fisher_divergence_from_density(X, lambda x: -x, n_folds=1),
+            "n_folds=1 is not allowed",
+        ),
+        (
+            lambda X: fisher_divergence_from_density(X, lambda x: -x.sum(1)),
+            r"score returned \(1,\) for rows of shape \(1, 2\)",
+        ),
+        (
+            lambda X: fisher_divergence_from_density(X, lambda x: -x.numpy()),
+            "score returned ndarray for .* must return a tensor",
+        ),
+        (lambda X: fisher_divergence_from_sample(X, X[:, :1]), "Y has 1;"),
+        (lambda X: fisher_divergence_from_sample(X, X * np.nan), "contains NaN"),
+        (lambda X: kernel_stein_discrepancy(X, X[:5]), r"score has shape \(5, 2\)"),
+        (lambda X: kernel_stein_discrepancy(X, X, kernel="cubic"), "kernel='cubic'"),
+        (lambda X: kernel_stein_discrepancy(X, X, bandwidth=0), "must be positive"),
+        (lambda X: kernel_stein_discrepancy(X, X, statistic="W"), "'U' or 'V'"),
+        (lambda X: kernel_stein_discrepancy(0 * X, X), "median distance .* is 0"),
+        (lambda X: kernel_stein_discrepancy(X[:1], X[:1]), "minimum of 2"),
+    ],
+)
+def test_bad_arguments_are_named(act, message):
+    with pytest.raises(ValueError, match=message):
+        act(sample(20, 2, 0))
