@@ -306,12 +306,14 @@ def print_defaults(results: pd.DataFrame) -> None:
     scores = results.pivot_table("log_likelihood", "table", "model", sort=False)
     default = ILVAETransformer().decoder
     print("\nTest log-likelihood with default settings, in nats a row")
-    for rival in ("mlp", FACTOR_ANALYSIS):
+    models = [model for model in (*DECODERS, PLAIN) if model in scores]
+    rivals = [rival for rival in ("mlp", PLAIN, FACTOR_ANALYSIS) if rival in scores]
+    for rival in rivals:
         scores[f"{default} − {rival}"] = scores[default] - scores[rival]
     print(scores.to_string(float_format="{:.2f}".format, na_rep=""))
     rows = []
-    for model in (*DECODERS, PLAIN):
-        for rival in ("mlp", PLAIN, FACTOR_ANALYSIS):
+    for model in models:
+        for rival in rivals:
             if model == rival:
                 continue
             gain = (scores[model] - scores[rival]).dropna()
@@ -361,6 +363,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["sweep", "defaults", "both"], default="both")
     parser.add_argument("--data", type=Path, help="folder of ADBench's tables")
     parser.add_argument("--tables", nargs="+", help="only these, by name")
+    parser.add_argument("--models", nargs="+", help="only these, by name")
     parser.add_argument("--wide", action="store_true", help=f"keep over {WIDE} columns")
     parser.add_argument("--rows", type=int, default=1500, help="most rows of a table")
     parser.add_argument("--seeds", type=int, default=3)
@@ -376,6 +379,8 @@ def main() -> None:
     for part, make_jobs in {"sweep": sweep_jobs, "defaults": default_jobs}.items():
         if arguments.part in (part, "both"):
             jobs += make_jobs(choose_tables(arguments, part), range(arguments.seeds))
+    if arguments.models:
+        jobs = [job for job in jobs if job.model in arguments.models]
     run_all(jobs, arguments)
     print_summary(arguments.output)
 

@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 from sklearn_ilvae import ILVAETransformer
 from sklearn_ilvae.metrics import kl_per_unit
 
-table, diagnosis = load_breast_cancer(return_X_y=True, as_frame=True)
+table, diagnosis = load_breast_cancer(return_X_y=True)
 train, test, _, test_diagnosis = train_test_split(table, diagnosis, random_state=0)
 
 model = ILVAETransformer(n_components=6, inverse_lipschitz=0.25, random_state=0)
@@ -53,8 +53,10 @@ left.set(
     title="Every unit is alive", xlabel="latent unit", ylabel="KL from the prior (nats)"
 )
 for value, name, colour in [(1, "benign", "#4477aa"), (0, "malignant", "#ee6677")]:
-    chosen = (test_diagnosis == value).to_numpy()
-    right.scatter(codes[chosen, first], codes[chosen, second], s=14, c=colour, label=name)
+    chosen = test_diagnosis == value
+    right.scatter(
+        codes[chosen, first], codes[chosen, second], s=14, c=colour, label=name
+    )
 right.set(
     title="Unseen tumours", xlabel=f"code of unit {first}", ylabel=f"of unit {second}"
 )

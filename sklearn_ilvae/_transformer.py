@@ -640,9 +640,9 @@ default="auto"
     def __getstate__(self) -> dict[str, Any]:
         """Return parameters and fitted values, the network as arrays by name."""
         state = dict(super().__getstate__())
-        state.pop("_optimizer_state", None)
         if "module_" in state:
             state["module_"] = module_to_arrays(state["module_"])
+            state["_optimizer_state"] = None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
