@@ -154,7 +154,7 @@ def start_model(
         )
     axes = principal_axes(rows, weights)
     chosen = (
-        choose_n_components(axes.variances)
+        choose_n_components(axes.variances, len(rows))
         if n_components == "auto"
         else int(n_components)
     )

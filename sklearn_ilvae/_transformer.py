@@ -79,7 +79,7 @@ class ILVAETransformer(
     n_components : int or "auto", default="auto"
         Number of latent units, at most the number of columns. ``"auto"`` takes as
         many as principal components that explain 99% of the variance of the
-        standardised table, at most 32.
+        standardised table, at most 32 and at most one for every twenty rows.
     inverse_lipschitz : float or "auto", default="auto"
         The constant L ≥ 0, in standard deviations of the columns (logits for
         Bernoulli columns) for each unit of a code, whose prior has unit variance.

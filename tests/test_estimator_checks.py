@@ -44,6 +44,10 @@ BY_HAND = [
 
 
 def expected_failures(estimator):
+    if estimator.early_stopping:
+        # On the few random rows of this check no epoch beats the start, whose weights
+        # are exact.
+        return {}
     return {
         "check_sample_weight_equivalence_on_dense_data": (
             "Training is stochastic: repeated rows fall into other batches and meet "

@@ -371,16 +371,21 @@ class TestPrincipalAxes:
 class TestChoices:
     def test_n_components_explain_99_percent(self):
         variances = torch.tensor([60.0, 30.0, 8.9, 1.0, 0.1])
-        assert choose_n_components(variances) == 4
-        assert choose_n_components(torch.tensor([60.0, 30.0, 9.5, 0.5])) == 3
-        assert choose_n_components(torch.tensor([1.0])) == 1
+        assert choose_n_components(variances, 1000) == 4
+        without_last = torch.tensor([60.0, 30.0, 9.5, 0.5])
+        assert choose_n_components(without_last, 1000) == 3
+        assert choose_n_components(torch.tensor([1.0]), 1000) == 1
 
     def test_n_components_are_32_at_most(self):
-        assert choose_n_components(torch.ones(100)) == 32
-        assert choose_n_components(torch.ones(20)) == 20
+        assert choose_n_components(torch.ones(100), 10_000) == 32
+        assert choose_n_components(torch.ones(20), 10_000) == 20
+
+    def test_every_component_has_twenty_rows(self):
+        assert choose_n_components(torch.ones(100), 199) == 9
+        assert choose_n_components(torch.ones(100), 3) == 1
 
     def test_constant_table_takes_one_component(self):
-        assert choose_n_components(torch.zeros(5)) == 1
+        assert choose_n_components(torch.zeros(5), 1000) == 1
 
     def test_constant_follows_the_last_axis(self):
         variances = torch.tensor([4.0, 1.0, 0.25])

@@ -97,16 +97,22 @@ EXPLAINED_VARIANCE = 0.99
 """The rest is no more than the noise variance that every column has at least."""
 
 LARGEST_AUTO_COMPONENTS = 32
+ROWS_PER_COMPONENT = 20
 RELATIVE_CONSTANT = 0.3
 
 
-def choose_n_components(variances: Tensor) -> int:
-    """Return the number of axes that explain 99% of the variance, at most 32.
+def choose_n_components(variances: Tensor, n_rows: int) -> int:
+    """Return the number of axes that explain 99% of the variance, within two limits.
+
+    At most 32, and at most one for every twenty rows: the axes of a few rows are not
+    those of the next few.
 
     Parameters
     ----------
     variances : Tensor of shape (n_axes,)
         Variances along the principal axes, in decreasing order.
+    n_rows : int
+        Number of rows that the axes were estimated from.
 
     Returns
     -------
@@ -114,7 +120,8 @@ def choose_n_components(variances: Tensor) -> int:
         At least 1.
     """
     enough = int((variances.cumsum(0) < EXPLAINED_VARIANCE * variances.sum()).sum()) + 1
-    return min(enough, len(variances), LARGEST_AUTO_COMPONENTS)
+    supported = max(1, n_rows // ROWS_PER_COMPONENT)
+    return min(enough, supported, len(variances), LARGEST_AUTO_COMPONENTS)
 
 
 def choose_inverse_lipschitz(variances: Tensor, n_components: int) -> float:
