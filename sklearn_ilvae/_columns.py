@@ -175,11 +175,11 @@ class ColumnScaling:
     def transform(self, table: Tensor) -> Tensor:
         """Standardise a table, in its own dtype."""
         scaled = (table - self.mean.to(table)) / self.scale.to(table)
-        size = scaled.abs()
-        if not bool((size > LINEAR_RANGE).any()):
-            return scaled
-        beyond = (size - LINEAR_RANGE).clamp(min=0)
-        return scaled.sign() * (size.clamp(max=LINEAR_RANGE) + beyond.log1p())
+        outside = scaled.abs() > LINEAR_RANGE
+        values = scaled[outside]  # few: a logarithm of every value would cost more
+        beyond = values.abs() - LINEAR_RANGE
+        scaled[outside] = values.sign() * (LINEAR_RANGE + beyond.log1p())
+        return scaled
 
     def inverse_transform(self, rows: Tensor) -> Tensor:
         """Undo `transform` for the Gaussian columns; keep probabilities as they are."""

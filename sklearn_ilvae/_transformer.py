@@ -371,13 +371,14 @@ default="auto"
             Only if `return_std` is true.
         """
         table = self._checked(X, "transform")
-        encode = self._inference_module(table.dtype).encoder
+        encoder = self._inference_module(table.dtype).encoder
         scaling = self._scaling()
 
         def posterior(rows: Tensor) -> Tensor:
-            mean, log_variance = encode(scaling.transform(rows))
+            scaled = scaling.transform(rows)
             if not return_std:
-                return mean
+                return encoder.mean(scaled)
+            mean, log_variance = encoder(scaled)
             return torch.cat([mean, (0.5 * log_variance).exp()], dim=1)
 
         encoded = self._in_chunks(posterior, table, TRANSFORM_CHUNK)

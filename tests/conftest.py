@@ -7,8 +7,12 @@ os.environ["SCIPY_ARRAY_API"] = "1"
 
 import numpy as np
 import pytest
+import torch
 
 from sklearn_ilvae import ILVAETransformer
+
+# Networks this small run slower on several threads, and loky's workers have one.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,11 @@ class GaussianEncoder(nn.Module):
         bounded = LARGEST_LOG_CHANGE * torch.tanh(change / LARGEST_LOG_CHANGE)
         return rows @ self.linear.T + mean, self.log_variance + bounded
 
+    def mean(self, rows: Tensor) -> Tensor:
+        """Return the mean alone, which is cheaper: shape (…, n_components)."""
+        mean, _ = self.network(rows).chunk(2, dim=-1)
+        return rows @ self.linear.T + mean
+
     @torch.no_grad()
     def start_at(self, linear: Tensor, log_variance: Tensor) -> None:
         """Start at the posterior ``N(linear @ x, diag exp(log_variance))``."""
