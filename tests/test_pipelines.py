@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import torch
 from joblib import parallel_config
 from numpy.testing import assert_array_equal
 from sklearn.compose import ColumnTransformer
@@ -31,15 +30,6 @@ def short(**parameters):
     )
 
 
-@pytest.fixture
-def one_thread():
-    """Let torch add up in the order of a worker process, which has one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def grid_search(**parameters):
     pipeline = make_pipeline(StandardScaler(), short())
     grid = {"ilvaetransformer__inverse_lipschitz": [0.0, 0.2, 2.0]}
@@ -47,7 +37,6 @@ def grid_search(**parameters):
 
 
 @both_libraries
-@pytest.mark.usefixtures("one_thread")
 def test_grid_search_over_l_is_the_same_with_one_process_and_with_two(table, library):
     frame = FRAMES[library](table)
     one, two = (grid_search(n_jobs=n_jobs).fit(frame) for n_jobs in (1, 2))
