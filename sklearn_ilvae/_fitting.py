@@ -24,7 +24,7 @@ from .vae import (
 SMALLEST_AUTO_BATCH = 128
 LARGEST_AUTO_BATCH = 1024
 
-PATIENCE_STEPS = 1000
+PATIENCE_STEPS = 500
 
 
 def choose_batch_size(batch_size: int | str, n_rows: int) -> int:

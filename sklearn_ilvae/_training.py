@@ -1,4 +1,4 @@
-"""Training of an autoencoder with skorch: in-memory batches, best weights, callbacks.
+"""Training of an autoencoder with skorch: batches, averaged weights, callbacks.
 
 skorch's default loader collates row by row, which costs several times the arithmetic
 of a network for tables; here a batch is one indexing operation.
@@ -26,8 +26,41 @@ They set the scale of the whole loss and are the last to arrive at the common ra
 """
 
 
+AVERAGING_DEGREE = 9
+"""Degree of the polynomial-decay average of the weights.
+
+The average reaches back over about a tenth of the steps so far: enough to remove the
+noise of a high learning rate, and never far behind the last weights.
+"""
+
+
 class NonFiniteLossError(ArithmeticError):
     """The training loss became infinite or not a number."""
+
+
+class RunningAverage:
+    """Average of the weights of a model over its last steps.
+
+    ``w̄ₜ = w̄ₜ₋₁ + (η + 1) / (t + η) (wₜ − w̄ₜ₋₁)`` with η the degree (Shamir & Zhang,
+    ICML 2013, Section 4).
+
+    Parameters
+    ----------
+    model : Module
+        The model to follow.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.module = deepcopy(model)
+        self.averages = [weights.detach() for weights in self.module.parameters()]
+        self.weights = [weights.detach() for weights in model.parameters()]
+        self.n_steps = 0
+
+    def update(self) -> None:
+        """Take in the present weights of the model."""
+        self.n_steps += 1
+        share = (AVERAGING_DEGREE + 1) / (AVERAGING_DEGREE + self.n_steps)
+        torch._foreach_lerp_(self.averages, self.weights, share)
 
 
 @dataclass(frozen=True)
@@ -132,6 +165,8 @@ class AutoencoderNet(NeuralNet):
     validation_noise : Tensor of shape (n_draws, 1, n_components)
         Noise shared by all validation rows at every epoch, so that two epochs
         differ by their weights alone.
+    average : RunningAverage
+        Follows the weights; it is the average that is validated and kept.
     """
 
     def __init__(
@@ -141,17 +176,29 @@ class AutoencoderNet(NeuralNet):
         kl_weight: float,
         generator: torch.Generator,
         validation_noise: Tensor,
+        average: RunningAverage,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, **kwargs)
         self.kl_weight = kl_weight
         self.generator = generator
         self.validation_noise = validation_noise
+        self.average = average
 
-    def _loss(self, batch: tuple[Tensor, Tensor], noise: Tensor) -> Tensor:
+    def _loss(
+        self, model: torch.nn.Module, batch: tuple[Tensor, Tensor], noise: Tensor
+    ) -> Tensor:
         rows, weights = batch
-        bound = evidence_lower_bound(self.module_, rows, noise, self.kl_weight)
+        bound = evidence_lower_bound(model, rows, noise, self.kl_weight)
         return -(weights * bound).mean()
+
+    def train_step(
+        self, batch: tuple[Tensor, Tensor], **fit_params: Any
+    ) -> dict[str, Any]:
+        """Take a step of the optimiser and add its weights to the average."""
+        step: dict[str, Any] = super().train_step(batch, **fit_params)
+        self.average.update()
+        return step
 
     def train_step_single(
         self, batch: tuple[Tensor, Tensor], **fit_params: Any
@@ -163,16 +210,17 @@ class AutoencoderNet(NeuralNet):
             generator=self.generator,
             device=batch[0].device,
         )
-        loss = self._loss(batch, noise)
+        loss = self._loss(self.module_, batch, noise)
         loss.backward()
         return {"loss": loss, "y_pred": None}
 
     def validation_step(
         self, batch: tuple[Tensor, Tensor], **fit_params: Any
     ) -> dict[str, Any]:
-        """Compute the loss of a batch with the shared noise."""
+        """Compute the loss of the average on a batch with the shared noise."""
         with torch.no_grad():
-            return {"loss": self._loss(batch, self.validation_noise), "y_pred": None}
+            loss = self._loss(self.average.module, batch, self.validation_noise)
+        return {"loss": loss, "y_pred": None}
 
     def run_single_epoch(
         self,
@@ -197,13 +245,13 @@ class AutoencoderNet(NeuralNet):
 
 
 class BestWeights(Callback):
-    """Notice when the monitored loss stalls; leave the weights of its best epoch.
+    """Notice when the monitored loss stalls; leave the averages of its best epoch.
 
     Parameters
     ----------
     validation : WeightedRows or None
         Rows to monitor. The state before training competes too. None monitors the
-        training loss, and then the last weights stay.
+        training loss, and then the last averages stay.
     patience : int
         Epochs without improvement by `tol` after which the loss counts as stalled.
     tol : float
@@ -239,9 +287,9 @@ class BestWeights(Callback):
         return self.misses_ >= self.patience
 
     def on_train_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
-        """Restore the best weights, after a full run as after an interruption."""
-        if self.best_state_ is not None:
-            net.module_.load_state_dict(self.best_state_)
+        """Set the best averages, after a full run as after an interruption."""
+        best = self.best_state_ or net.average.module.state_dict()
+        net.module_.load_state_dict(best)
 
     def _compare(self, net: AutoencoderNet, loss: float) -> None:
         self.misses_ += 1
@@ -250,7 +298,7 @@ class BestWeights(Callback):
             self.misses_ = 0
         if loss < self.best_loss_ and self.validation is not None:
             self.best_loss_ = loss
-            self.best_state_ = deepcopy(net.module_.state_dict())
+            self.best_state_ = deepcopy(net.average.module.state_dict())
 
 
 class EpochHooks(Callback):
@@ -352,6 +400,7 @@ def train(
         kl_weight=settings.kl_weight,
         generator=generator,
         validation_noise=validation_noise,
+        average=RunningAverage(model),
         criterion=torch.nn.Identity,
         optimizer=torch.optim.Adam,
         optimizer__fused=True,

@@ -113,7 +113,7 @@ default="auto"
         Number of Gaussians of the mixture prior.
     kl_weight : float, default=1.0
         Weight of the divergence from the prior in the training objective.
-    learning_rate_init : float, default=3e-3
+    learning_rate_init : float, default=1e-2
         Learning rate of Adam.
     batch_size : int or "auto", default="auto"
         Rows in a batch. ``"auto"`` is a hundredth of the training rows, at least
@@ -128,7 +128,7 @@ default="auto"
         Share of the rows held out.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without an improvement by `tol` after which training stops. ``"auto"``
-        is as many as make 1000 steps of the optimiser, at least 10: the loss of
+        is as many as make 500 steps of the optimiser, at least 10: the loss of
         few validation rows with rare values may rise for hundreds of steps before it
         falls.
     tol : float, default=1e-3
@@ -256,7 +256,7 @@ default="auto"
         prior: str = "mixture",
         n_mixture_components: int = 16,
         kl_weight: float = 1.0,
-        learning_rate_init: float = 3e-3,
+        learning_rate_init: float = 1e-2,
         batch_size: int | str = "auto",
         max_iter: int = 500,
         early_stopping: bool = True,

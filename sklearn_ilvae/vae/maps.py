@@ -85,8 +85,10 @@ class StronglyMonotoneMap(nn.Module):
 class RidgeGradientMap(StronglyMonotoneMap):
     """Gradient of a sum of convex ridge functions, in closed form.
 
-    ``g(x) = (L + s²) ⊙ x + Wᵀ diag(a²) σ(Wx + b) + c`` with σ non-decreasing: the
-    Jacobian is ``diag(L + s²) + Wᵀ diag(a² σ') W ⪰ L``.
+    ``g(x) = (L + s²) ⊙ x + Wᵀ diag(a²) σ(Wx + b) + c`` with every σ non-decreasing: the
+    Jacobian is ``diag(L + s²) + Wᵀ diag(a² σ') W ⪰ L``. Half of the σ are tanh: the
+    slopes of an unbounded activation only ever rise, and could not draw a step, of
+    which tables with few distinct values are full.
 
     Parameters
     ----------
@@ -97,7 +99,7 @@ class RidgeGradientMap(StronglyMonotoneMap):
     inverse_lipschitz : float
         The constant L ≥ 0.
     activation : str
-        The name of σ.
+        The name of the other half of the σ.
     """
 
     def __init__(
@@ -110,7 +112,11 @@ class RidgeGradientMap(StronglyMonotoneMap):
 
     def nonlinear(self, inputs: Tensor) -> Tensor:
         """Return ``Wᵀ diag(a²) σ(Wx + b)``."""
-        ridges = self.activation(functional.linear(inputs, self.weight, self.bias))
+        projected = functional.linear(inputs, self.weight, self.bias)
+        n_bounded = len(self.weight) // 2
+        bounded = torch.tanh(projected[..., :n_bounded])
+        others = self.activation(projected[..., n_bounded:])
+        ridges = torch.cat([bounded, others], dim=-1)
         return (ridges * self.root_gain.square()) @ self.weight
 
     def input_weights(self) -> list[Tensor]:
