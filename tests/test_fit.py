@@ -101,6 +101,19 @@ def test_the_start_is_kept_when_training_only_spoils_it(table):
     assert_same_weights(weights_of(model), weights_of(start), rtol=0, atol=1e-6)
 
 
+def test_the_running_average_lags_behind_by_a_fixed_share_of_the_steps():
+    layer = torch.nn.Linear(1, 1).double().requires_grad_(False)
+    average = _training.RunningAverage(layer)
+    for step in range(1, 501):
+        layer.weight.fill_(float(step))
+        layer.bias.fill_(3.0)
+        average.update()
+        # The mean of a straight line under weights that rise like step**degree.
+        lag = (step - 1) / (_training.AVERAGING_DEGREE + 2)
+        assert_allclose(average.module.weight.item(), step - lag, rtol=1e-12)
+        assert_allclose(average.module.bias.item(), 3.0)
+
+
 def test_training_stops_after_epochs_without_improvement(table):
     patient = short(max_iter=200, n_iter_no_change=5, tol=0.05).fit(table)
     assert patient.n_iter_ < 200
@@ -211,10 +224,11 @@ def test_an_infinite_loss_names_the_column_of_the_most_extreme_value(table):
 
 
 def test_partial_fit_that_fails_can_be_repeated(table):
-    model = short().partial_fit(table).set_params(learning_rate_init=1e30)
+    model = short().partial_fit(table)
+    sound = model.learning_rate_init
     with pytest.raises(ValueError, match="learning_rate_init"):
-        model.partial_fit(table)
-    model.set_params(learning_rate_init=3e-3).partial_fit(table)
+        model.set_params(learning_rate_init=1e30).partial_fit(table)
+    model.set_params(learning_rate_init=sound).partial_fit(table)
     assert_same_weights(
         weights_of(model),
         weights_of(short().partial_fit(table).partial_fit(table)),
