@@ -15,10 +15,11 @@ from torch.nn import functional
 
 from .networks import ACTIVATIONS, jacobian_at_zero, softplus
 
-NONLINEAR_SHARE = 0.5
+NONLINEAR_SHARE = 0.1
 """Share of a map's slope at zero that its nonlinear part carries when training starts.
 
-Half leaves the nonlinear part enough weight to receive gradients.
+Little, so that training sets out from nearly the linear model; not nothing, because a
+gain of zero, being a square, would receive no gradient.
 """
 
 SMALLEST_START = 1e-3
