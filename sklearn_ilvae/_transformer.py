@@ -99,7 +99,8 @@ default="anchored"
     hidden_layer_sizes : int or sequence of int, default=(64,)
         Widths of the hidden layers of encoder and decoder.
     activation : {"elu", "tanh", "relu", "softplus", "logistic"}, default="elu"
-        Activation function. All are non-decreasing, which the guarantee needs.
+        Activation function. All are non-decreasing, which the guarantee needs. In
+        gradient maps of one layer half of the units are "tanh" whatever is chosen.
     likelihood : {"auto", "gaussian", "bernoulli"} or sequence of these, \
 default="auto"
         Distribution of a column given the code, one for all or one a column.
@@ -114,7 +115,9 @@ default="auto"
     kl_weight : float, default=1.0
         Weight of the divergence from the prior in the training objective.
     learning_rate_init : float, default=1e-2
-        Learning rate of Adam.
+        Learning rate of Adam. What is kept is a running average of the weights over
+        about a tenth of the steps so far, which bears a higher rate than the weights
+        themselves.
     batch_size : int or "auto", default="auto"
         Rows in a batch. ``"auto"`` is a hundredth of the training rows, at least
         128 and at most 1024.
@@ -122,8 +125,8 @@ default="auto"
         Most passes over the training rows.
     early_stopping : bool, default=True
         Whether to hold out validation rows, stop when their bound stalls and keep
-        the weights of the best epoch. Otherwise training stops when the training
-        loss stalls, and the last weights stay.
+        the weights, averaged, of the best epoch. Otherwise training stops when the
+        training loss stalls, and the last average stays.
     validation_fraction : float, default=0.1
         Share of the rows held out.
     n_iter_no_change : int or "auto", default="auto"
