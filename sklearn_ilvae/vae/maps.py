@@ -117,8 +117,9 @@ class RidgeGradientMap(StronglyMonotoneMap):
         n_bounded = len(self.weight) // 2
         bounded = torch.tanh(projected[..., :n_bounded])
         others = self.activation(projected[..., n_bounded:])
-        ridges = torch.cat([bounded, others], dim=-1)
-        return (ridges * self.root_gain.square()) @ self.weight
+        # The gains multiply the small matrix rather than the ridges of every row.
+        outgoing = self.root_gain.square()[:, None] * self.weight
+        return torch.cat([bounded, others], dim=-1) @ outgoing
 
     def input_weights(self) -> list[Tensor]:
         """Return W."""
