@@ -11,6 +11,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import _is_fitted as is_fitted
 
 __all__ = [
     "Interval",
@@ -21,6 +22,7 @@ __all__ = [
     "check_sample_weight",
     "fit_context",
     "get_namespace_and_device",
+    "is_fitted",
     "move_to",
     "supported_float_dtypes",
 ]

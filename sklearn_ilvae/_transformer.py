@@ -36,6 +36,7 @@ from ._fitting import (
     split_validation,
     start_model,
 )
+from ._html import DiagramMixin, divergences_of_units, summary_of_autoencoder
 from ._random import draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import module_from_arrays, module_to_arrays, unchanged_on_error
@@ -63,6 +64,7 @@ class ILVAETransformer(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     CallbackSupportMixin,
+    DiagramMixin,
     BaseEstimator,
 ):
     """Latent codes of a table from a variational autoencoder that cannot collapse.
@@ -556,6 +558,7 @@ default="auto"
                         rows, self.learning_rate_init, self._column_names()
                     )
                 ) from error
+            self._unit_divergences = divergences_of_units(module, training.rows)
             self.module_ = module.cpu().eval()
             self.n_iter_ += len(result.loss_curve)
             self.loss_curve_ = self.loss_curve_ + result.loss_curve
@@ -625,6 +628,9 @@ default="auto"
                 function(chunk.to(device)).to(rows.device) for chunk in rows.split(size)
             ]
         return torch.cat(parts)
+
+    def _fit_summary(self) -> str:
+        return summary_of_autoencoder(self)
 
     @property
     def _n_features_out(self) -> int:

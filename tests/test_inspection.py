@@ -51,9 +51,8 @@ def search(table):
 class Explainer(BaseEstimator):
     """Anything that explains rows."""
 
-    n_features_in_ = 2
-
     def fit(self, X):
+        self.n_features_in_ = X.shape[1]
         return self
 
     def feature_contributions(self, X):
@@ -224,9 +223,10 @@ def test_contributions_sum_up_with_the_rest():
 
 
 def test_contributions_come_from_any_estimator_that_explains():
-    detector = Explainer()
+    rows = np.array([[1.0, 2.0]])
+    detector = Explainer().fit(rows)
     display = FeatureContributionsDisplay.from_estimator(
-        detector, np.array([[1.0, 2.0]]), row_names=["bad"]
+        detector, rows, row_names=["bad"]
     )
     assert display.ax_[0].get_yticklabels()[0].get_text() == "x1 = 2"
     assert display.ax_[0].get_title() == "Row bad"

@@ -30,7 +30,7 @@ FLOORS = [
     ["metrics.collapse", "metrics.divergences"],
     ["_fitting"],
     ["_training"],
-    ["_columns", "_state"],
+    ["_columns", "_html", "_state"],
     ["_device", "_random", "_sklearn"],
     ["vae", "stein"],
     ["vae.autoencoder", "vae.bounds", "vae.start", "vae.diagnostics"],

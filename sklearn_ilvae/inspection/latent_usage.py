@@ -5,10 +5,8 @@ from typing import Any, Self
 import numpy as np
 
 from .. import metrics
+from .._html import ALIVE
 from ._style import BLUE, RED, grid_of_axes
-
-ALIVE = 0.01
-"""Least divergence, in nats, of a unit that counts as alive."""
 
 FEW_DECADES = 20.0
 """Ratio of values below which the powers of ten are too few to read a scale by."""
