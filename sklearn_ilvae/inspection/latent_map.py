@@ -228,8 +228,8 @@ class LatentMapDisplay:
     ) -> None:
         assert self.prior is not None
         weights, means, variances = self.prior
-        low = np.minimum(pair.min(0), -3.5)
-        high = np.maximum(pair.max(0), 3.5)
+        low = np.minimum(pair.min(0) - 0.2, -3.5)
+        high = np.maximum(pair.max(0) + 0.2, 3.5)
         x, y = (np.linspace(a, b, RESOLUTION) for a, b in zip(low, high, strict=True))
         along = norm.pdf(
             x[:, None], means[:, horizontal], variances[:, horizontal] ** 0.5

@@ -202,8 +202,10 @@ class LatentUsageDisplay:
 
             panel.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
             panel.yaxis.set_minor_formatter("{x:g}")
-        panel.set_ylabel("relative Fisher divergence\n(per squared unit of code)")
+        panel.set_ylabel("Fisher divergence\n(1 / unit of code²)")
         low, high = panel.get_ylim()
         panel.set_ylim(low / 1.3, high * 1.3)
         above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
-        panel.legend(ncols=3, frameon=False, **above)
+        panel.legend(
+            ncols=3, frameon=False, fontsize="small", columnspacing=1.0, **above
+        )
