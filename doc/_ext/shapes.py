@@ -18,5 +18,6 @@ def escape_names(app, what, name, obj, options, lines):
 
 def setup(app):
     """Come before numpydoc."""
+    app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", escape_names, priority=400)
     return {"version": "1", "parallel_read_safe": True}
