@@ -27,7 +27,11 @@ class Page(HTMLParser):
 
 def broken_links(root):
     """Return (page, link) for every link within the site that leads nowhere."""
-    pages = {path: Page(path.read_text()) for path in sorted(root.rglob("*.html"))}
+    # Templates of the theme are no pages.
+    files = [
+        path for path in root.rglob("*.html") if root / "_static" not in path.parents
+    ]
+    pages = {path: Page(path.read_text()) for path in sorted(files)}
     broken = []
     for path, page in pages.items():
         for link in sorted(page.links):
