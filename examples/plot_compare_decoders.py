@@ -26,11 +26,14 @@ families = ["anchored", "anchored_warped", "gradient_network", "brenier", "mlp"]
 # constant that the fitted weights certify (at least the one asked for), the divergence
 # of the weakest unit, the log-likelihood of unseen tumours, and the time of an epoch.
 
-figure, axes = plt.subplots(1, 5, figsize=(16, 3.6), sharey=True, layout="constrained")
+figure, axes = plt.subplots(
+    2, 3, figsize=(10, 6), sharex=True, sharey=True, layout="constrained"
+)
+axes[1, 2].set_axis_off()
 print(
     f"{'decoder':<18}{'certified L':>12}{'weakest KL':>12}{'test':>8}{'ms/epoch':>10}"
 )
-for family, ax in zip(families, axes, strict=True):
+for family, ax in zip(families, axes.flat, strict=False):
     model = ILVAETransformer(
         n_components=6,
         decoder=family,
@@ -47,7 +50,8 @@ for family, ax in zip(families, axes, strict=True):
         f"{milliseconds:>10.1f}"
     )
     TrainingCurveDisplay.from_estimator(model, ax=ax)
-    ax.set(title=family, ylabel=axes[0].get_ylabel() if ax is axes[0] else "")
+    ax.set_title(family)
+    ax.label_outer()
 plt.show()
 
 # %%

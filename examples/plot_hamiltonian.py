@@ -12,6 +12,7 @@ Nothing is lost in exactness. The estimated gradient only proposes moves; whethe
 accept them is decided with the density itself.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -26,7 +27,7 @@ def log_density(rows):
 
 
 # %%
-# A random walk, in forty chains at once. It needs densities only, and stays close to
+# A random walk, in 150 chains at once. It needs densities only, and stays close to
 # where it was: neighbours in a chain are nearly the same.
 
 
@@ -43,13 +44,13 @@ def random_walk(start, n_steps, rng, width=0.8):
 
 
 rng = np.random.default_rng(0)
-start = rng.standard_normal((40, 2))
+start = rng.standard_normal((150, 2))
 pilot = random_walk(start, 500, rng)
 
 # %%
-# The score is learned from the second half of every chain, thinned.
+# The score is learned from the later part of every chain, thinned.
 
-sample = pilot[250::10].reshape(-1, 2)
+sample = pilot[300::30].reshape(-1, 2)
 estimator = SteinScoreEstimator(random_state=0).fit(sample)
 print(f"learned from {len(sample)} states:", estimator.kernel_, estimator.form_)
 ScoreFieldDisplay.from_estimator(estimator, sample)
@@ -57,12 +58,14 @@ ScoreFieldDisplay.from_estimator(estimator, sample)
 # %%
 # Hamiltonian Monte Carlo with leapfrog steps. A leapfrog step preserves volume and can
 # be reversed whatever field drives it, so accepting by the true energy keeps the true
-# distribution invariant.
+# distribution invariant. The length of the steps is drawn anew each time: the ends of
+# the banana are narrow, and long steps alone would neither get in nor out.
 
 
-def hamiltonian(start, n_steps, rng, step=0.35, n_leaps=12):
+def hamiltonian(start, n_steps, rng, longest=0.3, n_leaps=12):
     states, accepted, here = [], [], start
     for _ in range(n_steps):
+        step = longest * rng.uniform(0.2, 1.0)
         momentum = rng.standard_normal(here.shape)
         before = log_density(here) - 0.5 * np.square(momentum).sum(1)
         place = here

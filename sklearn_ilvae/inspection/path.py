@@ -217,9 +217,7 @@ class ParameterPathDisplay:
                 xlabel=f"{short}{unit}",
                 ylabel=title,
             )
-            handles, _ = panel.get_legend_handles_labels()
-            if handles:
-                panel.legend(edgecolor=GREY)
+            _explain_lines(panel)
         return self
 
 
@@ -261,6 +259,17 @@ def _draw_line(
     panel.fill_between(
         places, low, high, color=colour, alpha=0.15, linewidth=0, label=spread
     )
+
+
+def _explain_lines(panel: Any) -> None:
+    """Put two entries above the panel, where no band can lie; more go inside."""
+    handles, _ = panel.get_legend_handles_labels()
+    if len(handles) > 2:
+        panel.legend(edgecolor=GREY)
+    elif handles:
+        above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+        panel.legend(ncols=2, frameon=False, fontsize="small", **above)
+        panel.set_title(panel.get_title(), pad=22)
 
 
 def _set_scale(panel: Any, places: np.ndarray) -> None:
