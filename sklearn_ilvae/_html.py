@@ -14,8 +14,11 @@ from .vae import VariationalAutoencoder, diagnostics
 SITE: str | None = None
 """Where our documentation lies; None asks the metadata of the installed package."""
 
-SUMMARY_ROWS = 256
-"""Training rows on which the units are measured: few, as it happens in every fit."""
+SUMMARY_ROWS, SUMMARY_NODES = 128, 8
+"""Training rows, and nodes of the quadrature, by which units are measured.
+
+Few: it happens in every fit, and tells the living from the dead, not a nat from two.
+"""
 
 ALIVE = 0.01
 """Least divergence, in nats, of a unit that counts as alive."""
@@ -74,21 +77,26 @@ def divergences_of_units(module: VariationalAutoencoder, rows: Tensor) -> np.nda
         In nats.
     """
     mean, log_variance = module.encoder(rows[:SUMMARY_ROWS])
-    divergences = diagnostics.kl_per_unit(mean, log_variance, module.prior)
+    divergences = diagnostics.kl_per_unit(
+        mean, log_variance, module.prior, SUMMARY_NODES
+    )
     return divergences.mean(0).cpu().double().numpy()
 
 
 def summary_of_autoencoder(estimator: Any) -> str:
     """Say how many units live, what is certified, and where training ended."""
     divergences = estimator._unit_divergences
-    alive = int((divergences >= ALIVE).sum())
+    if divergences is None:  # after partial_fit, which a measurement would slow down
+        units = f"{estimator.n_components_} units"
+    else:
+        alive = int((divergences >= ALIVE).sum())
+        units = f"{alive} of {len(divergences)} units alive"
     if estimator.validation_scores_:
         rows, bound = "validation", max(estimator.validation_scores_)
     else:
         rows, bound = "training", -estimator.loss_curve_[-1]
     return (
-        f"{alive} of {len(divergences)} units alive · "
-        f"certified L {estimator.inverse_lipschitz_:.2g} · "
+        f"{units} · certified L {estimator.inverse_lipschitz_:.3g} · "
         f"{estimator.n_iter_} epochs · bound {bound:.2f} nats a {rows} row"
     )
 

@@ -326,6 +326,7 @@ default="auto"
             resume=self.warm_start and hasattr(self, "module_"),
             max_iter=self.max_iter,
             validation_fraction=self.validation_fraction if self.early_stopping else 0,
+            summarize=True,
         )
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -356,6 +357,7 @@ default="auto"
             resume=hasattr(self, "module_"),
             max_iter=1,
             validation_fraction=0,
+            summarize=False,
         )
 
     def transform(self, X: Any, return_std: bool = False) -> Any:
@@ -523,6 +525,7 @@ default="auto"
         resume: bool,
         max_iter: int,
         validation_fraction: float,
+        summarize: bool,
     ) -> Self:
         context = self._init_callback_context(max_subtasks=max_iter)
         with unchanged_on_error(self):
@@ -558,7 +561,9 @@ default="auto"
                         rows, self.learning_rate_init, self._column_names()
                     )
                 ) from error
-            self._unit_divergences = divergences_of_units(module, training.rows)
+            self._unit_divergences = (
+                divergences_of_units(module, training.rows) if summarize else None
+            )
             self.module_ = module.cpu().eval()
             self.n_iter_ += len(result.loss_curve)
             self.loss_curve_ = self.loss_curve_ + result.loss_curve

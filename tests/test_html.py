@@ -18,7 +18,7 @@ def captions(estimator):
 def test_the_caption_says_what_came_of_the_fit(fitted):
     (caption,) = captions(fitted)
     assert caption.startswith("2 of 2 units alive")
-    assert f"certified L {fitted.inverse_lipschitz_:.2g}" in caption
+    assert f"certified L {fitted.inverse_lipschitz_:.3g}" in caption
     assert f"{fitted.n_iter_} epochs" in caption
     assert f"bound {max(fitted.validation_scores_):.2f} nats a validation" in caption
 
@@ -27,6 +27,11 @@ def test_without_validation_the_caption_gives_the_training_bound(table):
     model = ILVAETransformer(n_components=2, max_iter=2, early_stopping=False)
     (caption,) = captions(model.fit(table))
     assert f"{-model.loss_curve_[-1]:.2f} nats a training row" in caption
+
+
+def test_batches_are_not_slowed_down_by_counting(table):
+    model = ILVAETransformer(n_components=2, random_state=0).partial_fit(table)
+    assert captions(model)[0].startswith("2 units · certified L")
 
 
 def test_a_step_of_a_pipeline_has_its_caption(table):
