@@ -45,7 +45,9 @@ print(f"of FactorAnalysis:   {linear.score(test):.2f}")
 
 # %%
 # The diagnosis was never shown to the model; it only colours the map of the two codes
-# that say most. Dashed lines hold 50, 90 and 99% of the learned prior.
+# that say most. The dashed line on the left is what L guarantees for the mean of the
+# units; a single one may lie below it. Dashed lines on the right hold 50, 90 and 99% of
+# the learned prior.
 
 figure = plt.figure(figsize=(10, 4.5), layout="constrained")
 left, right = figure.subplots(1, 2)
