@@ -57,8 +57,8 @@ plt.show()
 # %%
 # ``"anchored"``, the default, constrains the map along as many directions of the table
 # as there are units and is free across them. ``"gradient_network"`` and ``"brenier"``,
-# the construction of the paper, constrain all of it: every column must move
-# monotonically along the same directions, which costs likelihood on most tables.
+# the construction of the paper, constrain all of it: gradients of convex functions on
+# both sides of one linear map, with nothing free. Compare their likelihoods above.
 # ``"anchored_warped"`` adds a monotone map of the data space, for a little more time.
 # One table and one seed settle nothing: the :doc:`comparison </comparison>` says how to
 # run the benchmark over many.

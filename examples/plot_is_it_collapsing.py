@@ -9,6 +9,7 @@ inverse-Lipschitz decoder does about it, and what that costs.
 """
 
 import matplotlib.pyplot as plt
+import numpy as np
 from sklearn.datasets import load_diabetes
 from sklearn.model_selection import train_test_split
 
@@ -20,6 +21,7 @@ from sklearn_ilvae.metrics import (
     relative_fisher_divergence,
 )
 
+np.set_printoptions(suppress=True)
 train, test = train_test_split(load_diabetes().data, random_state=0)
 
 
