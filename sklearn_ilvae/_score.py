@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ._columns import from_tensor, validated_table
 from ._device import inference_device, training_device
+from ._html import DiagramMixin, summary_of_score
 from ._random import draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
@@ -19,7 +20,7 @@ from .stein import ScoreModel, Settings, fit_score
 from .stein.state import model_from_arrays, model_to, model_to_arrays
 
 
-class SteinScoreEstimator(BaseEstimator):
+class SteinScoreEstimator(DiagramMixin, BaseEstimator):
     """The score ``∇ₓ log q(x)`` of a distribution from its samples alone.
 
     The estimate is ``s₀ + f``: the score of a Gaussian, and a kernel part that learns
@@ -339,6 +340,9 @@ default="tikhonov"
     def _minus_losses(self, rows: Tensor) -> Tensor:
         gradient, divergence = self._model_here().evaluate(rows)
         return -0.5 * gradient.square().sum(1) - divergence
+
+    def _fit_summary(self) -> str:
+        return summary_of_score(self)
 
     def __sklearn_tags__(self) -> Any:
         """Declare that array-API input is welcome."""

@@ -36,6 +36,7 @@ from ._fitting import (
     split_validation,
     start_model,
 )
+from ._html import DiagramMixin, divergences_of_units, summary_of_autoencoder
 from ._random import draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import module_from_arrays, module_to_arrays, unchanged_on_error
@@ -63,6 +64,7 @@ class ILVAETransformer(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     CallbackSupportMixin,
+    DiagramMixin,
     BaseEstimator,
 ):
     """Latent codes of a table from a variational autoencoder that cannot collapse.
@@ -324,6 +326,7 @@ default="auto"
             resume=self.warm_start and hasattr(self, "module_"),
             max_iter=self.max_iter,
             validation_fraction=self.validation_fraction if self.early_stopping else 0,
+            summarize=True,
         )
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -354,6 +357,7 @@ default="auto"
             resume=hasattr(self, "module_"),
             max_iter=1,
             validation_fraction=0,
+            summarize=False,
         )
 
     def transform(self, X: Any, return_std: bool = False) -> Any:
@@ -521,6 +525,7 @@ default="auto"
         resume: bool,
         max_iter: int,
         validation_fraction: float,
+        summarize: bool,
     ) -> Self:
         context = self._init_callback_context(max_subtasks=max_iter)
         with unchanged_on_error(self):
@@ -556,6 +561,9 @@ default="auto"
                         rows, self.learning_rate_init, self._column_names()
                     )
                 ) from error
+            self._unit_divergences = (
+                divergences_of_units(module, training.rows) if summarize else None
+            )
             self.module_ = module.cpu().eval()
             self.n_iter_ += len(result.loss_curve)
             self.loss_curve_ = self.loss_curve_ + result.loss_curve
@@ -625,6 +633,9 @@ default="auto"
                 function(chunk.to(device)).to(rows.device) for chunk in rows.split(size)
             ]
         return torch.cat(parts)
+
+    def _fit_summary(self) -> str:
+        return summary_of_autoencoder(self)
 
     @property
     def _n_features_out(self) -> int:

@@ -37,6 +37,14 @@ def stein_score(
     -------
     score : Tensor of shape (..., n, d)
         Estimates of ``∇ₓ log q(x)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import stein
+    >>> X = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).double()
+    >>> stein.stein_score(X).shape
+    torch.Size([200, 2])
     """
     if X.shape[-2] < 2:
         raise ValueError(
@@ -80,6 +88,16 @@ def entropy_surrogate(
     Returns
     -------
     surrogate : Tensor of shape ()
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import stein
+    >>> X = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).double()
+    >>> scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    >>> stein.entropy_surrogate(scale * X).backward()
+    >>> bool(scale.grad > 0)  # a wider sample has more entropy
+    True
     """
     with torch.no_grad():
         score = stein_score(

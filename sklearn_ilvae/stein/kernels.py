@@ -32,7 +32,15 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True)
 class RBF:
-    """Gaussian kernel ``exp(−‖x − y‖² / (2 h²))`` of bandwidth ``h``."""
+    """Gaussian kernel ``exp(−‖x − y‖² / (2 h²))`` of bandwidth ``h``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.stein import RBF
+    >>> RBF(bandwidth=2.0).value(torch.tensor([0.0, 8.0]))
+    tensor([1.0000, 0.3679])
+    """
 
     bandwidth: float
 
@@ -54,7 +62,15 @@ class RBF:
 
 @dataclass(frozen=True)
 class InverseMultiquadric:
-    """Kernel ``(1 + ‖x − y‖² / h²)^(−1/2)`` of bandwidth ``h``."""
+    """Kernel ``(1 + ‖x − y‖² / h²)^(−1/2)`` of bandwidth ``h``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.stein import InverseMultiquadric
+    >>> InverseMultiquadric(bandwidth=2.0).value(torch.tensor([0.0, 12.0]))
+    tensor([1.0000, 0.5000])
+    """
 
     bandwidth: float
 

@@ -32,6 +32,16 @@ class ScoreModel:
     coefficients : Tensor of shape (m, q) or None
     published : PublishedStein or None
         Takes the place of base and kernel part in the estimator of Li & Turner.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.stein import fit_score
+    >>> X = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    >>> model, _ = fit_score(X)
+    >>> score, divergence = model.evaluate(X)
+    >>> score.shape, divergence.shape
+    (torch.Size([100, 2]), torch.Size([100]))
     """
 
     center: Tensor

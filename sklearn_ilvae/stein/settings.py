@@ -23,6 +23,16 @@ class Settings:
         ``"auto"`` compares the Gaussian and none where the strength is chosen.
     method : {"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
     n_landmarks : {"auto", "all"} or int
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.stein import Settings, fit_score
+    >>> settings = Settings(kernel="rbf", bandwidth=1.0, regularization=0.01)
+    >>> X = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    >>> model, report = fit_score(X, settings)
+    >>> report.kernel
+    'rbf'
     """
 
     kernel: str = "auto"
@@ -52,6 +62,15 @@ class Report:
         coordinates of unit scale.
     shrinkage : float or None
         Shrinkage of the covariance of the base; None without a base.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.stein import fit_score
+    >>> X = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    >>> model, report = fit_score(X)
+    >>> report.kernel is None  # the Gaussian stands alone
+    True
     """
 
     kernel: str | None = None

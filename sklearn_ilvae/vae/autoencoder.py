@@ -31,6 +31,21 @@ class Architecture:
         The constant L ≥ 0 of the decoder.
     n_clusters : int
         Number of Gaussians of the prior; 0 for the standard normal.
+
+    Examples
+    --------
+    >>> from sklearn_ilvae.vae import Architecture
+    >>> architecture = Architecture(
+    ...     decoder="anchored",
+    ...     n_components=2,
+    ...     binary=(False, False, True),
+    ...     hidden_layer_sizes=(8,),
+    ...     activation="elu",
+    ...     inverse_lipschitz=0.5,
+    ...     n_clusters=4,
+    ... )
+    >>> sum(architecture.binary)
+    1
     """
 
     decoder: str
@@ -52,6 +67,25 @@ class VariationalAutoencoder(nn.Module):
     directions : Tensor of shape (n_features, n_components), default=None
         Orthonormal columns around which the decoder is built. None builds them empty,
         to be filled by ``load_state_dict``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import vae
+    >>> architecture = vae.Architecture(
+    ...     decoder="anchored",
+    ...     n_components=2,
+    ...     binary=(False,) * 3,
+    ...     hidden_layer_sizes=(8,),
+    ...     activation="elu",
+    ...     inverse_lipschitz=0.5,
+    ...     n_clusters=0,
+    ... )
+    >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
+    >>> model.decoder(torch.zeros(5, 2)).shape
+    torch.Size([5, 3])
+    >>> model.decoder.inverse_lipschitz() >= 0.5
+    True
     """
 
     def __init__(

@@ -30,6 +30,12 @@ def shared_noise(n_draws: int, n_components: int, seed: int) -> Tensor:
     Returns
     -------
     Tensor of shape (n_draws, n_components), float64
+
+    Examples
+    --------
+    >>> from sklearn_ilvae.vae import shared_noise
+    >>> shared_noise(100, 2, seed=0).shape
+    torch.Size([100, 2])
     """
     sobol = torch.quasirandom.SobolEngine(n_components, scramble=True, seed=seed)
     uniform = sobol.draw(n_draws, dtype=torch.float64)
@@ -61,6 +67,24 @@ def evidence_lower_bound(
     Tensor of shape (n_rows,)
         Kingma & Welling, ICLR 2014, Eq. 3; the divergence in closed form for the
         standard normal prior, on the same draws otherwise.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import vae
+    >>> architecture = vae.Architecture(
+    ...     decoder="anchored",
+    ...     n_components=2,
+    ...     binary=(False,) * 3,
+    ...     hidden_layer_sizes=(8,),
+    ...     activation="elu",
+    ...     inverse_lipschitz=0.5,
+    ...     n_clusters=0,
+    ... )
+    >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
+    >>> rows = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    >>> vae.evidence_lower_bound(model, rows, torch.randn(10, 2)).shape
+    torch.Size([10])
     """
     mean, log_variance = model.encoder(rows)
     codes = mean + (0.5 * log_variance).exp() * noise
@@ -92,6 +116,26 @@ def importance_log_weights(
     -------
     codes : Tensor of shape (n_draws, n_rows, n_components)
     log_weights : Tensor of shape (n_draws, n_rows)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import vae
+    >>> architecture = vae.Architecture(
+    ...     decoder="anchored",
+    ...     n_components=2,
+    ...     binary=(False,) * 3,
+    ...     hidden_layer_sizes=(8,),
+    ...     activation="elu",
+    ...     inverse_lipschitz=0.5,
+    ...     n_clusters=0,
+    ... )
+    >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
+    >>> rows = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    >>> noise = vae.shared_noise(50, 2, seed=0).float()
+    >>> codes, log_weights = vae.importance_log_weights(model, rows, noise)
+    >>> codes.shape, log_weights.shape
+    (torch.Size([50, 10, 2]), torch.Size([50, 10]))
     """
     mean, log_variance = model.encoder(rows)
     noise = noise[:, None, :]
@@ -121,6 +165,25 @@ def importance_weighted_bound(
     Tensor of shape (n_rows,)
         Burda, Grosse & Salakhutdinov, ICLR 2016, Eq. 8. It rises to log p(x) with
         the number of draws.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import vae
+    >>> architecture = vae.Architecture(
+    ...     decoder="anchored",
+    ...     n_components=2,
+    ...     binary=(False,) * 3,
+    ...     hidden_layer_sizes=(8,),
+    ...     activation="elu",
+    ...     inverse_lipschitz=0.5,
+    ...     n_clusters=0,
+    ... )
+    >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
+    >>> rows = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    >>> noise = vae.shared_noise(50, 2, seed=0).float()
+    >>> vae.importance_weighted_bound(model, rows, noise).shape
+    torch.Size([10])
     """
     _, log_weights = importance_log_weights(model, rows, noise)
     return log_weights.logsumexp(0) - log(len(noise))

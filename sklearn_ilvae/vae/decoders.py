@@ -226,6 +226,15 @@ def make_decoder(
     -------
     Decoder
         A torch module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.vae import make_decoder
+    >>> decoder = make_decoder("anchored", torch.eye(3)[:, :2], [8], "elu", 0.5)
+    >>> rows = decoder(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+    >>> bool((rows[1] - rows[0]).norm() >= 0.5 * 5)
+    True
     """
     n_features, n_components = directions.shape
     if family == "mlp":

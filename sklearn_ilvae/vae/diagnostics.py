@@ -134,15 +134,13 @@ def mutual_information(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Ten
     return (own.flatten() - log_density).mean()
 
 
-def relative_fisher_divergence(
+def fisher_divergence_per_unit(
     model: VariationalAutoencoder, rows: Tensor, noise: Tensor
 ) -> Tensor:
-    """Return the Fisher divergence of posterior from prior of every row.
+    """Return the share of every unit in the Fisher divergence of every row.
 
-    ``F(x) = E_{p(z|x)} ‖∇_z log p(z|x) − ∇_z log p(z)‖²``. By Bayes' rule the
-    difference is the gradient of the log-likelihood, ``J(z)ᵀs(x, z)`` with J the
-    Jacobian of the decoder f and ``s = ∂ log p(x|f)/∂f`` the score in its natural
-    parameters. Where F is 0 the row says nothing about its code.
+    ``F_k(x) = E_{p(z|x)} (∂_k log p(z|x) − ∂_k log p(z))²``, which sum over units to
+    `relative_fisher_divergence`.
 
     Parameters
     ----------
@@ -155,16 +153,38 @@ def relative_fisher_divergence(
 
     Returns
     -------
-    Tensor of shape (n_rows,)
+    Tensor of shape (n_rows, n_components)
         By self-normalised importance sampling from the encoder's posterior.
     """
 
     def divergence(rows: Tensor) -> Tensor:
         codes, weights, parameters, scores = _posterior_scores(model, rows, noise)
         (pulled,) = torch.autograd.grad(parameters, codes, scores)
-        return (weights * pulled.square().sum(-1)).sum(0)
+        return (weights[..., None] * pulled.square()).sum(0)
 
     return _in_chunks(divergence, len(noise) * _widest(model), rows)
+
+
+def relative_fisher_divergence(
+    model: VariationalAutoencoder, rows: Tensor, noise: Tensor
+) -> Tensor:
+    """Return the Fisher divergence of posterior from prior of every row.
+
+    ``F(x) = E_{p(z|x)} ‖∇_z log p(z|x) − ∇_z log p(z)‖²``. By Bayes' rule the
+    difference is the gradient of the log-likelihood, ``J(z)ᵀs(x, z)`` with J the
+    Jacobian of the decoder f and ``s = ∂ log p(x|f)/∂f`` the score in its natural
+    parameters. Where F is 0 the row says nothing about its code.
+
+    Parameters
+    ----------
+    model, rows, noise
+        As in `fisher_divergence_per_unit`.
+
+    Returns
+    -------
+    Tensor of shape (n_rows,)
+    """
+    return fisher_divergence_per_unit(model, rows, noise).sum(-1)
 
 
 def fisher_divergence_lower_bound(

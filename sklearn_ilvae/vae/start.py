@@ -45,6 +45,17 @@ def principal_axes(rows: Tensor, weights: Tensor) -> PrincipalAxes:
     -------
     PrincipalAxes
         ``n_features`` axes. The sign of each is fixed by its largest entry.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import vae
+    >>> rows = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    >>> axes = vae.principal_axes(rows, torch.ones(100))
+    >>> axes.directions.shape
+    torch.Size([3, 3])
+    >>> bool((axes.variances.diff() <= 0).all())
+    True
     """
     shares = (weights / weights.sum()).to(rows)
     centred = rows - shares @ rows
@@ -69,6 +80,19 @@ def start_at_linear_model(
         All axes of the table.
     frequency : Tensor of shape (n_features,)
         Share of positive values in each column, for Bernoulli columns.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import vae
+    >>> rows = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    >>> axes = vae.principal_axes(rows, torch.ones(100))
+    >>> shape = vae.Architecture("anchored", 2, (False,) * 3, (8,), "elu", 0.1, 0)
+    >>> model = vae.VariationalAutoencoder(shape, axes.directions[:, :2].float())
+    >>> vae.start_at_linear_model(model, axes, torch.zeros(3))
+    >>> mean, log_variance = model.encoder(rows)
+    >>> mean.shape
+    torch.Size([100, 2])
     """
     n_components = model.architecture.n_components
     variances = axes.variances[:n_components]
@@ -118,6 +142,13 @@ def choose_n_components(variances: Tensor, n_rows: int) -> int:
     -------
     int
         At least 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.vae import choose_n_components
+    >>> choose_n_components(torch.tensor([6.0, 3.0, 0.95, 0.05]), n_rows=1000)
+    3
     """
     enough = int((variances.cumsum(0) < EXPLAINED_VARIANCE * variances.sum()).sum()) + 1
     supported = max(1, n_rows // ROWS_PER_COMPONENT)
@@ -141,5 +172,13 @@ def choose_inverse_lipschitz(variances: Tensor, n_components: int) -> float:
     -------
     float
         The constant, in standard deviations of the columns for each unit of a code.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.vae import choose_inverse_lipschitz
+    >>> variances = torch.tensor([6.0, 4.0, 1.0])
+    >>> round(choose_inverse_lipschitz(variances, n_components=2), 3)
+    0.6
     """
     return RELATIVE_CONSTANT * float(variances[n_components - 1].clamp(min=0).sqrt())

@@ -1,0 +1,118 @@
+"""What a notebook shows of an estimator: links to our pages, and a line on the fit."""
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, metadata
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._sklearn import VisualBlock, is_fitted
+from .vae import VariationalAutoencoder, diagnostics
+
+SITE: str | None = None
+"""Where our documentation lies; None asks the metadata of the installed package."""
+
+SUMMARY_ROWS, SUMMARY_NODES = 128, 8
+"""Training rows, and nodes of the quadrature, by which units are measured.
+
+Few: it happens in every fit, and tells the living from the dead, not a nat from two.
+"""
+
+ALIVE = 0.01
+"""Least divergence, in nats, of a unit that counts as alive."""
+
+
+@cache
+def published_site() -> str:
+    """Return the address given in the metadata as "Documentation", or nothing."""
+    try:
+        entries = metadata("sklearn-ilvae").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return ""
+    addresses = dict(entry.split(", ", 1) for entry in entries)
+    return addresses.get("Documentation", "").rstrip("/")
+
+
+class DiagramMixin:
+    """scikit-learn's diagram, with our links and a summary of the fit as caption."""
+
+    _doc_link_module = "sklearn_ilvae"
+
+    @property
+    def _doc_link_template(self) -> str:
+        site = published_site() if SITE is None else SITE
+        page = "/api/generated/{estimator_module}.{estimator_name}.html"
+        return site + page if site else ""
+
+    def _sk_visual_block_(self) -> Any:
+        return VisualBlock(
+            "single",
+            self,
+            names=type(self).__name__,
+            name_details=str(self),
+            name_caption=self._fit_summary() if is_fitted(self) else None,
+        )
+
+    def _fit_summary(self) -> str:
+        """Return one line on the fit, from values that are at hand."""
+        raise NotImplementedError
+
+
+@torch.no_grad()
+def divergences_of_units(module: VariationalAutoencoder, rows: Tensor) -> np.ndarray:
+    """Return the divergence from the prior of every unit, over some training rows.
+
+    Parameters
+    ----------
+    module : VariationalAutoencoder
+        The trained model.
+    rows : Tensor of shape (n_rows, n_features)
+        Standardised training rows in random order, on the device of the module.
+
+    Returns
+    -------
+    ndarray of shape (n_components,)
+        In nats.
+    """
+    mean, log_variance = module.encoder(rows[:SUMMARY_ROWS])
+    divergences = diagnostics.kl_per_unit(
+        mean, log_variance, module.prior, SUMMARY_NODES
+    )
+    return divergences.mean(0).cpu().double().numpy()
+
+
+def summary_of_autoencoder(estimator: Any) -> str:
+    """Say how many units live, what is certified, and where training ended."""
+    divergences = estimator._unit_divergences
+    if divergences is None:  # after partial_fit, which a measurement would slow down
+        units = f"{estimator.n_components_} units"
+    else:
+        alive = int((divergences >= ALIVE).sum())
+        units = f"{alive} of {len(divergences)} units alive"
+    if estimator.validation_scores_:
+        rows, bound = "validation", max(estimator.validation_scores_)
+    else:
+        rows, bound = "training", -estimator.loss_curve_[-1]
+    return (
+        f"{units} · certified L {estimator.inverse_lipschitz_:.3g} · "
+        f"{estimator.n_iter_} epochs · bound {bound:.2f} nats a {rows} row"
+    )
+
+
+def summary_of_score(estimator: Any) -> str:
+    """Say which form was chosen, and what its loss is."""
+    if estimator.kernel_ is None:
+        chosen = "Gaussian score alone"
+    else:
+        chosen = (
+            f"{estimator.kernel_} kernel, {estimator.form_} form, "
+            f"{estimator.n_landmarks_} landmarks"
+        )
+    if estimator.loss_ is None:
+        return chosen
+    return (
+        f"{chosen} · held-out Hyvärinen loss {estimator.loss_:.3g}, "
+        f"of the base alone {estimator.base_loss_:.3g}"
+    )

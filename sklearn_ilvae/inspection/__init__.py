@@ -1,0 +1,24 @@
+"""Pictures of fitted models, in scikit-learn's display style.
+
+Every class has ``from_estimator`` or ``from_cv_results``, ``from_predictions`` for
+arrays that one has already, and ``plot(ax=None)``, after which ``ax_`` and ``figure_``
+are the matplotlib objects. They need matplotlib, which is imported when they draw.
+"""
+
+from .contributions import FeatureContributionsDisplay
+from .field import ScoreFieldDisplay
+from .histogram import ScoreHistogramDisplay
+from .latent_map import LatentMapDisplay
+from .latent_usage import LatentUsageDisplay
+from .path import ParameterPathDisplay
+from .training_curve import TrainingCurveDisplay
+
+__all__ = [
+    "FeatureContributionsDisplay",
+    "LatentMapDisplay",
+    "LatentUsageDisplay",
+    "ParameterPathDisplay",
+    "ScoreFieldDisplay",
+    "ScoreHistogramDisplay",
+    "TrainingCurveDisplay",
+]

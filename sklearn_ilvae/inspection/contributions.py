@@ -1,0 +1,214 @@
+"""`FeatureContributionsDisplay`: which columns made the scores of chosen rows."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+from ._style import BLUE, RED, grid_of_axes
+
+LATENT_NAME = "latent code"
+
+
+class FeatureContributionsDisplay:
+    """Contribution of every column to the scores of chosen rows.
+
+    A panel for each row, with the largest contributions by absolute value at the top
+    and the sum of the rest at the bottom.
+
+    Parameters
+    ----------
+    contributions : array-like of shape (n_rows, n_features) or (n_rows, n_features + 1)
+        Contributions. A column more than there are names belongs to the latent code.
+    feature_names : sequence of str of length n_features, default=None
+        Names of the columns; None calls them ``x0``, ``x1``…
+    values : array-like of shape (n_rows, n_features), default=None
+        Values of the rows, written behind the names.
+    row_names : sequence of length n_rows, default=None
+        What to call the rows; None numbers them.
+    max_features : int, default=8
+        Most contributions shown one by one.
+
+    Attributes
+    ----------
+    ax_ : ndarray of matplotlib Axes, shape (n_rows,)
+        The panels.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn_ilvae.inspection import FeatureContributionsDisplay
+    >>> display = FeatureContributionsDisplay.from_predictions(
+    ...     [[0.2, 5.0, -0.4]], ["age", "pulse", "weight"]
+    ... )
+    >>> [label.get_text() for label in display.ax_[0].get_yticklabels()]
+    ['pulse', 'weight', 'age']
+    >>> plt.close("all")
+    """
+
+    def __init__(
+        self,
+        *,
+        contributions: Any,
+        feature_names: Sequence[str] | None = None,
+        values: Any = None,
+        row_names: Sequence[Any] | None = None,
+        max_features: int = 8,
+    ) -> None:
+        self.contributions = contributions
+        self.feature_names = feature_names
+        self.values = values
+        self.row_names = row_names
+        self.max_features = max_features
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        row_names: Sequence[Any] | None = None,
+        max_features: int = 8,
+        ax: Any = None,
+    ) -> Self:
+        """Explain rows with a fitted estimator, and draw.
+
+        Parameters
+        ----------
+        estimator : object
+            A fitted estimator with ``feature_contributions(X)``.
+        X : array-like of shape (n_rows, n_features)
+            The rows to explain: the few that a person will look at.
+        row_names, max_features
+            As in the class.
+        ax : matplotlib Axes or array-like of Axes, default=None
+            Where to draw; None makes a new figure, one Axes is divided.
+
+        Returns
+        -------
+        FeatureContributionsDisplay
+        """
+        check_is_fitted(estimator)
+        names = getattr(estimator, "feature_names_in_", None)
+        if names is None:
+            names = [f"x{number}" for number in range(estimator.n_features_in_)]
+        return cls.from_predictions(
+            estimator.feature_contributions(X),
+            list(names),
+            values=np.asarray(X),
+            row_names=row_names,
+            max_features=max_features,
+            ax=ax,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        contributions: Any,
+        feature_names: Sequence[str] | None = None,
+        *,
+        values: Any = None,
+        row_names: Sequence[Any] | None = None,
+        max_features: int = 8,
+        ax: Any = None,
+    ) -> Self:
+        """Draw given contributions.
+
+        Parameters
+        ----------
+        contributions, feature_names, values, row_names, max_features
+            As in the class.
+        ax : matplotlib Axes or array-like of Axes, default=None
+            Where to draw; None makes a new figure, one Axes is divided.
+
+        Returns
+        -------
+        FeatureContributionsDisplay
+        """
+        display = cls(
+            contributions=contributions,
+            feature_names=feature_names,
+            values=values,
+            row_names=row_names,
+            max_features=max_features,
+        )
+        return display.plot(ax=ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw a panel for each row.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or array-like of Axes, default=None
+            Where to draw; None makes a new figure, one Axes is divided.
+
+        Returns
+        -------
+        FeatureContributionsDisplay
+            The display itself.
+
+        Raises
+        ------
+        ValueError
+            For names that do not match the columns.
+        """
+        table = check_array(self.contributions, dtype=np.float64)
+        n_rows, n_columns = table.shape
+        names = self._names(n_columns)
+        n_bars = min(n_columns, self.max_features + 1)
+        size = (4.6, 1.1 + 0.27 * n_bars)
+        grid = grid_of_axes(ax, (1, n_rows), size, type(self).__name__)
+        self.ax_ = grid[0]
+        self.figure_ = self.ax_[0].figure
+        rows = range(n_rows) if self.row_names is None else self.row_names
+        for row, (panel, name) in enumerate(zip(self.ax_, rows, strict=True)):
+            labels, sizes = self._largest(table[row], self._labels(names, row))
+            colours = [RED if each > 0 else BLUE for each in sizes]
+            panel.barh(np.arange(len(sizes)), sizes, color=colours)
+            panel.set_yticks(np.arange(len(sizes)), labels)
+            panel.invert_yaxis()
+            panel.axvline(0, color="black", linewidth=0.8)
+            panel.set(title=f"Row {name}", xlabel="contribution to the score")
+        return self
+
+    def _names(self, n_columns: int) -> list[str]:
+        if self.feature_names is None:
+            return [f"x{number}" for number in range(n_columns)]
+        names = [str(name) for name in self.feature_names]
+        if len(names) == n_columns - 1:
+            return [*names, LATENT_NAME]
+        if len(names) != n_columns:
+            raise ValueError(
+                f"contributions have {n_columns} columns but there are {len(names)} "
+                "feature names; pass one for each column, or one less when the last "
+                "column belongs to the latent code"
+            )
+        return names
+
+    def _labels(self, names: list[str], row: int) -> list[str]:
+        if self.values is None:
+            return names
+        values = list(np.asarray(self.values)[row])
+        labels = [
+            f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+            for name, value in zip(names, values, strict=False)
+        ]
+        return labels + names[len(values) :]
+
+    def _largest(
+        self, contributions: np.ndarray, labels: list[str]
+    ) -> tuple[list[str], list[float]]:
+        order = np.argsort(-np.abs(contributions), kind="stable")
+        n_rest = len(order) - self.max_features
+        # A rest of one column may as well have its name.
+        kept = order if n_rest <= 1 else order[: self.max_features]
+        chosen = [labels[place] for place in kept]
+        sizes = [float(contributions[place]) for place in kept]
+        if n_rest > 1:
+            chosen.append(f"{n_rest} other columns")
+            sizes.append(float(contributions[order[self.max_features :]].sum()))
+        return chosen, sizes

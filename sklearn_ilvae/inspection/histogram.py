@@ -1,0 +1,165 @@
+"""`ScoreHistogramDisplay`: scores of rows, and the threshold of an alarm."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils import check_array, check_consistent_length
+
+from ._style import GREY, RED, group_colours, groups_of, single_axes
+
+FAR = 6.0
+"""Interquartile ranges below the first quartile past which scores share one bin."""
+
+
+class ScoreHistogramDisplay:
+    """Histogram of the scores of rows, where lower is more abnormal.
+
+    A few rows may score lower than all others by orders of magnitude. They are counted
+    in the leftmost bin, and the axis says how many they are.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_samples,)
+        Scores; lower is more abnormal.
+    y : array-like of shape (n_samples,), default=None
+        Groups of rows, such as 1 for inliers and −1 for outliers.
+    threshold : float, default=None
+        Rows that score less are flagged.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes of the picture.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from sklearn_ilvae.inspection import ScoreHistogramDisplay
+    >>> scores = np.random.default_rng(0).normal(size=200)
+    >>> display = ScoreHistogramDisplay.from_predictions(scores, threshold=-1.5)
+    >>> display.ax_.get_ylabel()
+    'rows'
+    >>> plt.close("all")
+    """
+
+    def __init__(
+        self, *, scores: Any, y: Any = None, threshold: float | None = None
+    ) -> None:
+        self.scores = scores
+        self.y = y
+        self.threshold = threshold
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any = None, *, ax: Any = None
+    ) -> Self:
+        """Score rows with a fitted estimator, and draw.
+
+        Parameters
+        ----------
+        estimator : object
+            A fitted estimator with ``score_samples``. Its ``offset_``, where it has
+            one as scikit-learn's outlier detectors do, is the threshold.
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,), default=None
+            Groups of rows.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        ScoreHistogramDisplay
+        """
+        offset = getattr(estimator, "offset_", None)
+        threshold = None if offset is None else float(offset)
+        scores = estimator.score_samples(X)
+        return cls.from_predictions(scores, y, threshold=threshold, ax=ax)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        scores: Any,
+        y: Any = None,
+        *,
+        threshold: float | None = None,
+        ax: Any = None,
+    ) -> Self:
+        """Draw given scores.
+
+        Parameters
+        ----------
+        scores, y, threshold
+            As in the class.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        ScoreHistogramDisplay
+        """
+        return cls(scores=scores, y=y, threshold=threshold).plot(ax=ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw the histogram.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        ScoreHistogramDisplay
+            The display itself.
+        """
+        ax = single_axes(ax, type(self).__name__)
+        scores = check_array(self.scores, ensure_2d=False, dtype=np.float64)
+        y = None if self.y is None else np.asarray(self.y)
+        check_consistent_length(scores, y)
+        low = self._lowest_shown(scores)
+        shown = np.maximum(scores, low)
+        bins = np.histogram_bin_edges(shown, bins=40)
+        groups = groups_of(y, len(scores))
+        colours = group_colours(len(groups))
+        if [label for label, _ in groups] == ["-1", "1"]:
+            groups = [("inliers", groups[1][1]), ("outliers", groups[0][1])]
+        ax.hist(
+            [shown[chosen] for _, chosen in groups],
+            bins=bins,
+            stacked=True,
+            color=colours[: len(groups)],
+            label=[label or "rows" for label, _ in groups],
+        )
+        beyond = int((scores < low).sum())
+        if self.threshold is not None:
+            flagged = int((scores < self.threshold).sum())
+            ax.axvspan(bins[0], self.threshold, color=RED, alpha=0.12, linewidth=0)
+            ax.axvline(
+                self.threshold,
+                color="black",
+                linestyle="--",
+                label=f"threshold {self.threshold:.4g}: {flagged} of {len(scores)} "
+                f"rows below ({flagged / len(scores):.1%})",
+            )
+        note = f"\nleftmost bin: {beyond} rows score less" if beyond else ""
+        ax.set(
+            title="Scores of rows",
+            xlabel=f"score (lower is more abnormal){note}",
+            ylabel="rows",
+            yscale="log",
+        )
+        ax.legend(edgecolor=GREY)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _lowest_shown(self, scores: np.ndarray) -> float:
+        first, third = np.quantile(scores, [0.25, 0.75])
+        low = first - FAR * (third - first)
+        if self.threshold is not None:
+            # The region below the threshold must have a width.
+            low = min(low, self.threshold - 0.1 * abs(scores.max() - self.threshold))
+        return float(max(low, scores.min()))

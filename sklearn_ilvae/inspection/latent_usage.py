@@ -1,0 +1,211 @@
+"""`LatentUsageDisplay`: what every latent unit says, with the bound drawn in."""
+
+from typing import Any, Self
+
+import numpy as np
+
+from .. import metrics
+from .._html import ALIVE
+from ._style import BLUE, RED, grid_of_axes
+
+FEW_DECADES = 20.0
+"""Ratio of values below which the powers of ten are too few to read a scale by."""
+
+
+class LatentUsageDisplay:
+    """Divergence of every latent unit from its prior: the picture of collapse.
+
+    The upper panel shows the Kullback–Leibler divergence of the encoder's posterior, of
+    which nothing is guaranteed; a unit at zero has collapsed. The lower panel shows the
+    relative Fisher divergence of the model's posterior, whose mean over units the
+    constant L of the decoder keeps above the dashed line [1]_.
+
+    Parameters
+    ----------
+    kl : array-like of shape (n_components,)
+        As `sklearn_ilvae.metrics.kl_per_unit` gives it, in nats.
+    fisher : array-like of shape (n_components,), default=None
+        As `sklearn_ilvae.metrics.fisher_divergence_per_unit` gives it. Without it there
+        is only the upper panel.
+    fisher_bound : float, default=None
+        Lower bound on the sum of `fisher`: the mean over rows of
+        `sklearn_ilvae.metrics.fisher_divergence_lower_bound`. 0 for a decoder that
+        guarantees nothing.
+
+    Attributes
+    ----------
+    ax_ : ndarray of matplotlib Axes, shape (1,) or (2,)
+        The panels.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+
+    References
+    ----------
+    .. [1] Kinoshita, Oono, Fukumizu, Yoshida & Maeda (2023). "Controlling posterior
+       collapse by an inverse Lipschitz constraint on the decoder network." ICML.
+       arXiv:2304.12770.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ilvae import ILVAETransformer
+    >>> from sklearn_ilvae.inspection import LatentUsageDisplay
+    >>> X = load_wine().data
+    >>> model = ILVAETransformer(n_components=3, max_iter=5, random_state=0).fit(X)
+    >>> display = LatentUsageDisplay.from_estimator(model, X)
+    >>> display.ax_[0].get_title()
+    '3 of 3 units are alive'
+    >>> plt.close("all")
+    """
+
+    def __init__(
+        self, *, kl: Any, fisher: Any = None, fisher_bound: float | None = None
+    ) -> None:
+        self.kl = kl
+        self.fisher = fisher
+        self.fisher_bound = fisher_bound
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        n_draws: int = 100,
+        random_state: int = 0,
+        ax: Any = None,
+    ) -> Self:
+        """Measure a fitted estimator on rows, and draw.
+
+        Parameters
+        ----------
+        estimator : ILVAETransformer
+            A fitted estimator.
+        X : array-like of shape (n_samples, n_features)
+            Rows, best unseen in training. A thousand are plenty: the time grows with
+            rows, draws and columns.
+        n_draws : int, default=100
+            Draws from the posterior of each row, for the Fisher divergence.
+        random_state : int, default=0
+            Seed of the draws.
+        ax : matplotlib Axes or array-like of 2 Axes, default=None
+            Where to draw; None makes a new figure, one Axes is divided.
+
+        Returns
+        -------
+        LatentUsageDisplay
+        """
+        bound = metrics.fisher_divergence_lower_bound(
+            estimator, X, n_draws, random_state
+        )
+        return cls.from_predictions(
+            metrics.kl_per_unit(estimator, X),
+            metrics.fisher_divergence_per_unit(estimator, X, n_draws, random_state),
+            float(bound.mean()),
+            ax=ax,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        kl: Any,
+        fisher: Any = None,
+        fisher_bound: float | None = None,
+        *,
+        ax: Any = None,
+    ) -> Self:
+        """Draw given divergences.
+
+        Parameters
+        ----------
+        kl, fisher, fisher_bound
+            As in the class.
+        ax : matplotlib Axes or array-like of Axes, default=None
+            Where to draw; None makes a new figure, one Axes is divided.
+
+        Returns
+        -------
+        LatentUsageDisplay
+        """
+        return cls(kl=kl, fisher=fisher, fisher_bound=fisher_bound).plot(ax=ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw one panel, or two where there is a Fisher divergence.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or array-like of Axes, default=None
+            Where to draw; None makes a new figure, one Axes is divided.
+
+        Returns
+        -------
+        LatentUsageDisplay
+            The display itself.
+        """
+        n_panels = 1 if self.fisher is None else 2
+        panels = grid_of_axes(ax, (n_panels, 1), (6.4, 3.0), type(self).__name__)
+        self.ax_ = panels[:, 0]
+        self.figure_ = self.ax_[0].figure
+        self._draw_kl(self.ax_[0])
+        if self.fisher is not None:
+            self._draw_fisher(self.ax_[1])
+        for panel in self.ax_:
+            panel.set_xlim(-0.6, len(self.kl) - 0.4)
+            panel.xaxis.get_major_locator().set_params(integer=True)
+        self.ax_[-1].set_xlabel("latent unit")
+        return self
+
+    def _draw_kl(self, panel: Any) -> None:
+        kl = np.asarray(self.kl, dtype=float)
+        alive = kl >= ALIVE
+        units = np.arange(len(kl))
+        panel.bar(units, kl, color=BLUE)
+        if not alive.all():
+            panel.plot(
+                units[~alive],
+                np.zeros((~alive).sum()),
+                color=RED,
+                marker="X",
+                markersize=9,
+                linestyle="none",
+                clip_on=False,
+                label=f"collapsed: less than {ALIVE} nats",
+            )
+            panel.legend()
+        panel.set_ylim(0, max(1.05 * kl.max(), 10 * ALIVE))
+        panel.set_title(f"{alive.sum()} of {len(kl)} units are alive")
+        panel.set_ylabel("KL from the prior\n(nats)")
+
+    def _draw_fisher(self, panel: Any) -> None:
+        fisher = np.asarray(self.fisher, dtype=float)
+        # On the logarithmic scale an exact 0 sits a decade below what is visible.
+        positive = fisher[fisher > 0]
+        floor = float(positive.min()) / 10 if len(positive) else 1e-3
+        shown = np.maximum(fisher, floor)
+        panel.plot(shown, "o", color=BLUE, markersize=8, label="a unit")
+        mean = fisher.mean()
+        panel.axhline(mean or floor, color=BLUE, linewidth=1, label="mean of the units")
+        if self.fisher_bound:
+            panel.axhline(
+                self.fisher_bound / len(fisher),
+                color=RED,
+                linestyle="--",
+                label="guaranteed mean",
+            )
+        elif self.fisher_bound is not None:
+            panel.plot([], [], " ", label="L = 0: nothing is guaranteed")
+        panel.set_yscale("log")
+        panel.yaxis.set_major_formatter("{x:g}")
+        if shown.max() / (self.fisher_bound or shown.min()) < FEW_DECADES:
+            from matplotlib.ticker import LogLocator
+
+            panel.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+            panel.yaxis.set_minor_formatter("{x:g}")
+        panel.set_ylabel("Fisher divergence\n(1 / unit of code²)")
+        low, high = panel.get_ylim()
+        panel.set_ylim(low / 1.3, high * 1.3)
+        above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+        panel.legend(
+            ncols=3, frameon=False, fontsize="small", columnspacing=1.0, **above
+        )

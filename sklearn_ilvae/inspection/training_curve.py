@@ -1,0 +1,138 @@
+"""`TrainingCurveDisplay`: the bound, epoch by epoch."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ._style import BLUE, RED, single_axes
+
+
+class TrainingCurveDisplay:
+    """The evidence lower bound of training and validation rows at every epoch.
+
+    Parameters
+    ----------
+    loss_curve : array-like of shape (n_epochs,)
+        Negative bound on the training rows, in nats a row.
+    validation_scores : array-like of shape (n_epochs,), default=None
+        Bound on the validation rows after every epoch, in nats a row.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes of the picture.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+    lines_ : list of matplotlib Line2D
+        The curves: training, then validation.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ilvae import ILVAETransformer
+    >>> from sklearn_ilvae.inspection import TrainingCurveDisplay
+    >>> model = ILVAETransformer(n_components=2, max_iter=5, random_state=0)
+    >>> display = TrainingCurveDisplay.from_estimator(model.fit(load_wine().data))
+    >>> display.ax_.get_xlabel()
+    'epoch'
+    >>> plt.close("all")
+    """
+
+    def __init__(self, *, loss_curve: Any, validation_scores: Any = None) -> None:
+        self.loss_curve = loss_curve
+        self.validation_scores = validation_scores
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
+        """Draw the training of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : object
+            A fitted estimator with ``loss_curve_`` and, where there were validation
+            rows, ``validation_scores_``, as `ILVAETransformer`.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        TrainingCurveDisplay
+        """
+        check_is_fitted(estimator)
+        validation = getattr(estimator, "validation_scores_", None)
+        return cls.from_predictions(estimator.loss_curve_, validation, ax=ax)
+
+    @classmethod
+    def from_predictions(
+        cls, loss_curve: Any, validation_scores: Any = None, *, ax: Any = None
+    ) -> Self:
+        """Draw given curves.
+
+        Parameters
+        ----------
+        loss_curve : array-like of shape (n_epochs,)
+            Negative bound on the training rows, in nats a row.
+        validation_scores : array-like of shape (n_epochs,), default=None
+            Bound on the validation rows, in nats a row; empty is as good as None.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        TrainingCurveDisplay
+        """
+        display = cls(loss_curve=loss_curve, validation_scores=validation_scores)
+        return display.plot(ax=ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        TrainingCurveDisplay
+            The display itself.
+        """
+        ax = single_axes(ax, type(self).__name__)
+        bound = -np.asarray(self.loss_curve, dtype=float)
+        epochs = np.arange(1, len(bound) + 1)
+        # A curve of one epoch is a point, which a line does not show.
+        point = {"marker": "o"} if len(bound) == 1 else {}
+        self.lines_ = ax.plot(epochs, bound, color=BLUE, label="training rows", **point)
+        validation = np.asarray(
+            [] if self.validation_scores is None else self.validation_scores
+        )
+        if len(validation):
+            last = epochs[len(epochs) - len(validation) :]
+            self.lines_ += ax.plot(
+                last,
+                validation,
+                color=RED,
+                linestyle="--",
+                label="validation rows",
+                **point,
+            )
+            best = int(validation.argmax())
+            ax.plot(
+                last[best],
+                validation[best],
+                color=RED,
+                marker="o",
+                linestyle="none",
+                label=f"best epoch: {last[best]}",
+            )
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set(
+            title="Training",
+            xlabel="epoch",
+            ylabel="evidence lower bound\n(nats a row of standardised columns)",
+        )
+        ax.legend()
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

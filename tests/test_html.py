@@ -1,0 +1,99 @@
+"""What a notebook shows: a link to our page, and what came of the fit."""
+
+import re
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_ilvae import ILVAETransformer, SteinScoreEstimator, _html
+
+
+def captions(estimator):
+    return re.findall(r'class="caption">(.*?)</div>', estimator._repr_html_())
+
+
+def test_the_caption_says_what_came_of_the_fit(fitted):
+    (caption,) = captions(fitted)
+    assert caption.startswith("2 of 2 units alive")
+    assert f"certified L {fitted.inverse_lipschitz_:.3g}" in caption
+    assert f"{fitted.n_iter_} epochs" in caption
+    assert f"bound {max(fitted.validation_scores_):.2f} nats a validation" in caption
+
+
+def test_without_validation_the_caption_gives_the_training_bound(table):
+    model = ILVAETransformer(n_components=2, max_iter=2, early_stopping=False)
+    (caption,) = captions(model.fit(table))
+    assert f"{-model.loss_curve_[-1]:.2f} nats a training row" in caption
+
+
+def test_batches_are_not_slowed_down_by_counting(table):
+    model = ILVAETransformer(n_components=2, random_state=0).partial_fit(table)
+    assert captions(model)[0].startswith("2 units · certified L")
+
+
+def test_a_step_of_a_pipeline_has_its_caption(table):
+    model = ILVAETransformer(n_components=2, max_iter=1, random_state=0)
+    pipeline = make_pipeline(StandardScaler(), model).fit(table)
+    assert any("units alive" in caption for caption in captions(pipeline))
+
+
+def test_before_the_fit_there_is_no_caption(fitted):
+    assert captions(clone(fitted)) == []
+
+
+def test_the_caption_counts_the_units_measured_in_fit(fitted):
+    model = clone(fitted)
+    vars(model).update(vars(fitted) | {"_unit_divergences": np.array([1.0, 0.001])})
+    assert captions(model)[0].startswith("1 of 2 units alive")
+
+
+def test_the_score_says_what_it_chose():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    (caption,) = captions(SteinScoreEstimator(random_state=0).fit(X))
+    assert caption.startswith("Gaussian score alone · held-out Hyvärinen loss")
+    fixed = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(X)
+    assert "rbf kernel" in captions(fixed)[0]
+
+
+@pytest.mark.parametrize("kind", [ILVAETransformer, SteinScoreEstimator])
+def test_the_link_goes_to_our_page(monkeypatch, kind):
+    monkeypatch.setattr(_html, "SITE", "https://docs.example")
+    page = f"https://docs.example/api/generated/sklearn_ilvae.{kind.__name__}.html"
+    assert kind()._get_doc_link() == page
+    assert f'href="{page}"' in kind()._repr_html_()
+
+
+def test_without_an_address_there_is_no_link(monkeypatch):
+    monkeypatch.setattr(_html, "SITE", "")
+    assert ILVAETransformer()._get_doc_link() == ""
+    assert 'target="_blank"' not in ILVAETransformer()._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("entries", "site"),
+    [
+        (
+            ["Source, https://a.example", "Documentation, https://b.example/"],
+            "https://b.example",
+        ),
+        (None, ""),
+    ],
+)
+def test_the_address_comes_from_the_metadata(monkeypatch, entries, site):
+    class Metadata:
+        def get_all(self, name):
+            return entries
+
+    monkeypatch.setattr(_html, "metadata", lambda name: Metadata())
+    assert _html.published_site.__wrapped__() == site
+
+
+def test_showing_costs_no_inference(fitted, monkeypatch):
+    def forbidden(*arguments):
+        raise AssertionError("the diagram must not run the network")
+
+    monkeypatch.setattr(type(fitted.module_.encoder), "forward", forbidden)
+    assert captions(fitted)

@@ -1,0 +1,263 @@
+"""Displays draw what they are given, with titles, units and legends."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+
+from sklearn_ilvae import ILVAETransformer, SteinScoreEstimator, metrics
+from sklearn_ilvae.inspection import (
+    FeatureContributionsDisplay,
+    LatentMapDisplay,
+    LatentUsageDisplay,
+    ParameterPathDisplay,
+    ScoreFieldDisplay,
+    ScoreHistogramDisplay,
+    TrainingCurveDisplay,
+)
+from sklearn_ilvae.inspection.latent_map import mass_levels
+
+plt = pytest.importorskip("matplotlib.pyplot")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    plt.switch_backend("agg")
+    with plt.rc_context({"figure.dpi": 40}):
+        yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def plane():
+    return np.random.default_rng(0).normal(size=(120, 2))
+
+
+@pytest.fixture(scope="module")
+def field(plane):
+    return SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(plane)
+
+
+@pytest.fixture(scope="module")
+def search(table):
+    model = ILVAETransformer(n_components=2, max_iter=2, random_state=0)
+    grid = {"inverse_lipschitz": [0.0, 1.0, "auto"], "kl_weight": [0.5, 1.0]}
+    return GridSearchCV(model, grid, cv=2).fit(table)
+
+
+class Explainer(BaseEstimator):
+    """Anything that explains rows."""
+
+    def fit(self, X):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def feature_contributions(self, X):
+        return 2 * X
+
+
+def legend_texts(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def check_readable(display):
+    """Draw for good, and require titles and labels on every visible panel."""
+    display.figure_.canvas.draw()
+    panels = [ax for ax in np.ravel(display.ax_) if ax.axison]
+    assert panels
+    assert any(ax.get_title() for ax in panels)
+    for ax in panels:
+        assert ax.get_xlabel() or ax.get_ylabel() or len(panels) > 2
+        assert ax.figure is display.figure_
+
+
+def drawings(table, fitted, plane, field, search):
+    """Yield every way to make a display."""
+    groups = np.arange(len(table)) % 3
+    scores = plane[:, 0]
+    forest = IsolationForest(n_estimators=5, random_state=0).fit(table)
+    yield lambda ax: TrainingCurveDisplay.from_estimator(fitted, ax=ax)
+    yield lambda ax: TrainingCurveDisplay.from_predictions([3.0], ax=ax)
+    yield lambda ax: LatentUsageDisplay.from_estimator(fitted, table[:50], ax=ax)
+    yield lambda ax: LatentUsageDisplay.from_predictions([0.0, 1.0], ax=ax)
+    yield lambda ax: ParameterPathDisplay.from_estimator(search, ax=ax)
+    yield lambda ax: ParameterPathDisplay.from_predictions(
+        [0.0, 0.01, 0.1, 1.0], {"KL": [1, 2, 3, 4], "score": [4, 3, 2, 1]}, ax=ax
+    )
+    yield lambda ax: LatentMapDisplay.from_estimator(fitted, table, groups, ax=ax)
+    yield lambda ax: LatentMapDisplay.from_estimator(fitted, table, units=[1], ax=ax)
+    yield lambda ax: LatentMapDisplay.from_predictions(table, table[:, 0], ax=ax)
+    yield lambda ax: ScoreHistogramDisplay.from_estimator(forest, table, ax=ax)
+    yield lambda ax: ScoreHistogramDisplay.from_predictions(
+        scores, np.where(scores < -1, -1, 1), threshold=-1.0, ax=ax
+    )
+    yield lambda ax: FeatureContributionsDisplay.from_predictions(table[:3], ax=ax)
+    yield lambda ax: ScoreFieldDisplay.from_estimator(field, plane, ax=ax)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["new figure", "given axes"])
+def test_every_display_draws(table, fitted, plane, field, search, given):
+    for draw in drawings(table, fitted, plane, field, search):
+        ax = plt.subplots(layout="constrained")[1] if given else None
+        display = draw(ax)
+        check_readable(display)
+        if given:
+            assert display.figure_ is ax.figure
+            assert display.plot(ax=plt.subplots()[1]).figure_ is not ax.figure
+        plt.close("all")
+
+
+def test_training_curve_shows_bounds_and_the_best_epoch(fitted):
+    display = TrainingCurveDisplay.from_estimator(fitted)
+    training, validation = (line.get_ydata() for line in display.lines_)
+    np.testing.assert_allclose(training, [-loss for loss in fitted.loss_curve_])
+    np.testing.assert_allclose(validation, fitted.validation_scores_)
+    best = np.argmax(fitted.validation_scores_) + 1
+    assert f"best epoch: {best}" in legend_texts(display.ax_)
+
+
+def test_an_unfitted_estimator_is_refused():
+    with pytest.raises(NotFittedError):
+        TrainingCurveDisplay.from_estimator(ILVAETransformer())
+
+
+def test_shares_of_units_sum_to_the_fisher_divergence(fitted, table):
+    shares = metrics.fisher_divergence_per_unit(fitted, table[:50])
+    total = metrics.relative_fisher_divergence(fitted, table[:50]).mean()
+    assert shares.sum() == pytest.approx(total)
+
+
+def test_latent_usage_draws_the_guarantee_below_the_mean(fitted, table):
+    display = LatentUsageDisplay.from_estimator(fitted, table[:50])
+    mean, bound = (line.get_ydata()[0] for line in display.ax_[1].lines[1:3])
+    assert 0 < bound <= mean
+    assert mean == pytest.approx(np.mean(display.fisher))
+
+
+def test_latent_usage_marks_collapsed_units():
+    display = LatentUsageDisplay.from_predictions([1.0, 0.001], [3.0, 0.0], 0.0)
+    assert display.ax_[0].get_title() == "1 of 2 units are alive"
+    assert display.ax_[0].lines[0].get_xdata() == [1]
+    assert "L = 0: nothing is guaranteed" in legend_texts(display.ax_[1])
+
+
+def test_the_path_is_that_of_the_search(search):
+    display = ParameterPathDisplay.from_estimator(search)
+    assert display.values == [0.0, 1.0, "auto"]
+    means, _ = display.paths["score"]["kl_weight=0.5"]
+    rows = [
+        search.cv_results_["params"].index({"inverse_lipschitz": L, "kl_weight": 0.5})
+        for L in display.values
+    ]
+    np.testing.assert_array_equal(means, search.cv_results_["mean_test_score"][rows])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"parameter": "decoder"}, "was not searched; choose from"),
+        ({"measures": ["r2"]}, "'r2' is not in cv_results"),
+    ],
+)
+def test_a_path_that_was_not_searched_is_refused(search, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ParameterPathDisplay.from_cv_results(search.cv_results_, **arguments)
+
+
+def test_an_ambiguous_parameter_is_asked_for():
+    results = {"param_a": [1], "param_b": [2], "params": [{"a": 1, "b": 2}]}
+    with pytest.raises(ValueError, match="parameter must say which of"):
+        ParameterPathDisplay.from_cv_results(results)
+
+
+def test_contours_hold_the_mass_they_claim():
+    axis = np.linspace(-6, 6, 400)
+    density = np.exp(-0.5 * (axis[:, None] ** 2 + axis**2))
+    for share, level in zip([0.9, 0.5], mass_levels(density, (0.5, 0.9)), strict=True):
+        assert density[density >= level].sum() / density.sum() == pytest.approx(
+            share, abs=0.01
+        )
+
+
+def test_the_latent_map_takes_the_units_that_say_most(table):
+    model = ILVAETransformer(n_components=5, max_iter=2, random_state=0).fit(table)
+    display = LatentMapDisplay.from_estimator(model, table)
+    weakest = np.argmin(metrics.kl_per_unit(model, table))
+    assert display.units == sorted(set(range(5)) - {weakest})
+    assert display.ax_.shape == (4, 4)
+
+
+def test_units_that_do_not_exist_are_refused(fitted, table):
+    with pytest.raises(ValueError, match="must name units"):
+        LatentMapDisplay.from_estimator(fitted, table, units=[0, 7])
+
+
+def test_scores_far_below_share_the_leftmost_bin():
+    scores = np.append(np.random.default_rng(0).normal(size=300), [-1e6, -1e5])
+    display = ScoreHistogramDisplay.from_predictions(scores, threshold=-2.0)
+    assert display.ax_.get_xlim()[0] > -100
+    assert "leftmost bin: 2 rows" in display.ax_.get_xlabel()
+    below = (scores < -2.0).sum()
+    assert any(
+        f"{below} of 302 rows below" in text for text in legend_texts(display.ax_)
+    )
+
+
+def test_a_constant_score_is_drawn():
+    display = ScoreHistogramDisplay.from_predictions(np.zeros(10), threshold=0.0)
+    display.figure_.canvas.draw()
+
+
+def test_contributions_sum_up_with_the_rest():
+    given = np.array([[1.0, -5.0, 0.5, 0.25, 3.0]])
+    display = FeatureContributionsDisplay.from_predictions(
+        given, list("abcd"), values=[[1.0, 2.0, 3.0, 4.0]], max_features=3
+    )
+    panel = display.ax_[0]
+    labels = [label.get_text() for label in panel.get_yticklabels()]
+    assert labels == ["b = 2", "latent code", "a = 1", "2 other columns"]
+    assert sum(bar.get_width() for bar in panel.patches) == pytest.approx(given.sum())
+
+
+def test_contributions_come_from_any_estimator_that_explains():
+    rows = np.array([[1.0, 2.0]])
+    detector = Explainer().fit(rows)
+    display = FeatureContributionsDisplay.from_estimator(
+        detector, rows, row_names=["bad"]
+    )
+    assert display.ax_[0].get_yticklabels()[0].get_text() == "x1 = 2"
+    assert display.ax_[0].get_title() == "Row bad"
+
+
+def test_names_that_do_not_match_are_refused():
+    with pytest.raises(ValueError, match="3 columns but there are 1 feature names"):
+        FeatureContributionsDisplay.from_predictions([[1.0, 2.0, 3.0]], ["a"])
+
+
+def test_the_field_points_up_the_density(field, plane):
+    display = ScoreFieldDisplay.from_estimator(field, plane, grid_resolution=5)
+    towards_centre = -(display.points * display.gradients).sum(1)
+    assert (towards_centre[np.linalg.norm(display.points, axis=1) > 1] > 0).all()
+
+
+def test_the_field_knows_the_names_of_columns(plane):
+    frame = pd.DataFrame(plane, columns=["length", "width"])
+    estimator = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(frame)
+    display = ScoreFieldDisplay.from_estimator(estimator, frame, grid_resolution=3)
+    assert display.ax_.get_xlabel() == "length"
+
+
+def test_a_field_in_three_dimensions_is_refused(plane):
+    wide = np.column_stack([plane, plane[:, 0] * plane[:, 1]])
+    estimator = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(wide)
+    with pytest.raises(ValueError, match="needs an estimator of 2 columns"):
+        ScoreFieldDisplay.from_estimator(estimator, wide)
+
+
+def test_axes_of_the_wrong_number_are_refused(fitted, table):
+    axes = plt.subplots(1, 3)[1]
+    with pytest.raises(ValueError, match="draws 2 x 1 panels, got 3 axes"):
+        LatentUsageDisplay.from_estimator(fitted, table[:20], ax=axes)
