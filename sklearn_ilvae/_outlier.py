@@ -86,7 +86,7 @@ class ILVAEOutlierDetector(ReasonsMixin, ConformalMixin, OutlierMixin, BaseEstim
         Number of Gaussians of the mixture prior.
     kl_weight : float, default=1.0
         Weight of the divergence from the prior in the training objective.
-    learning_rate_init : float, default=3e-3
+    learning_rate_init : float, default=1e-2
         Learning rate of Adam.
     batch_size : int or "auto", default="auto"
         Rows in a batch.
@@ -193,7 +193,7 @@ class ILVAEOutlierDetector(ReasonsMixin, ConformalMixin, OutlierMixin, BaseEstim
         prior: str = "mixture",
         n_mixture_components: int = 16,
         kl_weight: float = 1.0,
-        learning_rate_init: float = 3e-3,
+        learning_rate_init: float = 1e-2,
         batch_size: int | str = "auto",
         max_iter: int = 500,
         early_stopping: bool = True,
