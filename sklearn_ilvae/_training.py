@@ -34,6 +34,10 @@ noise of a high learning rate, and never far behind the last weights.
 """
 
 
+VALIDATION_CHUNK = 8192
+"""Validation rows held at once, with all their draws."""
+
+
 class NonFiniteLossError(ArithmeticError):
     """The training loss became infinite or not a number."""
 
@@ -218,8 +222,19 @@ class AutoencoderNet(NeuralNet):
         self, batch: tuple[Tensor, Tensor], **fit_params: Any
     ) -> dict[str, Any]:
         """Compute the loss of the average on a batch with the shared noise."""
+        rows, weights = batch
         with torch.no_grad():
-            loss = self._loss(self.average.module, batch, self.validation_noise)
+            chunks = zip(
+                rows.split(VALIDATION_CHUNK),
+                weights.split(VALIDATION_CHUNK),
+                strict=True,
+            )
+            losses = [
+                self._loss(self.average.module, chunk, self.validation_noise)
+                * (len(chunk[0]) / len(rows))
+                for chunk in chunks
+            ]
+            loss = torch.stack(losses).sum()
         return {"loss": loss, "y_pred": None}
 
     def run_single_epoch(
