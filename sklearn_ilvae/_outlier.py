@@ -25,7 +25,7 @@ from ._random import draw_seed
 from ._reasons import ReasonsMixin
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
-from ._transformer import SCORING_CHUNK, TRANSFORM_CHUNK, ILVAETransformer
+from ._transformer import TRANSFORM_CHUNK, ILVAETransformer
 from ._trust import (
     present_rows,
     split_calibration,
@@ -33,18 +33,16 @@ from ._trust import (
     trusted_weights,
     tukey_fence,
 )
-from .vae import BoundTerms, antithetic_noise, bound_terms
-
-SCORING_PAIRS = 1
-"""Antithetic pairs of draws in a score: more did not change the order of rows."""
+from .vae import LikelihoodTerms, laplace_terms
 
 
 class ILVAEOutlierDetector(ReasonsMixin, ConformalMixin, OutlierMixin, BaseEstimator):
     """Outliers of a table by a variational autoencoder, with a reason for each.
 
-    The score of a row is the evidence lower bound on its log-likelihood [1]_ under
-    an `ILVAETransformer`. It is a sum of one term a column and one for the code, so
-    every score comes with its reasons (`feature_contributions`, `explain`).
+    The score of a row is its log-likelihood under an `ILVAETransformer`, by Laplace's
+    approximation at the mean of its code [1]_. It is a sum of one term a column and
+    one for the code, so every score comes with its reasons (`feature_contributions`,
+    `explain`).
 
     Training rows may hold outliers: rows far from the half of the table that lies
     closest together count less in training (`support_fraction`).
@@ -141,7 +139,8 @@ class ILVAEOutlierDetector(ReasonsMixin, ConformalMixin, OutlierMixin, BaseEstim
 
     References
     ----------
-    .. [1] Kingma & Welling (2014). "Auto-encoding variational Bayes." ICLR. Eq. 3.
+    .. [1] Tierney & Kadane (1986). "Accurate approximations for posterior moments and
+       marginal densities." JASA 81.
     .. [2] Rousseeuw & Van Driessen (1999). "A fast algorithm for the minimum
        covariance determinant estimator." Technometrics 41.
     .. [3] Tukey (1977). "Exploratory Data Analysis." Addison-Wesley.
@@ -278,7 +277,7 @@ class ILVAEOutlierDetector(ReasonsMixin, ConformalMixin, OutlierMixin, BaseEstim
         return self._fit(X, sample_weight, "partial_fit")
 
     def score_samples(self, X: Any) -> Any:
-        """Return the evidence lower bound of every row: larger is more normal.
+        """Return the approximate log-likelihood of every row: larger is more normal.
 
         Parameters
         ----------
@@ -450,16 +449,12 @@ class ILVAEOutlierDetector(ReasonsMixin, ConformalMixin, OutlierMixin, BaseEstim
         scaling = inner._scaling()
         check_binary(table, scaling.binary, self._feature_names())
         module = inner._inference_module(table.dtype)
-        components, seed = inner.n_components_, inner._noise_seed
-        noise = antithetic_noise(SCORING_PAIRS, components, seed)
-        widest = max(table.shape[1], *module.architecture.hidden_layer_sizes)
 
         def of_chunk(rows: Tensor) -> Tensor:
-            terms = bound_terms(module, scaling.transform(rows), noise.to(rows))
+            terms = laplace_terms(module, scaling.transform(rows))
             return function(scaling, rows, terms)
 
-        chunk = max(1, SCORING_CHUNK // (len(noise) * widest))
-        return inner._in_chunks(of_chunk, table, min(chunk, TRANSFORM_CHUNK))
+        return inner._in_chunks(of_chunk, table, TRANSFORM_CHUNK)
 
     def _feature_names(self) -> Sequence[str] | None:
         return getattr(self, "feature_names_in_", None)
@@ -481,12 +476,11 @@ class ILVAEOutlierDetector(ReasonsMixin, ConformalMixin, OutlierMixin, BaseEstim
         return tags
 
 
-def _score_of(scaling: ColumnScaling, rows: Tensor, terms: BoundTerms) -> Tensor:
-    columns = terms.columns + scaling.log_slopes(rows)
-    return columns.sum(1) + terms.latent
+def _score_of(scaling: ColumnScaling, rows: Tensor, terms: LikelihoodTerms) -> Tensor:
+    return terms.total() + scaling.log_slopes(rows).sum(1)
 
 
-def _terms_of(scaling: ColumnScaling, rows: Tensor, terms: BoundTerms) -> Tensor:
+def _terms_of(scaling: ColumnScaling, rows: Tensor, terms: LikelihoodTerms) -> Tensor:
     columns = terms.columns + scaling.log_slopes(rows)
     expected = scaling.inverse_transform(terms.expected)
     return torch.cat([columns, terms.latent[:, None], expected], dim=1)

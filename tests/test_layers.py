@@ -29,6 +29,7 @@ FLOORS = [
         "vae.bounds",
         "vae.concentration",
         "vae.diagnostics",
+        "vae.laplace",
         "vae.start",
     ],
     ["vae.decoders", "vae.encoders", "vae.likelihoods", "vae.priors"],

@@ -2,9 +2,6 @@
 
 from .autoencoder import Architecture, VariationalAutoencoder
 from .bounds import (
-    BoundTerms,
-    antithetic_noise,
-    bound_terms,
     evidence_lower_bound,
     importance_log_weights,
     importance_weighted_bound,
@@ -12,6 +9,7 @@ from .bounds import (
 )
 from .concentration import closest_weights, robust_distances
 from .decoders import DECODERS, make_decoder
+from .laplace import LikelihoodTerms, laplace_terms
 from .start import (
     choose_inverse_lipschitz,
     choose_n_components,
@@ -22,16 +20,15 @@ from .start import (
 __all__ = [
     "DECODERS",
     "Architecture",
-    "BoundTerms",
+    "LikelihoodTerms",
     "VariationalAutoencoder",
-    "antithetic_noise",
-    "bound_terms",
     "choose_inverse_lipschitz",
     "choose_n_components",
     "closest_weights",
     "evidence_lower_bound",
     "importance_log_weights",
     "importance_weighted_bound",
+    "laplace_terms",
     "make_decoder",
     "principal_axes",
     "robust_distances",

@@ -4,7 +4,6 @@ All take standard normal `noise`, so that the caller decides what is random: fre
 noise to train, one fixed matrix shared by all rows to compare and to score.
 """
 
-from dataclasses import dataclass
 from math import log
 
 import torch
@@ -36,27 +35,6 @@ def shared_noise(n_draws: int, n_components: int, seed: int) -> Tensor:
     uniform = sobol.draw(n_draws, dtype=torch.float64)
     margin = torch.finfo(torch.float32).eps
     return torch.special.ndtri(uniform.clamp(margin, 1 - margin))
-
-
-def antithetic_noise(n_pairs: int, n_components: int, seed: int) -> Tensor:
-    """Return `shared_noise` followed by its negative.
-
-    A mean over such draws is exact for functions that are linear in the code
-    (Hammersley & Morton, 1956), so a few draws do where rows are only compared.
-
-    Parameters
-    ----------
-    n_pairs, n_components : int
-        Half the number of draws, and their dimension.
-    seed : int
-        Seed of the scrambling.
-
-    Returns
-    -------
-    Tensor of shape (2 * n_pairs, n_components), float64
-    """
-    noise = shared_noise(n_pairs, n_components, seed)
-    return torch.cat([noise, -noise])
 
 
 def evidence_lower_bound(
@@ -94,62 +72,6 @@ def evidence_lower_bound(
         divergence = posterior - model.prior.log_prob(codes)
     bound = reconstruction - kl_weight * divergence
     return bound.mean(0) if bound.ndim > 1 else bound
-
-
-@dataclass(frozen=True)
-class BoundTerms:
-    """The evidence lower bound of rows, split exactly.
-
-    Parameters
-    ----------
-    columns : Tensor of shape (n_rows, n_features)
-        ``E_q[log p(x_j|z)]`` of every column, in nats.
-    latent : Tensor of shape (n_rows,)
-        ``−KL(q(z|x) ‖ p(z))``, in nats.
-    expected : Tensor of shape (n_rows, n_features)
-        ``E_q[E[x_j|z]]``: the row that the code of the row stands for.
-    """
-
-    columns: Tensor
-    latent: Tensor
-    expected: Tensor
-
-
-def bound_terms(
-    model: VariationalAutoencoder, rows: Tensor, noise: Tensor
-) -> BoundTerms:
-    """Split the evidence lower bound of every row into its columns and its code.
-
-    The bound is a mean over draws of a sum over columns, so the split is exact; the
-    importance-weighted bound is a logarithm of a mean and has no such split.
-
-    Parameters
-    ----------
-    model : VariationalAutoencoder
-        The model.
-    rows : Tensor of shape (n_rows, n_features)
-        Standardised rows.
-    noise : Tensor of shape (n_draws, n_components)
-        Standard normal noise, shared by all rows.
-
-    Returns
-    -------
-    BoundTerms
-        Kingma & Welling, ICLR 2014, Eq. 3; columns and latent term add up to
-        `evidence_lower_bound` with the same noise.
-    """
-    mean, log_variance = model.encoder(rows)
-    noise = noise[:, None, :]
-    codes = mean + (0.5 * log_variance).exp() * noise
-    parameters = model.decoder(codes)
-    columns = model.likelihood.column_log_prob(rows, parameters).mean(0)
-    if isinstance(model.prior, StandardNormalPrior):
-        divergence = model.prior.kl_divergence(mean, log_variance).sum(-1)
-    else:
-        posterior = standard_normal_log_prob(noise) - 0.5 * log_variance.sum(-1)
-        divergence = (posterior - model.prior.log_prob(codes)).mean(0)
-    expected = model.likelihood.mean(parameters).mean(0)
-    return BoundTerms(columns, -divergence, expected)
 
 
 def importance_log_weights(
