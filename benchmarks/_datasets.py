@@ -76,3 +76,43 @@ def split_table(
     varying = np.ptp(training, axis=0) > 0
     scaler = StandardScaler().fit(training[:, varying])
     return scaler.transform(training[:, varying]), scaler.transform(test[:, varying])
+
+
+def labelled_table(
+    name: str, folder: Path, n_rows: int, random: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of an ADBench table and their labels, to measure detectors.
+
+    Parameters
+    ----------
+    name : str
+        A name from `adbench_names`.
+    folder : Path
+        The folder of ADBench's tables.
+    n_rows : int
+        Most rows: of more, a stratified subsample, with 30 anomalies at least where
+        there are that many.
+    random : RandomState
+        Source of the subsample.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+        1 for anomalies.
+    """
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
+        X, y = file["X"].astype(np.float64), file["y"].astype(int).ravel()
+    if len(X) <= n_rows:
+        return X, y
+    anomalies, normal = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    wanted = max(30, round(n_rows * len(anomalies) / len(X)))
+    n_anomalies = min(len(anomalies), wanted)
+    chosen = np.concatenate(
+        [
+            random.permutation(anomalies)[:n_anomalies],
+            random.permutation(normal)[: n_rows - n_anomalies],
+        ]
+    )
+    chosen = random.permutation(chosen)
+    return X[chosen], y[chosen]

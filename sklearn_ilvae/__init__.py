@@ -1,7 +1,8 @@
-"""Latent codes that cannot collapse, and scores from samples, for scikit-learn."""
+"""Latent codes that cannot collapse, outliers with reasons, and scores from samples."""
 
+from ._outlier import ILVAEOutlierDetector
 from ._score import SteinScoreEstimator
 from ._transformer import ILVAETransformer
 
-__all__ = ["ILVAETransformer", "SteinScoreEstimator"]
+__all__ = ["ILVAEOutlierDetector", "ILVAETransformer", "SteinScoreEstimator"]
 __version__ = "0.1.0"

@@ -191,11 +191,14 @@ class ColumnScaling:
 
     def log_slope(self, table: Tensor) -> Tensor:
         """Return log |d transform / d table| of every row, over Gaussian columns."""
-        mask = ~self._binary_mask(table)
+        slopes = self.log_slopes(table) - self.scale.to(table).log()
+        return (slopes * ~self._binary_mask(table)).sum(1)
+
+    def log_slopes(self, table: Tensor) -> Tensor:
+        """Return the log-slope of every value against the linear scale, at most 0."""
         scaled = (table - self.mean.to(table)) / self.scale.to(table)
         beyond = (scaled.abs() - LINEAR_RANGE).clamp(min=0)
-        slopes = -beyond.log1p() - self.scale.to(table).log()
-        return (slopes * mask).sum(1)
+        return -beyond.log1p() * ~self._binary_mask(table)
 
     def _binary_mask(self, like: Tensor) -> Tensor:
         return torch.tensor(self.binary, device=like.device)

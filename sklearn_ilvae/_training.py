@@ -34,6 +34,10 @@ noise of a high learning rate, and never far behind the last weights.
 """
 
 
+VALIDATION_CHUNK = 8192
+"""Validation rows held at once, with all their draws."""
+
+
 class NonFiniteLossError(ArithmeticError):
     """The training loss became infinite or not a number."""
 
@@ -46,11 +50,11 @@ class RunningAverage:
 
     Parameters
     ----------
-    model : Module
+    model : VariationalAutoencoder
         The model to follow.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: VariationalAutoencoder) -> None:
         self.module = deepcopy(model)
         self.averages = [weights.detach() for weights in self.module.parameters()]
         self.weights = [weights.detach() for weights in model.parameters()]
@@ -186,7 +190,10 @@ class AutoencoderNet(NeuralNet):
         self.average = average
 
     def _loss(
-        self, model: torch.nn.Module, batch: tuple[Tensor, Tensor], noise: Tensor
+        self,
+        model: VariationalAutoencoder,
+        batch: tuple[Tensor, Tensor],
+        noise: Tensor,
     ) -> Tensor:
         rows, weights = batch
         bound = evidence_lower_bound(model, rows, noise, self.kl_weight)
@@ -218,8 +225,19 @@ class AutoencoderNet(NeuralNet):
         self, batch: tuple[Tensor, Tensor], **fit_params: Any
     ) -> dict[str, Any]:
         """Compute the loss of the average on a batch with the shared noise."""
+        rows, weights = batch
         with torch.no_grad():
-            loss = self._loss(self.average.module, batch, self.validation_noise)
+            chunks = zip(
+                rows.split(VALIDATION_CHUNK),
+                weights.split(VALIDATION_CHUNK),
+                strict=True,
+            )
+            losses = [
+                self._loss(self.average.module, chunk, self.validation_noise)
+                * (len(chunk[0]) / len(rows))
+                for chunk in chunks
+            ]
+            loss = torch.stack(losses).sum()
         return {"loss": loss, "y_pred": None}
 
     def run_single_epoch(

@@ -4,7 +4,7 @@ import pytest
 from sklearn.utils import estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_ilvae import ILVAETransformer, SteinScoreEstimator
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, SteinScoreEstimator
 
 # The checks that estimator_checks defines but parametrize_with_checks does not yield.
 CHECKS_BY_HAND = [
@@ -30,6 +30,8 @@ ESTIMATORS = [
     ILVAETransformer(max_iter=3),
     # scikit-learn checks partial_fit only where early stopping is off.
     ILVAETransformer(max_iter=3, early_stopping=False, prior="standard_normal"),
+    ILVAEOutlierDetector(max_iter=3),
+    ILVAEOutlierDetector(max_iter=3, early_stopping=False, support_fraction=0.8),
     SteinScoreEstimator(random_state=0),
 ]
 BY_HAND = [

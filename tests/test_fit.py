@@ -87,7 +87,8 @@ def test_without_early_stopping_every_epoch_counts(table):
 
 
 def test_the_weights_kept_are_those_of_the_best_validation_score(table):
-    model = short(max_iter=200, n_iter_no_change=5, tol=0).fit(table)
+    model = short(max_iter=200, n_iter_no_change=5, tol=0, learning_rate_init=3e-3)
+    model.fit(table)
     scores = model.validation_scores_
     assert len(scores) == len(model.loss_curve_) == model.n_iter_
     assert scores[-1] < max(scores)  # otherwise there is nothing to restore
@@ -115,7 +116,9 @@ def test_the_running_average_lags_behind_by_a_fixed_share_of_the_steps():
 
 
 def test_training_stops_after_epochs_without_improvement(table):
-    patient = short(max_iter=200, n_iter_no_change=5, tol=0.05).fit(table)
+    patient = short(
+        max_iter=200, n_iter_no_change=5, tol=0.05, learning_rate_init=3e-3
+    ).fit(table)
     assert patient.n_iter_ < 200
     best_before = max(patient.validation_scores_[:-5])
     assert max(patient.validation_scores_[-5:]) < best_before + 0.05

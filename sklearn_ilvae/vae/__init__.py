@@ -7,7 +7,9 @@ from .bounds import (
     importance_weighted_bound,
     shared_noise,
 )
+from .concentration import closest_weights, robust_distances
 from .decoders import DECODERS, make_decoder
+from .laplace import LikelihoodTerms, laplace_terms
 from .start import (
     choose_inverse_lipschitz,
     choose_n_components,
@@ -18,14 +20,18 @@ from .start import (
 __all__ = [
     "DECODERS",
     "Architecture",
+    "LikelihoodTerms",
     "VariationalAutoencoder",
     "choose_inverse_lipschitz",
     "choose_n_components",
+    "closest_weights",
     "evidence_lower_bound",
     "importance_log_weights",
     "importance_weighted_bound",
+    "laplace_terms",
     "make_decoder",
     "principal_axes",
+    "robust_distances",
     "shared_noise",
     "start_at_linear_model",
 ]

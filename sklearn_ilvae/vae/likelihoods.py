@@ -70,6 +70,22 @@ class MixedLikelihood(nn.Module):
             total = total + (ones * logits - functional.softplus(logits)).sum(-1)
         return total
 
+    def column_log_prob(self, rows: Tensor, parameters: Tensor) -> Tensor:
+        """Return log p(x_j | f) in nats of every column: shape of parameters."""
+        terms = torch.empty_like(parameters)
+        if self.any_gaussian:
+            variance = self.variance()
+            squares = (self._gaussian(rows) - self._gaussian(parameters)).square()
+            gaussian = -0.5 * (squares / variance + (2 * pi * variance).log())
+            terms[..., self.gaussian_columns] = gaussian
+        if self.any_binary:
+            logits = parameters[..., self.binary_columns] + self.logit_offset
+            ones = (rows[..., self.binary_columns] > 0).to(logits.dtype)
+            terms[..., self.binary_columns] = ones * logits - functional.softplus(
+                logits
+            )
+        return terms
+
     def score(self, rows: Tensor, parameters: Tensor) -> Tensor:
         """Return ``∂ log p(x | f) / ∂f``, the residual T(x) − ∇A in natural units."""
         score = torch.empty_like(parameters)

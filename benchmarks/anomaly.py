@@ -1,0 +1,280 @@
+"""Outlier detection on ADBench's tables: our default against its peers.
+
+Two protocols, with the same rows for every detector:
+
+one-class
+    Fit to a random half of the normal rows; score the other half and all anomalies.
+unsupervised
+    Fit to all rows, anomalies included; score the same rows.
+
+Tables have at most 10,000 rows: a stratified subsample that keeps at least 30 anomalies
+where there are that many. Columns are standardised by the training rows. Labels are
+read to measure only. Every fit adds a line to the output as it ends; ``--resume`` goes
+on where an interrupted run stopped.
+
+    python benchmarks/anomaly.py --data FOLDER
+    python benchmarks/anomaly.py --data FOLDER --models default classical --seeds 1
+    python benchmarks/anomaly.py --data FOLDER --part calibration
+"""
+
+import argparse
+import csv
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from _datasets import SOURCE, adbench_names, labelled_table
+from _detectors import DEFAULT, DETECTORS, GROUPS
+from joblib import Parallel, delayed
+from scipy.stats import kstest, wilcoxon
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_ilvae import ILVAEOutlierDetector
+
+PROTOCOLS = ("one-class", "unsupervised")
+RATE = 0.1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit."""
+
+    table: str
+    protocol: str
+    model: str
+    seed: int
+
+
+@dataclass
+class Measurement:
+    """What one fit gives; scores in percent."""
+
+    n_rows: int | None = None
+    n_columns: int | None = None
+    auroc: float | None = None
+    average_precision: float | None = None
+    fit_seconds: float | None = None
+    score_seconds: float | None = None
+    error: str = ""
+
+
+KEYS = [field.name for field in fields(Job)]
+COLUMNS = KEYS + [field.name for field in fields(Measurement)]
+
+
+def split(
+    X: np.ndarray, y: np.ndarray, protocol: str, random: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return training rows, rows to score and the labels of these."""
+    if protocol == "unsupervised":
+        rows = StandardScaler().fit_transform(X)
+        return rows, rows, y
+    normal = random.permutation(np.flatnonzero(y == 0))
+    training, others = np.split(normal, [len(normal) // 2])
+    scored = np.concatenate([others, np.flatnonzero(y == 1)])
+    scaler = StandardScaler().fit(X[training])
+    return scaler.transform(X[training]), scaler.transform(X[scored]), y[scored]
+
+
+def run(job: Job, folder: Path, n_rows: int) -> tuple[Job, Measurement]:
+    torch.set_num_threads(1)
+    random = np.random.RandomState(job.seed)
+    X, y = labelled_table(job.table, folder, n_rows, random)
+    training, rows, labels = split(X, y, job.protocol, random)
+    found = Measurement(len(training), X.shape[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model = DETECTORS[job.model](job.seed, X.shape[1])
+            start = time.process_time()
+            model.fit(training)
+            found.fit_seconds = time.process_time() - start
+            start = time.process_time()
+            abnormality = model.abnormality(rows)
+            found.score_seconds = time.process_time() - start
+            found.auroc = 100 * roc_auc_score(labels, abnormality)
+            found.average_precision = 100 * average_precision_score(labels, abnormality)
+        except Exception as error:  # a peer that fails is reported, not hidden
+            found.error = f"{type(error).__name__}: {error}".replace("\n", " ")
+    return job, found
+
+
+def make_jobs(arguments: argparse.Namespace) -> Iterator[Job]:
+    for seed in range(arguments.seeds):
+        for table in arguments.tables or adbench_names(arguments.data):
+            for protocol in arguments.protocols:
+                for model in chosen_models(arguments.models):
+                    yield Job(table, protocol, model, seed)
+
+
+def chosen_models(names: list[str]) -> list[str]:
+    return [model for name in names for model in GROUPS.get(name, [name])]
+
+
+def read_keys(path: Path) -> set[tuple[str, ...]]:
+    """Return which fits a file already holds."""
+    with path.open(newline="") as file:
+        return {tuple(row[key] for key in KEYS) for row in csv.DictReader(file)}
+
+
+def run_all(jobs: list[Job], arguments: argparse.Namespace) -> None:
+    """Run the fits and write a line for each as it ends."""
+    output = arguments.output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    resume = arguments.resume and output.exists()
+    done = read_keys(output) if resume else set()
+    jobs = [job for job in jobs if tuple(map(str, astuple(job))) not in done]
+    results = Parallel(arguments.jobs, return_as="generator_unordered")(
+        delayed(run)(job, arguments.data, arguments.rows) for job in jobs
+    )
+    with output.open("a" if resume else "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if not resume:
+            writer.writeheader()
+        for number, (job, found) in enumerate(results, start=1):
+            writer.writerow(asdict(job) | asdict(found))
+            file.flush()
+            print(f"\r{number} of {len(jobs)} fits", end="", file=sys.stderr)
+    print(file=sys.stderr)
+
+
+def print_protocol(results: pd.DataFrame, protocol: str) -> None:
+    results = results[results["protocol"] == protocol]
+    by_table = {
+        column: results.pivot_table(column, "table", "model", sort=False)
+        for column in ("auroc", "average_precision", "fit_seconds", "score_seconds")
+    }
+    auroc, precision = by_table["auroc"], by_table["average_precision"]
+    whole = auroc.columns[auroc.notna().all()]
+    ranked = [model for model in whole if model not in GROUPS["ablations"]]
+    summary = pd.DataFrame(
+        {
+            "AUROC": auroc.mean(),
+            "median": auroc.median(),
+            "rank": auroc[ranked].rank(axis=1, ascending=False).mean(),
+            "AP": precision.mean(),
+            "AP median": precision.median(),
+            "AP rank": precision[ranked].rank(axis=1, ascending=False).mean(),
+            "fit s": by_table["fit_seconds"].mean(),
+            "score s": by_table["score_seconds"].mean(),
+            "tables": auroc.notna().sum(),
+        }
+    )
+    if DEFAULT in auroc:
+        for name, scores in {"AUROC": auroc, "AP": precision}.items():
+            summary[f"p {name}"] = [
+                compare(scores[DEFAULT], scores[model]) for model in summary.index
+            ]
+    print(f"\n{protocol}: means over tables; p: Wilcoxon test against {DEFAULT}")
+    summary = summary.sort_values("AUROC", ascending=False)
+    print(summary.to_string(float_format="{:.3g}".format, na_rep=""))
+    print(f"\n{protocol}: AUROC by table")
+    print(auroc.T.reindex(summary.index).T.to_string(float_format="{:.1f}".format))
+
+
+def compare(first: pd.Series, second: pd.Series) -> float:
+    gain = (first - second).dropna()
+    return float(wilcoxon(gain).pvalue) if (gain != 0).any() else np.nan
+
+
+def print_summary(path: Path) -> None:
+    results = pd.read_csv(path)
+    failed = results["error"].notna()
+    for _, row in results[failed].iterrows():
+        print("failed:", *row[KEYS], row["error"])
+    for protocol in PROTOCOLS:
+        if (results["protocol"] == protocol).any():
+            print_protocol(results[~failed], protocol)
+
+
+def calibration(
+    name: str, folder: Path, n_rows: int, repetitions: int
+) -> dict[str, object]:
+    """Return how uniform p-values of normal rows are, and the realised rate.
+
+    Trains once on a quarter of the normal rows; every repetition draws other
+    calibration and test rows from the rest, and adds the anomalies to the test.
+    """
+    torch.set_num_threads(1)
+    random = np.random.RandomState(0)
+    X, y = labelled_table(name, folder, n_rows, random)
+    normal = random.permutation(np.flatnonzero(y == 0))
+    model = ILVAEOutlierDetector(random_state=0, device="cpu")
+    training, rest = np.split(normal, [len(normal) // 4])
+    model.fit(X[training])
+    p_of_normal, false, found = [], [], []
+    anomalies = np.flatnonzero(y == 1)
+    for _ in range(repetitions):
+        calibrating, new = np.array_split(random.permutation(rest), 2)
+        model.calibrate(X[calibrating])
+        p_of_normal.append(model.p_values(X[new[:1]])[0])
+        rows = np.concatenate([new, anomalies])
+        chosen = model.select(X[rows], RATE)
+        false.append(chosen[: len(new)].sum() / max(1, chosen.sum()))
+        found.append(chosen[len(new) :].mean())
+    return {
+        "table": name,
+        "KS p-value": kstest(p_of_normal, "uniform").pvalue,
+        "mean p-value": np.mean(p_of_normal),
+        "false discoveries": np.mean(false),
+        "anomalies found": np.mean(found),
+        "calibration rows": len(calibrating),
+    }
+
+
+def run_calibration(arguments: argparse.Namespace) -> None:
+    names = arguments.tables or adbench_names(arguments.data)
+    found = Parallel(arguments.jobs)(
+        delayed(calibration)(name, arguments.data, arguments.rows, 200)
+        for name in names
+    )
+    table = pd.DataFrame(found)
+    print(f"\nCalibration: 200 repetitions; selections at a rate of {RATE}")
+    print(table.to_string(index=False, float_format="{:.3f}".format))
+    print(table.mean(numeric_only=True).to_string(float_format="{:.3f}".format))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"{SOURCE.split(';')[0]}; labels are read to measure only.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, required=True, help="ADBench's tables")
+    parser.add_argument(
+        "--part", choices=["detection", "calibration", "both"], default="both"
+    )
+    parser.add_argument("--tables", nargs="+", help="only these, by name")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=list(GROUPS),
+        help=f"groups {', '.join(GROUPS)}, or names: {', '.join(DETECTORS)}",
+    )
+    parser.add_argument(
+        "--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS)
+    )
+    parser.add_argument("--rows", type=int, default=10_000, help="most rows of a table")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--resume", action="store_true", help="add to the output")
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results/anomaly.csv")
+    )
+    arguments = parser.parse_args()
+    if arguments.part != "calibration":
+        run_all(list(make_jobs(arguments)), arguments)
+        print_summary(arguments.output)
+    if arguments.part != "detection":
+        run_calibration(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,486 @@
+"""`ILVAEOutlierDetector`: rows that a table does not explain, and the reasons."""
+
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from ._columns import (
+    ColumnScaling,
+    check_binary,
+    find_scaling,
+    from_tensor,
+    to_tensor,
+    validated_table,
+    weighted_table,
+)
+from ._conformal import ConformalMixin
+from ._random import draw_seed
+from ._reasons import ReasonsMixin
+from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
+from ._state import unchanged_on_error
+from ._transformer import TRANSFORM_CHUNK, ILVAETransformer
+from ._trust import (
+    present_rows,
+    split_calibration,
+    threshold_below,
+    trusted_weights,
+    tukey_fence,
+)
+from .vae import LikelihoodTerms, laplace_terms
+
+
+class ILVAEOutlierDetector(ReasonsMixin, ConformalMixin, OutlierMixin, BaseEstimator):
+    """Outliers of a table by a variational autoencoder, with a reason for each.
+
+    The score of a row is its log-likelihood under an `ILVAETransformer`, by Laplace's
+    approximation at the mean of its code [1]_. It is a sum of one term a column and
+    one for the code, so every score comes with its reasons (`feature_contributions`,
+    `explain`).
+
+    Training rows may hold outliers: rows far from the half of the table that lies
+    closest together count less in training (`support_fraction`).
+
+    Columns are scaled inside: raw tables need no pipeline.
+
+    Parameters
+    ----------
+    n_components : int or "auto", default="auto"
+        Number of latent units, see `ILVAETransformer`, as for all parameters that are
+        not explained here.
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Share of the training rows to call outliers. ``"auto"`` draws the line 1.5
+        interquartile ranges below the lower quartile of the training scores, as a
+        box plot does [3]_. `set_threshold` moves it without a new fit.
+    support_fraction : "auto" or float in (0, 1], default="auto"
+        Share of the training rows that are trusted: those closest to the half of the
+        table that lies closest together, by concentration steps [2]_. A number drops
+        all others from training. ``"auto"`` trusts three quarters, the usual
+        compromise between robustness and efficiency, and lets each of the others
+        count a tenth: scattered outliers then cannot move the model, while a rare
+        kind of normal row keeps its place in it.
+    calibration_fraction : float in [0, 1), default=0.0
+        Share of the rows kept out of training for `p_values`. 0 keeps none; then call
+        `calibrate` with other rows.
+    inverse_lipschitz : float or "auto", default="auto"
+        The constant L ≥ 0 of the decoder.
+    decoder : str, default="anchored"
+        Family of the decoder.
+    hidden_layer_sizes : int or sequence of int, default=(64,)
+        Widths of the hidden layers.
+    activation : str, default="elu"
+        Activation function.
+    likelihood : str or sequence of str, default="auto"
+        Distribution of a column given the code.
+    prior : {"mixture", "standard_normal"}, default="mixture"
+        Distribution of the codes.
+    n_mixture_components : int, default=16
+        Number of Gaussians of the mixture prior.
+    kl_weight : float, default=1.0
+        Weight of the divergence from the prior in the training objective.
+    learning_rate_init : float, default=1e-2
+        Learning rate of Adam.
+    batch_size : int or "auto", default="auto"
+        Rows in a batch.
+    max_iter : int, default=500
+        Most passes over the training rows.
+    early_stopping : bool, default=True
+        Whether to stop when the bound on validation rows stalls.
+    validation_fraction : float, default=0.1
+        Share of the training rows held out for early stopping.
+    n_iter_no_change : int or "auto", default="auto"
+        Epochs without improvement after which training stops.
+    tol : float, default=1e-3
+        Least improvement that counts, in nats a row.
+    device : str, default="auto"
+        Where to compute.
+    random_state : int, RandomState instance or None, default=None
+        Source of all randomness: calibration rows, training and threshold.
+    verbose : int, default=0
+        1 prints one line an epoch.
+
+    Attributes
+    ----------
+    transformer_ : ILVAETransformer
+        The fitted autoencoder.
+    offset_ : float
+        Threshold: rows with a lower score are outliers.
+    support_ : ndarray of shape (n_samples,), bool
+        Rows trusted in the last fit.
+    training_scores_ : ndarray of shape (n_training_rows,)
+        Sorted scores of the rows of the last fit, calibration rows excepted.
+    calibration_scores_ : ndarray of shape (n_calibration_rows,)
+        Sorted scores of the calibration rows. Only after a calibration.
+    typical_contributions_ : ndarray of shape (n_features + 1,)
+        Mean contributions of the trusted rows.
+    n_iter_ : int
+        Epochs run.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+        Names of the columns, when all are strings.
+
+    See Also
+    --------
+    sklearn.covariance.EllipticEnvelope : One Gaussian, fitted to the closest half.
+    sklearn.ensemble.IsolationForest : Faster, without a density or a split by column.
+
+    Notes
+    -----
+    Scores are in nats of the standardised columns, including the Jacobian of the
+    logarithmic scale of values beyond three standard deviations. So columns compare
+    whatever their units; scores of two fits do not, unless the scaling agrees.
+
+    References
+    ----------
+    .. [1] Tierney & Kadane (1986). "Accurate approximations for posterior moments and
+       marginal densities." JASA 81.
+    .. [2] Rousseeuw & Van Driessen (1999). "A fast algorithm for the minimum
+       covariance determinant estimator." Technometrics 41.
+    .. [3] Tukey (1977). "Exploratory Data Analysis." Addison-Wesley.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ilvae import ILVAEOutlierDetector
+    >>> X = load_wine(as_frame=True).data
+    >>> X.loc[7, "magnesium"] = 400
+    >>> detector = ILVAEOutlierDetector(max_iter=50, random_state=0).fit(X)
+    >>> int(detector.predict(X)[7])
+    -1
+    >>> contributions = detector.feature_contributions(X)
+    >>> contributions.loc[7].drop("latent").idxmin()
+    'magnesium'
+    """
+
+    transformer_: ILVAETransformer
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        name: constraint
+        for name, constraint in ILVAETransformer._parameter_constraints.items()
+        if name not in ("warm_start", "n_importance_samples")
+    } | {
+        "contamination": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 0.5, closed="right"),
+        ],
+        "support_fraction": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 1, closed="right"),
+        ],
+        "calibration_fraction": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components: int | str = "auto",
+        *,
+        contamination: float | str = "auto",
+        support_fraction: float | str = "auto",
+        calibration_fraction: float = 0.0,
+        inverse_lipschitz: float | str = "auto",
+        decoder: str = "anchored",
+        hidden_layer_sizes: int | Sequence[int] = (64,),
+        activation: str = "elu",
+        likelihood: str | Sequence[str] = "auto",
+        prior: str = "mixture",
+        n_mixture_components: int = 16,
+        kl_weight: float = 1.0,
+        learning_rate_init: float = 1e-2,
+        batch_size: int | str = "auto",
+        max_iter: int = 500,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int | str = "auto",
+        tol: float = 1e-3,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.contamination = contamination
+        self.support_fraction = support_fraction
+        self.calibration_fraction = calibration_fraction
+        self.inverse_lipschitz = inverse_lipschitz
+        self.decoder = decoder
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.likelihood = likelihood
+        self.prior = prior
+        self.n_mixture_components = n_mixture_components
+        self.kl_weight = kl_weight
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit the autoencoder to the trusted rows and set the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers.
+        y : ignored
+            Present for compatibility.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights. A row of weight 0 is as good as absent.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For input or parameters that cannot be fitted. The estimator is left as
+            it was.
+        """
+        return self._fit(X, sample_weight, "fit")
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Train for one pass over a batch of rows.
+
+        The first call fixes the scaling and the size of the network, so its rows
+        should represent the table. Trust and threshold are those of the last batch;
+        the calibration is dropped, since the scores change.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers.
+        y : ignored
+            Present for compatibility.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self
+            The updated estimator.
+        """
+        return self._fit(X, sample_weight, "partial_fit")
+
+    def score_samples(self, X: Any) -> Any:
+        """Return the approximate log-likelihood of every row: larger is more normal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            In nats. A row scores the same alone and in any batch.
+        """
+        return from_tensor(self._scores(self._checked(X, "score_samples")), X)
+
+    def decision_function(self, X: Any) -> Any:
+        """Return by how much rows score above the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            ``score_samples(X) - offset_``: negative for outliers.
+        """
+        scores = self._scores(self._checked(X, "decision_function"))
+        return from_tensor(scores - self.offset_, X)
+
+    def predict(self, X: Any) -> Any:
+        """Return −1 for outliers and 1 for others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int64
+        """
+        scores = self._scores(self._checked(X, "predict"))
+        return from_tensor(1 - 2 * (scores < self.offset_).long(), X)
+
+    def set_threshold(
+        self, *, contamination: float | None = None, offset: float | None = None
+    ) -> Self:
+        """Move the threshold of `predict`, without a new fit.
+
+        Parameters
+        ----------
+        contamination : float in (0, 0.5], default=None
+            Share of the training rows to call outliers.
+        offset : float, default=None
+            The threshold itself, in the unit of `score_samples`.
+
+        Returns
+        -------
+        self
+            With a new `offset_`.
+
+        Raises
+        ------
+        ValueError
+            Unless exactly one of the two is given, in its range.
+        """
+        check_is_fitted(self)
+        if (contamination is None) == (offset is None):
+            raise ValueError(
+                f"set_threshold takes either contamination or offset, got "
+                f"contamination={contamination!r} and offset={offset!r}. Pass one, for "
+                "example contamination=0.05."
+            )
+        if offset is not None:
+            self.offset_ = float(check_scalar(offset, "offset", Real))
+            return self
+        share = check_scalar(
+            contamination,
+            "contamination",
+            Real,
+            min_val=0,
+            max_val=0.5,
+            include_boundaries="right",
+        )
+        scores = to_tensor(self.training_scores_).cpu()
+        weights = to_tensor(self._training_weights).cpu()
+        self.offset_ = threshold_below(scores, weights, share)
+        return self
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs run."""
+        return self.transformer_.n_iter_
+
+    def _fit(self, X: Any, sample_weight: Any, method: str) -> Self:
+        resume = method == "partial_fit" and hasattr(self, "transformer_")
+        with unchanged_on_error(self):
+            table, weights = weighted_table(self, X, sample_weight, reset=not resume)
+            seed = draw_seed(self.random_state)
+            fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
+            held_out = split_calibration(len(table), fraction, seed)
+            kept, trusted = trusted_weights(
+                table[~held_out], weights[~held_out], self.support_fraction
+            )
+            used = present_rows(sample_weight, len(table))
+            used[used.clone()] = ~held_out
+            if not resume:
+                self.transformer_ = self._transformer(table, weights, seed)
+            # The transformer reads the user's own table: it keeps names and library.
+            in_training = torch.zeros(len(used), dtype=torch.float64)
+            in_training[used] = kept
+            train = getattr(self.transformer_, method)
+            train(X, sample_weight=from_tensor(in_training, X))
+            support = torch.zeros(len(used), dtype=torch.bool)
+            support[used] = trusted
+            self.support_ = from_tensor(support, X)
+
+            self._describe(X, table.double(), weights, held_out, kept * trusted)
+            if self.contamination == "auto":
+                self.offset_ = tukey_fence(
+                    to_tensor(self.training_scores_), to_tensor(self._training_weights)
+                )
+            else:
+                self.set_threshold(contamination=float(self.contamination))
+        return self
+
+    def _describe(
+        self, X: Any, table: Tensor, weights: Tensor, held_out: Tensor, trust: Tensor
+    ) -> None:
+        """Keep the scores of the rows, and what is typical of the trusted ones."""
+        used = ~held_out
+        all_scores = self._scores(table)
+        scores, order = all_scores[used].sort()
+        self.training_scores_ = from_tensor(scores, X)
+        self._training_weights = from_tensor(weights[used][order], X)
+        terms, _ = self._split(table[used])
+        self.typical_contributions_ = from_tensor(trust / trust.sum() @ terms, X)
+        if held_out.any():
+            self.calibration_scores_ = from_tensor(all_scores[held_out].sort()[0], X)
+        elif hasattr(self, "calibration_scores_"):
+            del self.calibration_scores_
+
+    def _transformer(
+        self, table: Tensor, weights: Tensor, seed: int
+    ) -> ILVAETransformer:
+        own = ILVAETransformer._parameter_constraints.keys()
+        shared = {name: getattr(self, name) for name in own & self.get_params()}
+        # The kind of a column is that in all rows: the trusted may hold fewer values.
+        kinds = find_scaling(table, weights, self.likelihood, self._feature_names())
+        changes = {"likelihood": list(kinds.likelihood), "random_state": seed}
+        return ILVAETransformer(**(shared | changes))
+
+    def _checked(self, X: Any, method: str) -> Tensor:
+        check_is_fitted(self)
+        check_same_namespace(X, self, attribute="support_", method=method)
+        return validated_table(self, X, reset=False).double()
+
+    def _scores(self, table: Tensor) -> Tensor:
+        return self._over_chunks(table, _score_of)
+
+    def _split(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        n_features = table.shape[1]
+        joined = self._over_chunks(table, _terms_of)
+        return joined[:, : n_features + 1], joined[:, n_features + 1 :]
+
+    def _over_chunks(self, table: Tensor, function: Callable[..., Tensor]) -> Tensor:
+        """Apply a function of scaling, raw rows and terms to some rows at a time."""
+        inner = self.transformer_
+        scaling = inner._scaling()
+        check_binary(table, scaling.binary, self._feature_names())
+        module = inner._inference_module(table.dtype)
+
+        def of_chunk(rows: Tensor) -> Tensor:
+            terms = laplace_terms(module, scaling.transform(rows))
+            return function(scaling, rows, terms)
+
+        return inner._in_chunks(of_chunk, table, TRANSFORM_CHUNK)
+
+    def _feature_names(self) -> Sequence[str] | None:
+        return getattr(self, "feature_names_in_", None)
+
+    def _names(self) -> list[str]:
+        names = self._feature_names()
+        if names is None:
+            return [f"x{index}" for index in range(self.n_features_in_)]
+        return [str(name) for name in names]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there is a fitted autoencoder."""
+        return hasattr(self, "transformer_")
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare that array-API input is welcome."""
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
+
+
+def _score_of(scaling: ColumnScaling, rows: Tensor, terms: LikelihoodTerms) -> Tensor:
+    return terms.total() + scaling.log_slopes(rows).sum(1)
+
+
+def _terms_of(scaling: ColumnScaling, rows: Tensor, terms: LikelihoodTerms) -> Tensor:
+    columns = terms.columns + scaling.log_slopes(rows)
+    expected = scaling.inverse_transform(terms.expected)
+    return torch.cat([columns, terms.latent[:, None], expected], dim=1)

@@ -1,0 +1,206 @@
+"""Reasons for a score, as tables: frames like the input's, and text for one row."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from ._columns import from_tensor, to_tensor
+
+
+def frame_like(values: Tensor, names: Sequence[str], X: Any) -> Any:
+    """Return values in the container that a user expects.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_samples, n_columns)
+        What to return.
+    names : sequence of str
+        Names of the columns.
+    X : DataFrame or array-like
+        The input, whose library, index and namespace the result takes, unless
+        ``sklearn.set_config(transform_output=...)`` asks for another library.
+
+    Returns
+    -------
+    DataFrame or array of shape (n_samples, n_columns)
+    """
+    asked = get_config()["transform_output"]
+    library = type(X).__module__.split(".")[0] if asked == "default" else asked
+    if library not in ("pandas", "polars"):
+        return from_tensor(values, X)
+    array = values.cpu().numpy()
+    frames = import_module(library)
+    if library == "polars":
+        return frames.DataFrame(array, schema=list(names), orient="row")
+    index = X.index if hasattr(X, "iloc") else None
+    return frames.DataFrame(array, columns=list(names), index=index)
+
+
+def with_latent(names: Sequence[str]) -> list[str]:
+    """Return the names of columns and code, all different."""
+    latent = "latent"
+    while latent in names:
+        latent += "_"
+    return [*names, latent]
+
+
+def one_row(row: Any) -> Any:
+    """Return a row of one dimension as a table of one row, with its names."""
+    if np.ndim(row) != 1:
+        return row
+    if hasattr(row, "to_frame"):
+        return row.to_frame().T
+    return row[None] if hasattr(row, "shape") else [row]
+
+
+def reasons_table(
+    names: Sequence[str],
+    values: Sequence[float],
+    expected: Sequence[float],
+    surprise: Sequence[float],
+    latent: float,
+    n_features: int,
+) -> str:
+    """Return the columns of a row that speak most against it, as text.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the columns.
+    values, expected : sequence of float
+        What the row holds and what the model expected.
+    surprise : sequence of float
+        By how many nats each column lowers the score below that of a typical row.
+    latent : float
+        The same for the code.
+    n_features : int
+        Columns to show.
+
+    Returns
+    -------
+    str
+        One line a column, a line for the other columns together and one for the code.
+    """
+    order = np.argsort(surprise)[::-1]
+    shown, rest = order[:n_features], order[n_features:]
+    lines = [("column", "value", "expected", "surprise")]
+    lines += [
+        (str(names[i]), f"{values[i]:.4g}", f"{expected[i]:.4g}", f"{surprise[i]:+.1f}")
+        for i in shown
+    ]
+    if len(rest):
+        others = sum(surprise[i] for i in rest)
+        lines.append((f"{len(rest)} other columns", "", "", f"{others:+.1f}"))
+    lines.append(("code (combination of columns)", "", "", f"{latent:+.1f}"))
+    lines.append(("total", "", "", f"{sum(surprise) + latent:+.1f}"))
+    first = max(len(line[0]) for line in lines)
+    widths = [max(len(line[i]) for line in lines) for i in (1, 2, 3)]
+    return "\n".join(
+        line[0].ljust(first)
+        + "".join(
+            "  " + cell.rjust(width)
+            for cell, width in zip(line[1:], widths, strict=True)
+        )
+        for line in lines
+    )
+
+
+class ReasonsMixin:
+    """Reasons for a detector whose scores are sums."""
+
+    offset_: float
+    typical_contributions_: Any
+
+    def _checked(self, X: Any, method: str) -> Tensor:
+        raise NotImplementedError
+
+    def _split(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the terms of every score, and the expected row."""
+        raise NotImplementedError
+
+    def _names(self) -> list[str]:
+        raise NotImplementedError
+
+    def feature_contributions(self, X: Any, return_expected: bool = False) -> Any:
+        """Split the score of every row exactly into its columns and its code.
+
+        A column's term is the log-likelihood of its value given the code: low where
+        the value is not what the rest of the row makes one expect. The last term,
+        ``"latent"``, is low where the combination itself is unusual. The terms of a row
+        add up to its score.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows, those of the training or new ones.
+        return_expected : bool, default=False
+            Whether to return the values that the model expected as well.
+
+        Returns
+        -------
+        contributions : DataFrame or ndarray of shape (n_samples, n_features + 1)
+            In nats, float64; compare with `typical_contributions_`. A frame for a
+            frame, or as ``sklearn.set_config(transform_output=...)`` says.
+        expected : DataFrame or ndarray of shape (n_samples, n_features)
+            Values in the units of the table. Only if `return_expected` is true.
+        """
+        terms, expected = self._split(self._checked(X, "feature_contributions"))
+        names = self._names()
+        contributions = frame_like(terms, with_latent(names), X)
+        if not return_expected:
+            return contributions
+        return contributions, frame_like(expected, names, X)
+
+    def explain(self, row: Any, n_features: int = 5) -> None:
+        """Print why a row scores as it does: the columns that lower its score most.
+
+        The surprise of a column is by how many nats its term lies below that of the
+        typical trusted row; that of all columns and the code together is by how much
+        the row scores below it.
+
+        Parameters
+        ----------
+        row : array-like of shape (n_features,) or (1, n_features)
+            One row; of a frame, ``X.loc[7]`` or ``X.iloc[[7]]``.
+        n_features : int, default=5
+            Columns to show.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from sklearn_ilvae import ILVAEOutlierDetector
+        >>> X = load_wine(as_frame=True).data
+        >>> detector = ILVAEOutlierDetector(max_iter=50, random_state=0).fit(X)
+        >>> detector.explain(X.loc[0], n_features=2)
+        score ...
+        """
+        check_is_fitted(self)
+        check_scalar(n_features, "n_features", Integral, min_val=1)
+        table = self._checked(one_row(row), "explain")
+        if len(table) != 1:
+            raise ValueError(
+                f"explain takes one row, got {len(table)}. Use feature_contributions "
+                "for several."
+            )
+        terms, expected = self._split(table)
+        score = float(terms.sum())
+        verdict = "outlier" if score < self.offset_ else "no outlier"
+        print(f"score {score:.1f}, threshold {self.offset_:.1f}: {verdict}")
+        surprise = to_tensor(self.typical_contributions_).cpu() - terms[0].cpu()
+        print(
+            reasons_table(
+                self._names(),
+                table[0].tolist(),
+                expected[0].tolist(),
+                surprise[:-1].tolist(),
+                float(surprise[-1]),
+                n_features,
+            )
+        )

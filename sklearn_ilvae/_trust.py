@@ -1,0 +1,122 @@
+"""Which rows a detector trains on, which it keeps out, and where it draws the line."""
+
+from math import ceil
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._columns import to_tensor
+from .vae import closest_weights, robust_distances
+
+AUTO_SUPPORT = 0.75
+AUTO_REST = 0.1
+"""``support_fraction="auto"``: share of trusted rows, and weight of the others."""
+
+
+def trusted_weights(
+    table: Tensor, weights: Tensor, support_fraction: float | str
+) -> tuple[Tensor, Tensor]:
+    """Return the weights to train with, and which rows are trusted.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n_rows, n_features)
+        Finite values.
+    weights : Tensor of shape (n_rows,)
+        Positive weights.
+    support_fraction : float or "auto"
+        Share of trusted rows. A number gives the others no weight, ``"auto"`` a tenth.
+
+    Returns
+    -------
+    weights : Tensor of shape (n_rows,)
+    trusted : Tensor of shape (n_rows,), bool
+        At least two rows.
+    """
+    automatic = support_fraction == "auto"
+    share = AUTO_SUPPORT if automatic else float(support_fraction)
+    rest = AUTO_REST if automatic else 0.0
+    if share == 1:
+        return weights, torch.ones(len(table), dtype=torch.bool)
+    distances = robust_distances(table.double().cpu(), weights.cpu()).to(weights)
+    kept = closest_weights(distances, weights, share)
+    two = distances.argsort(stable=True)[:2]
+    kept[two] = weights[two]
+    return kept + rest * (weights - kept), kept > 0
+
+
+def present_rows(sample_weight: Any, n_rows: int) -> Tensor:
+    """Return which rows have a positive weight: all of `n_rows` for None."""
+    if sample_weight is None or isinstance(sample_weight, Real):
+        return torch.ones(n_rows, dtype=torch.bool)
+    return to_tensor(sample_weight).cpu() > 0
+
+
+def split_calibration(n_rows: int, fraction: float, seed: int) -> Tensor:
+    """Return which rows to keep out of training, at random.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows.
+    fraction : float
+        Share of rows to keep out, rounded up; at least two others stay.
+    seed : int
+        Seed of the choice.
+
+    Returns
+    -------
+    Tensor of shape (n_rows,), bool
+    """
+    order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed))
+    mask = torch.zeros(n_rows, dtype=torch.bool)
+    mask[order[: max(0, min(ceil(fraction * n_rows), n_rows - 2))]] = True
+    return mask
+
+
+def threshold_below(scores: Tensor, weights: Tensor, share: float) -> float:
+    """Return the threshold below which a share of rows lies, at most.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_rows,), float64
+        Scores in increasing order.
+    weights : Tensor of shape (n_rows,)
+        Their positive weights.
+    share : float
+        Share of the weight, in (0, 1).
+
+    Returns
+    -------
+    float
+        Just under the score of the first row that no longer fits in the share: the
+        same row scored in another batch may differ by rounding.
+    """
+    cumulative = weights.cumsum(0) / weights.sum()
+    rounding = torch.finfo(scores.dtype).eps * len(scores)
+    first = int((cumulative <= share + rounding).sum())
+    score = float(scores[min(first, len(scores) - 1)])
+    return score - 1e-9 * (1 + abs(score))
+
+
+def tukey_fence(scores: Tensor, weights: Tensor) -> float:
+    """Return the lower fence of a box plot (Tukey, 1977).
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_rows,), float64
+        Scores in increasing order.
+    weights : Tensor of shape (n_rows,)
+        Their positive weights.
+
+    Returns
+    -------
+    float
+        1.5 interquartile ranges below the lower quartile.
+    """
+    shares = weights.cumsum(0) / weights.sum()
+    quartiles = torch.searchsorted(shares, shares.new_tensor([0.25, 0.75]))
+    lower, upper = scores[quartiles.clamp(max=len(scores) - 1)].tolist()
+    return lower - 1.5 * (upper - lower)

@@ -1,0 +1,98 @@
+"""Concentration steps: robust, equivariant, and weights that act as repetition."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from sklearn_ilvae._trust import threshold_below, trusted_weights
+from sklearn_ilvae.vae import closest_weights, robust_distances
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def normal_rows(seed, n_rows, n_features):
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(n_features, n_features, generator=generator).double()
+    return torch.randn(n_rows, n_features, generator=generator).double() @ mixing
+
+
+def ones(rows):
+    return torch.ones(len(rows), dtype=torch.float64)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.integers(1, 6), st.floats(0.01, 0.4))
+def test_a_far_clump_is_farther_than_every_other_row(seed, n_features, share):
+    rows = normal_rows(seed, 200, n_features)
+    n_far = int(share * 200)
+    rows[:n_far] = 30 * rows.std(0) + 0.01 * rows[:n_far]
+    distances = robust_distances(rows, ones(rows))
+    assert distances[:n_far].amin() > distances[n_far:].amax() if n_far else True
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.floats(-1e3, 1e3), st.integers(-20, 20))
+def test_units_and_origin_of_the_columns_do_not_matter(seed, shift, exponent):
+    rows = normal_rows(seed, 60, 3)
+    scale = torch.tensor([2.0**exponent, 1.0, 2.0**-exponent], dtype=torch.float64)
+    moved = (rows + shift) * scale
+    assert_allclose(
+        robust_distances(moved, ones(rows)),
+        robust_distances(rows, ones(rows)),
+        rtol=1e-6,
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds)
+def test_a_weight_of_two_is_two_rows(seed):
+    rows = normal_rows(seed, 60, 3)
+    counts = torch.tensor(np.random.default_rng(seed).integers(1, 4, 60))
+    repeated = rows.repeat_interleave(counts, 0)
+    assert_allclose(
+        robust_distances(rows, counts.double()).repeat_interleave(counts),
+        robust_distances(repeated, ones(repeated)),
+        rtol=1e-8,
+    )
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (3, 5), (20, 50), (60, 1)])
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e9])
+def test_few_rows_and_constant_columns_give_finite_distances(shape, value):
+    rows = normal_rows(0, *shape)
+    rows[:, 0] = value
+    assert robust_distances(rows, ones(rows)).isfinite().all()
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=20), st.floats(0.01, 1), seeds)
+def test_the_closest_rows_make_up_their_share_exactly(weights, share, seed):
+    weights = torch.tensor(weights, dtype=torch.float64)
+    distances = torch.tensor(np.random.default_rng(seed).random(len(weights)))
+    kept = closest_weights(distances, weights, share)
+    assert float(kept.sum()) == pytest.approx(share * float(weights.sum()))
+    assert ((kept >= 0) & (kept <= weights)).all()
+    inside, outside = kept > 0, kept == 0
+    if inside.any() and outside.any():
+        assert distances[inside].max() <= distances[outside].min()
+
+
+def test_rows_beyond_the_support_count_a_tenth_or_not_at_all():
+    rows = normal_rows(0, 100, 3)
+    weights, trusted = trusted_weights(rows, ones(rows), "auto")
+    assert trusted.sum() == 75
+    assert_allclose(weights, np.where(trusted, 1.0, 0.1))
+    weights, trusted = trusted_weights(rows, ones(rows), 0.6)
+    assert_allclose(weights, np.where(trusted, 1.0, 0.0))
+    assert trusted.sum() == 60
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300), st.integers(1, 50), seeds)
+def test_a_threshold_has_its_share_of_rows_below(n_rows, percent, seed):
+    scores = torch.tensor(np.sort(np.random.default_rng(seed).normal(size=n_rows)))
+    threshold = threshold_below(scores, ones(scores), percent / 100)
+    assert int((scores < threshold).sum()) == n_rows * percent // 100

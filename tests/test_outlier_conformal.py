@@ -1,0 +1,104 @@
+"""Conformal p-values are valid, and selections keep their false-discovery rate."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy.stats import kstest
+
+from sklearn_ilvae import ILVAEOutlierDetector
+from sklearn_ilvae._conformal import benjamini_hochberg, conformal_p_values
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=30),
+    st.floats(0.01, 0.99),
+)
+def test_p_values_are_valid_for_exchangeable_scores_with_ties(scores, level):
+    # Exactly: over all choices of the new row among the n + 1, not by simulation.
+    scores = np.array([*scores, 3.0])
+    p_values = [
+        conformal_p_values(np.sort(np.delete(scores, i)), scores[i : i + 1])[0]
+        for i in range(len(scores))
+    ]
+    assert np.mean(np.array(p_values) <= level) <= level
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=20), st.floats(0.01, 0.99))
+def test_the_selection_is_the_largest_that_meets_its_own_bound(p_values, level):
+    p_values = np.array(p_values)
+    chosen = benjamini_hochberg(p_values, level)
+    sizes = [
+        k
+        for k in range(1, len(p_values) + 1)
+        if np.sort(p_values)[k - 1] <= level * k / len(p_values)
+    ]
+    assert chosen.sum() >= max(sizes, default=0)
+    if chosen.any():
+        assert p_values[chosen].max() <= level * chosen.sum() / len(p_values) + 1e-12
+        assert p_values[chosen].max() <= p_values[~chosen].min(initial=np.inf)
+
+
+@pytest.fixture(scope="module")
+def normal():
+    """Return rows of three factors, many enough to calibrate on."""
+    rng = np.random.default_rng(0)
+    factors = rng.standard_normal((6000, 3)) @ rng.standard_normal((3, 6))
+    return factors + 0.3 * rng.standard_normal((6000, 6))
+
+
+@pytest.fixture(scope="module")
+def detector(normal):
+    """Return a fit with a calibration part, shared: tests must not change it."""
+    model = ILVAEOutlierDetector(
+        3, calibration_fraction=0.5, max_iter=3, random_state=0
+    )
+    return model.fit(normal[:2000])
+
+
+def test_p_values_of_new_normal_rows_are_uniform(detector, normal):
+    p_values = detector.p_values(normal[2000:])
+    assert kstest(p_values, "uniform").statistic < 0.06
+
+
+def test_outliers_are_selected_at_the_rate_asked_for(detector, normal):
+    rng = np.random.default_rng(1)
+    false, found = [], []
+    for _ in range(40):
+        rows = normal[2000 + rng.permutation(4000)[:200]]
+        rows[:20] += 10 * rng.standard_normal((20, 6))
+        selected = detector.select(rows, false_discovery_rate=0.2)
+        false.append(selected[20:].sum() / max(1, selected.sum()))
+        found.append(selected[:20].mean())
+    assert np.mean(false) < 0.25  # in expectation at most .2 over calibrations as well
+    assert np.mean(found) > 0.8
+
+
+def test_calibration_rows_are_kept_out_of_training(detector, normal):
+    assert len(detector.calibration_scores_) == 1000
+    assert len(detector.training_scores_) == 1000
+    assert detector.support_.sum() == 750
+    assert_allclose(
+        np.sort(detector.score_samples(normal[:2000])),
+        np.sort([*detector.calibration_scores_, *detector.training_scores_]),
+    )
+
+
+def test_calibrate_takes_other_rows(normal):
+    model = ILVAEOutlierDetector(3, max_iter=1, random_state=0).fit(normal[:500])
+    with pytest.raises(ValueError, match="p_values needs calibration rows"):
+        model.p_values(normal[:5])
+    model.calibrate(normal[500:600])
+    assert model.p_values(normal[600:]).min() >= 1 / 101
+    model.partial_fit(normal[:500])
+    with pytest.raises(ValueError, match="p_values needs calibration rows"):
+        model.select(normal[:5])
+
+
+@pytest.mark.parametrize("rate", [0, 1, -0.1, 2])
+def test_a_false_discovery_rate_lies_between_zero_and_one(detector, normal, rate):
+    with pytest.raises(ValueError, match="false_discovery_rate == "):
+        detector.select(normal[:5], false_discovery_rate=rate)

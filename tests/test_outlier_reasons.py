@@ -1,0 +1,148 @@
+"""Reasons for scores: they add up exactly, carry names, and point at the culprit."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from autoencoders import CERTIFIED, correlated_rows, randomise, started_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from sklearn import config_context
+
+from sklearn_ilvae import ILVAEOutlierDetector
+from sklearn_ilvae.vae import importance_log_weights, laplace_terms
+from sklearn_ilvae.vae.networks import jacobian_at_zero
+
+
+@pytest.fixture(scope="module")
+def frame(table):
+    """Return a named table with a binary column."""
+    frame = pd.DataFrame(table, columns=list("abcde"), index=np.arange(300) + 1000)
+    return frame.assign(married=(frame["a"] > 0).astype(int))
+
+
+@pytest.fixture(scope="module")
+def detector(frame):
+    """Return a short fit, shared by all tests: they must not change it."""
+    return ILVAEOutlierDetector(2, max_iter=20, random_state=0).fit(frame)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from(CERTIFIED),
+    st.sampled_from([0, 4]),
+    st.integers(0, 2**32 - 1),
+    st.floats(0.1, 2),
+)
+def test_terms_add_up_to_one_importance_weight(family, clusters, seed, size):
+    rows = correlated_rows(30, 4, 2, seed=0)
+    rows[:, 3] = (rows[:, 3] > 0).double()
+    model = started_model(
+        rows, family, 2, binary=(False, False, False, True), n_clusters=clusters
+    )
+    randomise(model, size, seed)
+    with torch.no_grad():
+        terms = laplace_terms(model, rows)
+        at_the_mean = torch.zeros(1, 2, dtype=rows.dtype)
+        _, weights = importance_log_weights(model, rows, at_the_mean)
+    assert_allclose(terms.total(), weights[0], rtol=1e-10)
+    assert terms.expected.shape == terms.columns.shape == rows.shape
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_approximation_is_exact_for_a_linear_gaussian_model(seed):
+    rows = correlated_rows(50, 4, 1, seed)
+    model = started_model(rows, "mlp", 1)
+    with torch.no_grad():
+        origin = torch.zeros(1, dtype=rows.dtype)
+        loadings = jacobian_at_zero(model.decoder, origin)
+        covariance = loadings @ loadings.T + torch.diag(model.likelihood.variance())
+        centre = model.decoder(origin[None])[0]
+        exact = torch.distributions.MultivariateNormal(centre, covariance)
+        # The start is linear up to the last bits of its networks.
+        assert_allclose(
+            laplace_terms(model, rows).total(), exact.log_prob(rows), rtol=1e-6
+        )
+
+
+def test_contributions_add_up_to_the_score_of_new_rows(detector, frame):
+    new = frame.sample(50, replace=True, random_state=0)
+    new["c"] += np.random.default_rng(0).standard_normal(50)
+    contributions = detector.feature_contributions(new)
+    assert_allclose(contributions.sum(axis=1), detector.score_samples(new), rtol=1e-12)
+
+
+def test_frames_keep_names_and_index(detector, frame):
+    contributions, expected = detector.feature_contributions(
+        frame, return_expected=True
+    )
+    assert list(contributions.columns) == [*frame.columns, "latent"]
+    assert list(expected.columns) == list(frame.columns)
+    assert contributions.index.equals(frame.index)
+    assert expected["married"].between(0, 1).all()
+    polars, _ = detector.feature_contributions(
+        pl.DataFrame(frame), return_expected=True
+    )
+    assert isinstance(polars, pl.DataFrame)
+    assert_allclose(polars.to_numpy(), contributions.to_numpy())
+
+
+def test_arrays_stay_arrays_unless_frames_are_asked_for(table):
+    model = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(table)
+    contributions = model.feature_contributions(table)
+    assert isinstance(contributions, np.ndarray)
+    with config_context(transform_output="pandas"):
+        named = model.feature_contributions(table)
+    assert list(named.columns) == ["x0", "x1", "x2", "x3", "x4", "latent"]
+    assert_allclose(named.to_numpy(), contributions)
+
+
+def test_expected_values_are_in_the_units_of_the_table(detector, frame):
+    _, expected = detector.feature_contributions(frame, return_expected=True)
+    for name in "abcde":
+        assert np.corrcoef(expected[name], frame[name])[0, 1] > 0.5
+        assert expected[name].mean() == pytest.approx(
+            frame[name].mean(), abs=frame[name].std()
+        )
+
+
+def test_a_changed_value_is_the_reason(detector, frame):
+    row = frame.iloc[[0]].astype(float)
+    row["d"] += 30 * frame["d"].std()
+    change = detector.feature_contributions(row) - detector.feature_contributions(
+        frame.iloc[[0]]
+    )
+    assert change.drop(columns="latent").iloc[0].idxmin() == "d"
+
+
+def test_typical_contributions_are_the_mean_of_the_trusted_rows(detector, frame):
+    contributions = detector.feature_contributions(frame)[detector.support_]
+    assert_allclose(
+        detector.typical_contributions_, contributions.mean(axis=0), rtol=1e-9
+    )
+
+
+def test_explain_prints_the_worst_columns_and_their_sum(detector, frame, capsys):
+    detector.explain(frame.iloc[3], n_features=2)
+    lines = capsys.readouterr().out.splitlines()
+    score = detector.score_samples(frame.iloc[[3]])[0]
+    assert lines[0].startswith(f"score {score:.1f}, threshold {detector.offset_:.1f}")
+    assert len(lines) == 1 + 1 + 2 + 3
+    total = detector.typical_contributions_.sum() - score
+    assert float(lines[-1].split()[-1]) == pytest.approx(total, abs=0.06)
+
+
+def test_explain_takes_one_row(detector, frame):
+    with pytest.raises(ValueError, match="explain takes one row, got 3"):
+        detector.explain(frame[:3])
+    with pytest.raises(ValueError, match="n_features == 0"):
+        detector.explain(frame[:1], n_features=0)
+
+
+def test_a_column_may_be_called_latent(frame):
+    frame = frame.rename(columns={"e": "latent"})
+    model = ILVAEOutlierDetector(2, max_iter=1, random_state=0).fit(frame)
+    assert list(model.feature_contributions(frame).columns)[-1] == "latent_"
