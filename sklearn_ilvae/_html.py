@@ -101,6 +101,16 @@ def summary_of_autoencoder(estimator: Any) -> str:
     )
 
 
+def summary_of_detector(estimator: Any) -> str:
+    """Say how many training rows are called outliers, and how training went."""
+    scores = estimator.training_scores_
+    outliers = int((scores < estimator.offset_).sum())
+    return (
+        f"{outliers} of {len(scores)} training rows below the threshold "
+        f"{estimator.offset_:.2f} · {summary_of_autoencoder(estimator.transformer_)}"
+    )
+
+
 def summary_of_score(estimator: Any) -> str:
     """Say which form was chosen, and what its loss is."""
     if estimator.kernel_ is None:

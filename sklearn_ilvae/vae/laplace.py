@@ -24,6 +24,14 @@ class LikelihoodTerms:
         ``log p(μ) − log q(μ | x)``, in nats: what it takes to single out the code.
     expected : Tensor of shape (n_rows, n_features)
         ``E[x_j | μ]``: the row that the code stands for.
+
+    Examples
+    --------
+    >>> import torch
+    >>> columns, latent = torch.tensor([[-1.0, -2.0]]), torch.tensor([-0.5])
+    >>> terms = LikelihoodTerms(columns, latent, expected=torch.zeros(1, 2))
+    >>> float(terms.total())
+    -3.5
     """
 
     columns: Tensor
@@ -54,6 +62,18 @@ def laplace_terms(model: VariationalAutoencoder, rows: Tensor) -> LikelihoodTerm
     Returns
     -------
     LikelihoodTerms
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ilvae import ILVAETransformer
+    >>> from sklearn_ilvae.vae import laplace_terms
+    >>> model = ILVAETransformer(n_components=2, max_iter=5, random_state=0)
+    >>> model = model.fit(load_wine().data)
+    >>> rows = torch.zeros(3, 13)
+    >>> laplace_terms(model.module_, rows).columns.shape
+    torch.Size([3, 13])
     """
     mean, log_variance = model.encoder(rows)
     parameters = model.decoder(mean)
