@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .rows import Rows
+from .rows import Rows, Split
 
 # Below this share of the largest eigenvalue a direction is an exact linear combination
 # of others, up to the rounding of float32 input.
@@ -41,18 +41,23 @@ class GaussianScore:
         """Return ``−P (u − μ)`` of shape (n, d)."""
         return (self.mean - U) @ self.precision
 
-    def divergence(self, metric: Tensor) -> Tensor:
-        """Return ``−tr(M P)`` with ``M = diag(metric)``, the same for every row."""
-        return -(metric @ self.precision.diagonal())
+    def divergence(self, U: Tensor, metric: Tensor) -> Tensor:
+        """Return ``−tr(M P)`` with ``M = diag(metric)`` for each row, of shape (n,)."""
+        return -(metric @ self.precision.diagonal()).expand(len(U))
 
     def log_density(self, U: Tensor) -> Tensor:
         """Return ``−½ (u − μ)ᵀ P (u − μ)`` of shape (n,)."""
         return 0.5 * ((U - self.mean) * self.score(U)).sum(1)
 
+    def stretched(self, ratio: Tensor) -> GaussianScore:
+        """Return the same score in coordinates ``u' = ratio · u``."""
+        precision = self.precision / torch.outer(ratio, ratio)
+        return GaussianScore(self.mean * ratio, precision)
+
 
 @dataclass(frozen=True)
 class GaussianFit:
-    """Gaussian scores of a sample and of the complements of its folds.
+    """Gaussian scores of a sample and of the complements of its parts.
 
     Attributes
     ----------
@@ -62,32 +67,22 @@ class GaussianFit:
         Orthonormal basis of the plane that holds the sample.
     full : GaussianScore
         From all rows.
-    without_fold : list of GaussianScore
-        One per fold, from the rows of the other folds.
+    without : list of GaussianScore
+        One for each part held out, from the other rows.
     """
 
     shrinkage: float
     basis: Tensor
     full: GaussianScore
-    without_fold: list[GaussianScore]
+    without: list[GaussianScore]
 
     def silent(self) -> GaussianFit:
         """Return the same with all scores zero, for an estimate without a base."""
         full, *without = (
             replace(score, precision=torch.zeros_like(score.precision))
-            for score in (self.full, *self.without_fold)
+            for score in (self.full, *self.without)
         )
-        return replace(self, full=full, without_fold=without)
-
-    def stretched(self, ratio: Tensor) -> GaussianFit:
-        """Return the same scores in coordinates ``u' = ratio · u``."""
-        outer = torch.outer(ratio, ratio)
-        full, *without = (
-            GaussianScore(score.mean * ratio, score.precision / outer)
-            for score in (self.full, *self.without_fold)
-        )
-        basis = torch.linalg.qr(self.basis * ratio[:, None]).Q
-        return GaussianFit(self.shrinkage, basis, full, without)
+        return replace(self, full=full, without=without)
 
 
 @dataclass(frozen=True)
@@ -115,21 +110,20 @@ class _Moments:
         return own.add(torch.outer(mean, mean))
 
 
-def fit_gaussian(rows: Rows, folds: Tensor, n_folds: int) -> GaussianFit:
+def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
     """Fit the Gaussian base score.
 
     Parameters
     ----------
     rows : Rows
-    folds : Tensor of shape (n_distinct,)
-        The fold of each distinct row.
-    n_folds : int
+    split : Split
+        Parts of the rows, each held out in turn.
 
     Returns
     -------
     fit : GaussianFit
     """
-    parts = _fold_moments(rows, folds, n_folds)
+    parts = _moments_of_parts(rows, split)
     total = _Moments(
         torch.stack([part.weight for part in parts]).sum(0),
         torch.stack([part.first for part in parts]).sum(0),
@@ -137,28 +131,28 @@ def fit_gaussian(rows: Rows, folds: Tensor, n_folds: int) -> GaussianFit:
     )
     constant = rows.inverse_scale == 0
     basis = _support(total.covariance(total.mean), constant, len(rows))
-    enough = len(rows) >= 2 * n_folds and basis.shape[1] > 0
+    held_out = parts[: split.n_held_out] if basis.shape[1] > 0 else []
     shrinkage = _SHRINKAGE_OF_A_HANDFUL
-    if enough:
-        size = len(rows) - (len(rows) + n_folds - 1) // n_folds
-        losses = [_held_out_losses(total - part, part, basis, size) for part in parts]
+    if held_out:
+        size = split.n_kept
+        losses = [_held_out_losses(total - p, p, basis, size) for p in held_out]
         shrinkage = _SHRINKAGES[int(torch.stack(losses).sum(0).argmin())]
-    without = [_gaussian(total - p, basis, shrinkage) for p in parts] if enough else []
+    without = [_gaussian(total - part, basis, shrinkage) for part in held_out]
     return GaussianFit(shrinkage, basis, _gaussian(total, basis, shrinkage), without)
 
 
-def _fold_moments(rows: Rows, folds: Tensor, n_folds: int) -> list[_Moments]:
+def _moments_of_parts(rows: Rows, split: Split) -> list[_Moments]:
     d = rows.n_features
-    weight = rows.weights.new_zeros(n_folds)
-    first = rows.weights.new_zeros(n_folds, d)
-    second = rows.weights.new_zeros(n_folds, d, d)
-    for part, block in rows.chunks(1):
-        for fold in range(n_folds):
-            inside = folds[part] == fold
-            w, u = rows.weights[part][inside], block[inside]
-            weight[fold] += w.sum()
-            first[fold] += w @ u
-            second[fold] += (u * w[:, None]).T @ u
+    weight = rows.weights.new_zeros(split.n_parts)
+    first = rows.weights.new_zeros(split.n_parts, d)
+    second = rows.weights.new_zeros(split.n_parts, d, d)
+    for place, block in rows.chunks(1):
+        for part in range(split.n_parts):
+            inside = split.labels[place] == part
+            w, u = rows.weights[place][inside], block[inside]
+            weight[part] += w.sum()
+            first[part] += w @ u
+            second[part] += (u * w[:, None]).T @ u
     return [_Moments(*item) for item in zip(weight, first, second, strict=True)]
 
 
