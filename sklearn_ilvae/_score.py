@@ -29,8 +29,8 @@ class SteinScoreEstimator(BaseEstimator):
     kernel exponential families and the iterative methods as special cases [2]_. With
     the defaults base, kernel, bandwidth and regularisation are chosen by the
     cross-validated loss. A family takes the place of a simpler one where it is better
-    by one standard error, and the kernel part is kept where it improves by two on the
-    best family alone.
+    by one standard error, and the kernel part is kept where it improves on the best
+    family alone by ``√log n`` of them.
 
     Columns are scaled inside: raw tables need no pipeline. Constant columns have a
     score of 0. Columns that are linear combinations of others span no density; the

@@ -75,7 +75,10 @@ class Base:
 def fit_bases(
     rows: Rows, split: Split, gaussian: GaussianFit, names: tuple[str, ...], seed: int
 ) -> dict[str, Base]:
-    """Fit base scores; a family that turns out the Gaussian is left out or replaced.
+    """Fit base scores.
+
+    A family that turns out to be the Gaussian, as with a handful of rows, is left out,
+    or replaced by it when it is the only one.
 
     Parameters
     ----------
@@ -100,7 +103,7 @@ def fit_bases(
         if name == "none":
             silent = gaussian.silent()
             found = Base("none", silent.full, [*silent.without])
-        elif name != "gaussian":
+        elif name != "gaussian" and split.n_held_out > 0:
             found = _Plane(rows, split, gaussian, seed).fit(name)
         if found is None and len(names) == 1:
             found = plain

@@ -15,7 +15,7 @@ from .kernels import make_kernel
 from .model import ScoreModel
 from .published import fit_published
 from .rows import N_FOLDS, Rows, read_rows, split_rows
-from .search import KERNEL_STANDARD_ERRORS, Search, frames_of, median_of
+from .search import Search, frames_of, median_of
 from .selection import (
     Sums,
     base_losses,
@@ -23,6 +23,7 @@ from .selection import (
     cross_validate,
     distinct_scores,
     improves,
+    narrow_basis,
     sums_of_parts,
 )
 from .settings import Report, Settings
@@ -176,7 +177,9 @@ class _Fit:
         landmarks, weights = self._landmarks(), frame.weights
         form = candidate.build(frame.rows.read(landmarks), frame.extent)
         scores = distinct_scores(frame.bases)
-        parts = sums_of_parts(frame.rows, form, scores, frame.split)
+        whitening = whiten(form.penalty())
+        basis = narrow_basis(form, frame.split, whitening)
+        parts = sums_of_parts(frame.rows, form, scores, frame.split, basis)
         evaluations = cross_validate(
             frame, [candidate], landmarks, method=self.method, sums=parts
         )
@@ -189,12 +192,7 @@ class _Fit:
         share = weights / weights.sum()
         rival = min(rivals, key=lambda name: float(share @ rivals[name]))
         base_loss = float(share @ rivals[rival])
-        if not improves(
-            choice.losses,
-            rivals[rival],
-            weights,
-            standard_errors=KERNEL_STANDARD_ERRORS,
-        ):
+        if not improves(choice.losses, rivals[rival], weights):
             model, report = self._alone(frame, rival)
             return model, replace(report, loss=base_loss, base_loss=base_loss)
         place = next(
@@ -205,7 +203,7 @@ class _Fit:
             torch.stack([part.linear[place] for part in parts]).sum(0),
         )
         model, report = self._solve(
-            frame, candidate, choice.base, choice.strength, form, total
+            frame, candidate, choice.base, choice.strength, form, total, whitening
         )
         return model, replace(
             report,
@@ -221,9 +219,11 @@ class _Fit:
             return self._publish(frame, candidate, strength)
         name, base = next(iter(frame.bases.items()))
         form = candidate.build(frame.rows.read(self._landmarks()), frame.extent)
-        (total,) = sums_of_parts(frame.rows, form, [base.full], None)
+        whitening = whiten(form.penalty())
+        basis = narrow_basis(form, None, whitening)
+        (total,) = sums_of_parts(frame.rows, form, [base.full], None, basis)
         total = Sums(total.gram, total.linear[0])
-        return self._solve(frame, candidate, name, strength, form, total)
+        return self._solve(frame, candidate, name, strength, form, total, whitening)
 
     def _solve(
         self,
@@ -233,8 +233,9 @@ class _Fit:
         strength: float,
         form: Form,
         total: Sums,
+        whitening: Tensor,
     ) -> tuple[ScoreModel, Report]:
-        spectrum = decompose(total.gram, whiten(form.penalty()))
+        spectrum = decompose(total.gram, whitening)
         strengths = total.gram.new_tensor([strength])
         gains = filter_gains(self.method, spectrum.eigenvalues, strengths, form.trace())
         coefficients = spectrum.coefficients(total.linear, gains)[0]

@@ -38,8 +38,6 @@ _REFINEMENT_HELD_OUT = 4000
 # with one scale for all, which suits clusters.
 _COMMENSURABLE = 100.0
 _ALIKE = 1.2
-# A kernel part is a guess about its rows: it must be clearly better than its base.
-KERNEL_STANDARD_ERRORS = 2.0
 
 
 def frames_of(
@@ -129,10 +127,7 @@ class Search:
         weights = self.frames[False].weights
         best = choose(self.evaluations, weights)
         rival = base_losses(self.frames[False], self.frames[False].bases[alone])
-        errors = KERNEL_STANDARD_ERRORS
-        if alone == "none" or improves(
-            best.losses, rival, weights, standard_errors=errors
-        ):
+        if alone == "none" or improves(best.losses, rival, weights):
             names = list(dict.fromkeys([best.base, alone]))
         else:
             best = choose([e for e in self.evaluations if e.base == alone], weights)

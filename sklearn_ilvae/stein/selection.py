@@ -6,6 +6,7 @@ score, up to a constant that no choice changes, without the truth (Hyvärinen 20
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -80,7 +81,11 @@ def distinct_scores(bases: dict[str, Base]) -> list[BaseScore]:
 
 
 def sums_of_parts(
-    rows: Rows, form: Form, scores: list[BaseScore], split: Split | None
+    rows: Rows,
+    form: Form,
+    scores: list[BaseScore],
+    split: Split | None,
+    basis: Tensor | None = None,
 ) -> list[Sums]:
     """Return the quadratic loss of each part in one pass over the rows.
 
@@ -92,6 +97,8 @@ def sums_of_parts(
         The base scores for which linear terms are wanted.
     split : Split or None
         The parts; None for one part of all rows.
+    basis : Tensor of shape (m, r), default=None
+        From `narrow_basis`, for a Gram matrix of shape (r, r).
 
     Returns
     -------
@@ -100,9 +107,10 @@ def sums_of_parts(
     n_parts = 1 if split is None else split.n_parts
     landmarks = form.landmarks
     width = form.linear_width()
+    size = len(landmarks) if basis is None else basis.shape[1]
     sums = [
         Sums(
-            landmarks.new_zeros(len(landmarks), len(landmarks)),
+            landmarks.new_zeros(size, size),
             landmarks.new_zeros(len(scores), len(landmarks), width),
         )
         for _ in range(n_parts)
@@ -116,10 +124,24 @@ def sums_of_parts(
             if len(U) == 0:
                 continue
             base = torch.stack([score.score(U) for score in scores])
-            gram, linear = form.accumulate(U, weights, base)
+            gram, linear = form.accumulate(U, weights, base, basis)
             sums[part].gram.add_(gram)
             sums[part].linear.add_(linear)
     return sums
+
+
+def narrow_basis(form: Form, split: Split | None, whitening: Tensor) -> Tensor | None:
+    """Return the whitening where it leaves so few fields that their Gram matrix pays.
+
+    It is also exact where the other is not: a wide kernel has tiny eigenvalues, and to
+    divide a Gram matrix by them afterwards would enlarge its rounding errors far beyond
+    the strengths that such a kernel needs. Folds have a whitening each, so they do
+    without.
+    """
+    if split is not None and split.in_folds:
+        return None
+    m, r = whitening.shape
+    return whitening if 2 * r * form.field_width() < m else None
 
 
 def strengths_of(method: str, form: Form, n_rows: int) -> Tensor:
@@ -183,16 +205,21 @@ def cross_validate(
         grid = strengths
         if grid is None:
             grid = strengths_of(method, form, len(rows))
-        known = sums or sums_of_parts(rows, form, scores, split)
+        # The penalties of two forms differ by a factor.
+        factor = (scale / form.penalty()[:1, :1]).sqrt()
+        known = sums
+        if known is None:
+            basis = narrow_basis(form, split, whitenings[0] * factor)
+            known = sums_of_parts(rows, form, scores, split, basis)
         total = torch.stack([part.gram for part in known]).sum(0)
         linear = torch.stack([part.linear for part in known]).sum(0)
         losses = {b: grid.new_zeros(len(split.validated), len(grid)) for b in bases}
         degrees = torch.zeros_like(grid)
-        # The penalties of two forms differ by a factor.
-        factor = (scale / form.penalty()[:1, :1]).sqrt()
         for part in parts:
             inside, share = kept[part], 1.0 - held_out_shares[part]
-            gram = (total - known[part].gram)[inside][:, inside] / share
+            gram = (total - known[part].gram) / share
+            if split.in_folds:
+                gram = gram[inside][:, inside]
             rest = (linear - known[part].linear)[:, inside] / share
             smaller = candidate.build(points[inside], frame.extent)
             spectrum = decompose(gram, whitenings[part] * factor)
@@ -311,9 +338,19 @@ def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
 
 
 def improves(
-    losses: Tensor, other_losses: Tensor, weights: Tensor, *, standard_errors: float
+    losses: Tensor,
+    other_losses: Tensor,
+    weights: Tensor,
+    *,
+    standard_errors: float | None = None,
 ) -> bool:
-    """Tell whether a gain over other losses exceeds so many standard errors."""
+    """Tell whether a gain over other losses exceeds so many standard errors.
+
+    By default ``√log n``: at that value of its t-statistic the Bayesian information
+    criterion admits a parameter. It guards against the best of many settings.
+    """
+    if standard_errors is None:
+        standard_errors = math.sqrt(math.log(len(losses)))
     gain, error = mean_and_error((other_losses - losses)[:, None], weights)
     return bool(gain > standard_errors * error)
 
