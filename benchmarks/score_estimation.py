@@ -12,6 +12,7 @@ import argparse
 import csv
 import multiprocessing
 import resource
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ from score_tasks import (
     spiral,
 )
 
-from sklearn_ilvae.stein import Settings, fit_score
+from sklearn_ilvae.stein import Report, Settings, fit_score
 from sklearn_ilvae.stein.gaussian import fit_gaussian
 from sklearn_ilvae.stein.kernels import KERNELS
 from sklearn_ilvae.stein.rows import read_rows, split_rows
@@ -41,7 +42,7 @@ FRESH_ROWS = 2000
 COLUMNS = {
     "accuracy": ["task", "n", "seed", "method", "setting", "error", "seconds"],
     "growth": [
-        *("task", "n", "error", "landmarks", "setting"),
+        *("task", "n", "error", "typical_error", "landmarks", "setting"),
         *("cpu_seconds", "floor_seconds", "peak_mib_beyond_data"),
     ],
     "speed": ["task", "n", "method", "cpu_seconds", "peak_mib"],
@@ -131,18 +132,21 @@ def growth(arguments: argparse.Namespace) -> Iterator[list[Row]]:
         for n in arguments.sizes or [10_000, 100_000, 1_000_000]:
             rng = np.random.default_rng(n)
             sample, fresh = task.sample(n, rng), task.sample(FRESH_ROWS, rng)
-            X, queries = torch.from_numpy(sample), torch.from_numpy(fresh)
+            X, queries = mapped(sample), torch.from_numpy(fresh)
+            del sample
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             start = time.process_time()
             model, report = fit_score(X)
             seconds = time.process_time() - start
             after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            found = model.score(queries).numpy()
             row: Row = {
                 "task": task.name,
                 "n": n,
-                "error": task.error(fresh, model.score(queries).numpy()),
+                "error": task.error(fresh, found),
+                "typical_error": task.typical_error(fresh, found),
                 "landmarks": model.n_landmarks,
-                "setting": f"{report.kernel} {report.form} {report.regularization}",
+                "setting": setting_of(report),
                 "cpu_seconds": seconds,
                 "floor_seconds": floor(X, max(model.n_landmarks, 1)),
                 "peak_mib_beyond_data": (after - before) / 1024,
@@ -153,6 +157,20 @@ def growth(arguments: argparse.Namespace) -> Iterator[list[Row]]:
                 for k, v in row.items()
             )
             print(cells, flush=True)
+
+
+def setting_of(report: Report) -> str:
+    strength = report.regularization
+    return f"{report.base} {report.kernel} {report.form} {strength}"
+
+
+def mapped(sample: np.ndarray) -> torch.Tensor:
+    """Return the sample as a memory-mapped file, which a fit reads in chunks."""
+    with tempfile.NamedTemporaryFile() as file:
+        sample.tofile(file.name)
+        # Copy on write: a read-only array would make torch warn.
+        again = np.memmap(file.name, sample.dtype, mode="c", shape=sample.shape)
+    return torch.from_numpy(again)
 
 
 def floor(X: torch.Tensor, m: int) -> float:
