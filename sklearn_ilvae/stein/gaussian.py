@@ -2,14 +2,17 @@
 
 The precision ``P = ((1 − α) S + α T)⁻¹`` shrinks the covariance ``S`` linearly to a
 target ``T``, as Ledoit and Wolf (2004) do; here ``T`` is a multiple of the identity in
-coordinates of unit scale. Their formula for ``α`` minimises the error of the
-covariance, which wipes out its small eigenvalues; a score needs the inverse, so ``α``
-minimises the cross-validated Hyvärinen loss of the Gaussian (Hyvärinen 2005),
-``½ tr(P M P) − tr P`` with ``M`` the held-out covariance.
+coordinates of unit scale or, where columns share a unit, in that unit. Their formula
+for ``α`` minimises the error of the covariance, which wipes out its small eigenvalues;
+a score needs the inverse, so ``α`` and ``T`` minimise the cross-validated Hyvärinen
+loss of the Gaussian (Hyvärinen 2005), ``½ tr(P M P) − tr P`` with ``M`` the held-out
+covariance. The variances of the columns are those of the rows of each fit: the scale
+of all rows would show it those held out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -104,6 +107,15 @@ class _Moments:
     def mean(self) -> Tensor:
         return self.first / self.weight
 
+    @property
+    def variances(self) -> Tensor:
+        return self.covariance(self.mean).diagonal()
+
+    def stretched(self, ratio: Tensor) -> _Moments:
+        """Return the moments of ``ratio · u``."""
+        second = self.second * torch.outer(ratio, ratio)
+        return _Moments(self.weight, self.first * ratio, second)
+
     def covariance(self, about: Tensor) -> Tensor:
         mean = self.mean - about
         own: Tensor = self.second / self.weight - torch.outer(self.mean, self.mean)
@@ -132,13 +144,34 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
     constant = rows.inverse_scale == 0
     basis = _support(total.covariance(total.mean), constant, len(rows))
     held_out = parts[: split.n_held_out] if basis.shape[1] > 0 else []
-    shrinkage = _SHRINKAGE_OF_A_HANDFUL
+    # Along a plane the targets would not be comparable.
+    full = basis.shape[1] == int((~constant).sum())
+    common = rows.ratio_to_common_scale() if full else None
+    targets: list[Callable[[Tensor], Tensor]]
+    targets = [_own_scale] if full else [torch.ones_like]
+    if common is not None:
+        targets.append(lambda _: common)
+    target, shrinkage = targets[0], _SHRINKAGE_OF_A_HANDFUL
     if held_out:
-        size = split.n_kept
-        losses = [_held_out_losses(total - p, p, basis, size) for p in held_out]
-        shrinkage = _SHRINKAGES[int(torch.stack(losses).sum(0).argmin())]
-    without = [_gaussian(total - part, basis, shrinkage) for part in held_out]
-    return GaussianFit(shrinkage, basis, _gaussian(total, basis, shrinkage), without)
+        losses = torch.stack(
+            [_held_out_losses(total, held_out, basis, t, split.n_kept) for t in targets]
+        )
+        place = int(losses.argmin())
+        target = targets[place // len(_SHRINKAGES)]
+        shrinkage = _SHRINKAGES[place % len(_SHRINKAGES)]
+
+    def score(moments: _Moments) -> GaussianScore:
+        ratio = target(moments.variances)
+        stretched = _gaussian(moments.stretched(ratio), basis, shrinkage)
+        return stretched.stretched(1.0 / ratio)
+
+    without = [score(total - part) for part in held_out]
+    return GaussianFit(shrinkage, basis, score(total), without)
+
+
+def _own_scale(variances: Tensor) -> Tensor:
+    """Return the factors that give columns unit variance; 1 for constant ones."""
+    return torch.where(variances > 0, variances, 1.0).rsqrt()
 
 
 def _moments_of_parts(rows: Rows, split: Split) -> list[_Moments]:
@@ -180,14 +213,25 @@ def _eigen(moments: _Moments, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _held_out_losses(
-    train: _Moments, test: _Moments, basis: Tensor, n_train: int
+    total: _Moments,
+    parts: list[_Moments],
+    basis: Tensor,
+    target: Callable[[Tensor], Tensor],
+    n_train: int,
 ) -> Tensor:
-    """Return the held-out Hyvärinen loss for each shrinkage."""
-    variance, eigenvalues, vectors = _eigen(train, basis)
-    held_out = (vectors.T @ test.covariance(train.mean) @ vectors).diagonal()
-    shrinkage = eigenvalues.new_tensor(_SHRINKAGES)[:, None]
-    precision = 1.0 / (((1.0 - shrinkage) * eigenvalues + shrinkage) * variance)
-    losses = (0.5 * precision.square() * held_out - precision).sum(1) * test.weight
+    """Return the held-out loss for each shrinkage in the coordinates of a target."""
+    losses = total.weight.new_zeros(len(_SHRINKAGES))
+    shrinkage = losses.new_tensor(_SHRINKAGES)[:, None]
+    for part in parts:
+        ratio = target((total - part).variances)
+        train, test = (total - part).stretched(ratio), part.stretched(ratio)
+        variance, eigenvalues, vectors = _eigen(train, basis)
+        held_out = vectors.T @ test.covariance(train.mean) @ vectors
+        # The loss is that of coordinates u, whatever the target.
+        metric = vectors.T @ (ratio.square()[:, None] * vectors)
+        precision = 1.0 / (((1.0 - shrinkage) * eigenvalues + shrinkage) * variance)
+        squares = ((precision @ (metric * held_out)) * precision).sum(1)
+        losses += (0.5 * squares - precision @ metric.diagonal()) * part.weight
     if n_train <= basis.shape[1] + 1:
         losses[0] = torch.inf
     # A column that is constant among the training rows makes ∞ − ∞ at no shrinkage.

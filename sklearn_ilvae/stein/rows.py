@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 _CHUNK_ELEMENTS = 2**21
+# Columns whose deviations differ by less may share a unit.
+_COMMENSURABLE = 100.0
 N_FOLDS = 5
 _MOST_ROWS_IN_FOLDS = 25_000
 _HELD_OUT_ROWS = 10_000
@@ -80,6 +82,19 @@ class Rows:
             weights=weights / weights.sum(),
             rank=torch.argsort(torch.argsort(self.rank[positions])),
         )
+
+    def ratio_to_common_scale(self) -> Tensor | None:
+        """Return the ratio of one scale for all columns to that of each.
+
+        None where the scales are too different to share a unit.
+        """
+        varying = self.inverse_scale[self.inverse_scale > 0]
+        if len(varying) == 0:
+            return None
+        if float(varying.max() / varying.min()) >= _COMMENSURABLE:
+            return None
+        common = varying.log().mean().exp()
+        return torch.where(self.inverse_scale > 0, common / self.inverse_scale, 1.0)
 
     def rescaled(self, inverse_scale: Tensor) -> Rows:
         """Return the same rows, non-constant columns with another `inverse_scale`."""

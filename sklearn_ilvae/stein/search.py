@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from .frames import Candidate, Frame, make_frame
 from .kernels import median_distance
 from .rows import Rows, Split, hold_out, split_rows
@@ -24,6 +22,8 @@ FORM_NAMES = ("diagonal", "curl_free")
 _SEARCH_ROWS = 2000
 _SEARCH_LANDMARKS = 200
 _MEDIAN_ROWS = 1000
+# Scales that differ by less make no other kernel.
+_ALIKE = 1.2
 # Multiples of the median distance to begin with, and the limits of the search. With
 # few rows the held-out loss of a narrow kernel is mostly noise.
 _FIRST_FACTORS = (0.5, 2.0)
@@ -34,10 +34,6 @@ _NARROWEST_FOR_FEW_ROWS = 0.25
 _MANY_ROWS = 10_000
 _REFINEMENT_ROWS = 20_000
 _REFINEMENT_HELD_OUT = 4000
-# Columns whose deviations differ by less may share a unit; they are then also tried
-# with one scale for all, which suits clusters.
-_COMMENSURABLE = 100.0
-_ALIKE = 1.2
 
 
 def frames_of(
@@ -46,14 +42,12 @@ def frames_of(
     """Return the frame of scaled columns and, where sensible, that of one scale."""
     frame = make_frame(rows, split, names, seed)
     frames = {False: frame}
-    scale = rows.inverse_scale
-    varying = scale[scale > 0]
-    if settings.bandwidth != "auto" or len(varying) == 0:
-        return frames
-    if _ALIKE < float(varying.max() / varying.min()) < _COMMENSURABLE:
-        common = varying.log().mean().exp()
-        ratio = torch.where(scale > 0, common / scale, 1.0)
-        frames[True] = frame.stretched(ratio)
+    # Kernels with one scale for all columns suit clusters.
+    ratio = rows.ratio_to_common_scale()
+    if settings.bandwidth == "auto" and ratio is not None:
+        varying = ratio[rows.inverse_scale > 0]
+        if float(varying.max() / varying.min()) > _ALIKE:
+            frames[True] = frame.stretched(ratio)
     return frames
 
 
