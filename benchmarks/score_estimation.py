@@ -12,95 +12,119 @@ import argparse
 import csv
 import multiprocessing
 import resource
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from score_peers import FACTORS, PEERS, STRENGTHS, predictions
-from score_tasks import Task, accuracy_tasks, banana, four_clusters, grid, spiral
+from score_tasks import (
+    Task,
+    accuracy_tasks,
+    banana,
+    four_clusters,
+    grid,
+    held_out_tasks,
+    spiral,
+)
 
-from sklearn_ilvae.stein import Settings, fit_score
+from sklearn_ilvae.stein import Report, Settings, fit_score
 from sklearn_ilvae.stein.gaussian import fit_gaussian
 from sklearn_ilvae.stein.kernels import KERNELS
-from sklearn_ilvae.stein.rows import read_rows
-from sklearn_ilvae.stein.selection import N_FOLDS
+from sklearn_ilvae.stein.rows import read_rows, split_rows
 
 Row = dict[str, Any]
 FRESH_ROWS = 2000
+COLUMNS = {
+    "accuracy": ["task", "n", "seed", "method", "setting", "error", "seconds"],
+    "growth": [
+        *("task", "n", "error", "typical_error", "landmarks", "setting"),
+        *("cpu_seconds", "floor_seconds", "peak_mib_beyond_data"),
+    ],
+    "speed": ["task", "n", "method", "cpu_seconds", "peak_mib"],
+}
 
 
 def gaussian_error(task: Task, X: torch.Tensor, fresh: np.ndarray) -> float:
     """Return the error of the Gaussian base score alone."""
     generator = torch.Generator().manual_seed(0)
     rows = read_rows(X, generator=generator, device=torch.device("cpu"))
-    base = fit_gaussian(rows, rows.rank % N_FOLDS, N_FOLDS).full
+    base = fit_gaussian(rows, split_rows(rows)).full
     U = (torch.from_numpy(fresh) - rows.center) * rows.inverse_scale
     return task.error(fresh, (base.score(U) * rows.inverse_scale).numpy())
 
 
-def accuracy_of(task: Task, n: int, seed: int, peers: list[str]) -> list[Row]:
+def accuracy_of(task: Task, n: int, seed: int, methods: list[str]) -> list[Row]:
     rng = np.random.default_rng([seed, n])
     sample, fresh = task.sample(n, rng), task.sample(FRESH_ROWS, rng)
     X, queries = torch.from_numpy(sample), torch.from_numpy(fresh)
-    shared = {"task": task.name, "n": n, "seed": seed}
-    start = time.perf_counter()
-    model, report = fit_score(X, seed=seed)
-    seconds = time.perf_counter() - start
-    found = task.error(fresh, model.score(queries).numpy())
-    chosen = f"{report.kernel} {report.form} strength={report.regularization}"
-    ours = {"method": "ours", "setting": chosen, "error": found, "seconds": seconds}
-    gaussian = {"method": "Gaussian", "error": gaussian_error(task, X, fresh)}
-    rows = [shared | ours, shared | gaussian]
-    for peer in peers:
-        for _, scores in predictions(peer, X, queries):
-            error = task.error(fresh, scores.numpy())
-            rows.append(shared | {"method": f"{peer} README", "error": error})
-        best: Row = {"error": np.inf}
-        strengths = STRENGTHS[:-1] if peer == "nu" else STRENGTHS
-        for kernel in KERNELS:
-            for factor in FACTORS:
-                options = {"kernel": kernel, "factor": factor, "strengths": strengths}
-                for strength, scores in predictions(peer, X, queries, **options):
-                    error = task.error(fresh, scores.numpy())
-                    if error < best["error"]:
-                        setting = f"{kernel} {factor}x median {strength:g}"
-                        best = {"error": error, "setting": setting}
-        rows.append(shared | {"method": f"{peer} best"} | best)
-    return rows
+    rows: list[Row] = []
+    if "ours" in methods:
+        start = time.perf_counter()
+        model, report = fit_score(X, seed=seed)
+        seconds = time.perf_counter() - start
+        found = task.error(fresh, model.score(queries).numpy())
+        chosen = f"{report.base} {report.kernel} {report.form} {report.regularization}"
+        ours = {"method": "ours", "setting": chosen, "error": found}
+        rows.append(ours | {"seconds": seconds})
+    if "Gaussian" in methods:
+        rows.append({"method": "Gaussian", "error": gaussian_error(task, X, fresh)})
+    for peer in PEERS:
+        if peer in methods:
+            rows += peer_errors(peer, task, X, fresh)
+    return [{"task": task.name, "n": n, "seed": seed} | row for row in rows]
 
 
-def accuracy(arguments: argparse.Namespace) -> list[Row]:
-    rows = []
-    for task in accuracy_tasks():
-        if arguments.tasks and task.name not in arguments.tasks:
-            continue
-        for n in arguments.sizes or [50, 200, 500]:
-            for seed in range(arguments.seeds):
-                rows += accuracy_of(task, n, seed, arguments.peers)
+def peer_errors(peer: str, task: Task, X: torch.Tensor, fresh: np.ndarray) -> list[Row]:
+    """Return the error of a peer as its README has it, and at its oracle best."""
+    queries = torch.from_numpy(fresh)
+    rows: list[Row] = []
+    for _, scores in predictions(peer, X, queries):
+        error = task.error(fresh, scores.numpy())
+        rows.append({"method": f"{peer} README", "error": error})
+    best: Row = {"error": np.inf}
+    strengths = STRENGTHS[:-1] if peer == "nu" else STRENGTHS
+    for kernel in KERNELS:
+        for factor in FACTORS:
+            options = {"kernel": kernel, "factor": factor, "strengths": strengths}
+            for strength, scores in predictions(peer, X, queries, **options):
+                error = task.error(fresh, scores.numpy())
+                if error < best["error"]:
+                    setting = f"{kernel} {factor}x median {strength:g}"
+                    best = {"error": error, "setting": setting}
+    return [*rows, {"method": f"{peer} best"} | best]
+
+
+def accuracy(arguments: argparse.Namespace) -> Iterator[list[Row]]:
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    for n in arguments.sizes or [50, 200, 500]:
+        for task in [*accuracy_tasks(), *held_out_tasks()]:
+            if arguments.tasks and task.name not in arguments.tasks:
+                continue
+            rows = []
+            for seed in seeds:
+                rows += accuracy_of(task, n, seed, arguments.methods)
             print_accuracy(rows, task.name, n)
-    return rows
+            yield rows
 
 
 def print_accuracy(rows: list[Row], task: str, n: int) -> None:
     """Print the median error of each method, and ours over that of the best peer."""
     errors = defaultdict(list)
     for row in rows:
-        if row["task"] == task and row["n"] == n:
-            errors[row["method"]].append(row["error"])
+        errors[row["method"]].append(row["error"])
     medians = {method: float(np.median(values)) for method, values in errors.items()}
     best = min((v for k, v in medians.items() if k.endswith("best")), default=np.nan)
+    ratio = medians.get("ours", np.nan) / best
     cells = "  ".join(f"{method} {value:.4f}" for method, value in medians.items())
-    print(
-        f"{task:24s} n={n:<6d} ratio {medians['ours'] / best:5.2f}  {cells}", flush=True
-    )
+    print(f"{task:24s} n={n:<6d} ratio {ratio:5.2f}  {cells}", flush=True)
 
 
-def growth(arguments: argparse.Namespace) -> list[Row]:
-    rows = []
+def growth(arguments: argparse.Namespace) -> Iterator[list[Row]]:
     tasks = [four_clusters(2), banana(), spiral(), four_clusters(10), grid(spacing=4.0)]
     for task in tasks:
         if arguments.tasks and task.name not in arguments.tasks:
@@ -108,29 +132,45 @@ def growth(arguments: argparse.Namespace) -> list[Row]:
         for n in arguments.sizes or [10_000, 100_000, 1_000_000]:
             rng = np.random.default_rng(n)
             sample, fresh = task.sample(n, rng), task.sample(FRESH_ROWS, rng)
-            X, queries = torch.from_numpy(sample), torch.from_numpy(fresh)
+            X, queries = mapped(sample), torch.from_numpy(fresh)
+            del sample
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             start = time.process_time()
             model, report = fit_score(X)
             seconds = time.process_time() - start
             after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            found = model.score(queries).numpy()
             row: Row = {
                 "task": task.name,
                 "n": n,
-                "error": task.error(fresh, model.score(queries).numpy()),
+                "error": task.error(fresh, found),
+                "typical_error": task.typical_error(fresh, found),
                 "landmarks": model.n_landmarks,
-                "setting": f"{report.kernel} {report.form} {report.regularization}",
+                "setting": setting_of(report),
                 "cpu_seconds": seconds,
                 "floor_seconds": floor(X, max(model.n_landmarks, 1)),
                 "peak_mib_beyond_data": (after - before) / 1024,
             }
-            rows.append(row)
+            yield [row]
             cells = "  ".join(
                 f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
                 for k, v in row.items()
             )
             print(cells, flush=True)
-    return rows
+
+
+def setting_of(report: Report) -> str:
+    strength = report.regularization
+    return f"{report.base} {report.kernel} {report.form} {strength}"
+
+
+def mapped(sample: np.ndarray) -> torch.Tensor:
+    """Return the sample as a memory-mapped file, which a fit reads in chunks."""
+    with tempfile.NamedTemporaryFile() as file:
+        sample.tofile(file.name)
+        # Copy on write: a read-only array would make torch warn.
+        again = np.memmap(file.name, sample.dtype, mode="c", shape=sample.shape)
+    return torch.from_numpy(again)
 
 
 def floor(X: torch.Tensor, m: int) -> float:
@@ -167,8 +207,7 @@ def measured(run: Callable[[], object]) -> tuple[float, float]:
     return result
 
 
-def speed(arguments: argparse.Namespace) -> list[Row]:
-    rows = []
+def speed(arguments: argparse.Namespace) -> Iterator[list[Row]]:
     fixed = {"bandwidth": "median", "regularization": 1e-4}
     for task in [four_clusters(2), four_clusters(10)]:
         for n in arguments.sizes or [1000, 2000, 5000]:
@@ -178,7 +217,8 @@ def speed(arguments: argparse.Namespace) -> list[Row]:
                 f"{peer} fixed": lambda peer=peer, X=X, few=few: list(
                     predictions(peer, X, few)
                 )
-                for peer in arguments.peers
+                for peer in PEERS
+                if peer in arguments.methods
             }
             for form in ("diagonal", "curl_free"):
                 settings = Settings(kernel="rbf", form=form, **fixed)
@@ -187,11 +227,10 @@ def speed(arguments: argparse.Namespace) -> list[Row]:
             for name, run in runs.items():
                 seconds, memory = measured(run)
                 row = {"task": task.name, "n": n, "method": name}
-                rows.append(row | {"cpu_seconds": seconds, "peak_mib": memory})
+                yield [row | {"cpu_seconds": seconds, "peak_mib": memory}]
                 print(
                     f"{task.name} n={n} {name:24s} {seconds:7.2f} s {memory:7.0f} MiB"
                 )
-    return rows
 
 
 def main() -> None:
@@ -201,18 +240,22 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", help="numbers of rows")
     parser.add_argument("--seeds", type=int, default=5, help="number of samples each")
     parser.add_argument("--tasks", nargs="*", help="names of distributions")
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--output", type=Path, help="CSV file to write")
+    parser.add_argument("--first-seed", type=int, default=0)
+    everyone = ["ours", "Gaussian", *PEERS]
+    parser.add_argument("--methods", nargs="*", choices=everyone, default=everyone)
+    parser.add_argument("--output", type=Path, help="CSV file to append to")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    rows = commands[arguments.command](arguments)
     output = arguments.output or Path(f"score_{arguments.command}.csv")
-    names = dict.fromkeys(name for row in rows for name in row)
-    with output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(names))
-        writer.writeheader()
-        writer.writerows(rows)
+    fresh = not output.exists()
+    with output.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS[arguments.command])
+        if fresh:
+            writer.writeheader()
+        for rows in commands[arguments.command](arguments):
+            writer.writerows(rows)
+            file.flush()
 
 
 if __name__ == "__main__":

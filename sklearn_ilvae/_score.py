@@ -23,13 +23,15 @@ from .stein.state import model_from_arrays, model_to, model_to_arrays
 class SteinScoreEstimator(DiagramMixin, BaseEstimator):
     """The score ``∇ₓ log q(x)`` of a distribution from its samples alone.
 
-    The estimate is ``s₀ + f``: the score of a Gaussian, and a kernel part that learns
-    what the Gaussian leaves. It minimises the Hyvärinen loss ``E[½‖ŝ‖² + tr ∇ŝ]`` [1]_,
-    which needs no density, plus a penalty of ``f`` in the Hilbert space of the kernel.
-    This regression contains the Stein estimators, SSGE, kernel exponential families and
-    the iterative methods as special cases [2]_. With the defaults kernel, bandwidth and
-    regularisation are chosen by the cross-validated loss, and the kernel part is kept
-    only where it improves on the Gaussian by three standard errors.
+    The estimate is ``s₀ + f``: the score of a parametric family, and a kernel part that
+    learns what the family leaves. It minimises the Hyvärinen loss
+    ``E[½‖ŝ‖² + tr ∇ŝ]`` [1]_, which needs no density, plus a penalty of ``f`` in the
+    Hilbert space of the kernel. This regression contains the Stein estimators, SSGE,
+    kernel exponential families and the iterative methods as special cases [2]_. With
+    the defaults base, kernel, bandwidth and regularisation are chosen by the
+    cross-validated loss. A family takes the place of a simpler one where it is better
+    by one standard error, and the kernel part is kept where it improves on the best
+    family alone by ``√log n`` of them.
 
     Columns are scaled inside: raw tables need no pipeline. Constant columns have a
     score of 0. Columns that are linear combinations of others span no density; the
@@ -52,9 +54,12 @@ default="auto"
     regularization : "auto" or float, default="auto"
         Strength λ of the regularisation; the iterative methods run as many steps as
         match it. For ``method="stein"`` the ridge η of [3]_.
-    base : {"auto", "gaussian"} or None, default="auto"
-        The score s₀. ``"auto"`` keeps the Gaussian unless the loss is better without,
-        as with heavy tails; ``method="stein"`` has none.
+    base : {"auto", "gaussian", "student_t", "mixture"} or None, default="auto"
+        The score s₀: of a Gaussian, of a Student t with estimated degrees of freedom
+        for heavy tails, or of a mixture of Gaussians for clusters, its size by the
+        Bayesian information criterion. ``"auto"`` compares the three, and is the
+        Gaussian where kernel, form, bandwidth and regularization are all given.
+        ``method="stein"`` has none.
     method : {"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}, \
 default="tikhonov"
         ``"tikhonov"`` is ridge regression; ``"stein"`` the V-statistic estimator of
@@ -77,6 +82,8 @@ default="tikhonov"
         The chosen kernel; None when the base score stands alone.
     form_ : str or None
         The chosen form.
+    base_ : str or None
+        The family of the base score.
     bandwidth_ : ndarray of shape (n_features,) or None
         The chosen length scales in the units of X. Given back as parameters, together
         with the other choices, they give the same estimate.
@@ -85,13 +92,13 @@ default="tikhonov"
     n_landmarks_ : int
         Number of kernel centres; 0 when the base score stands alone.
     shrinkage_ : float or None
-        Shrinkage of the covariance of the Gaussian, None without it.
+        Shrinkage of the covariance of the base score, None without one.
     degrees_of_freedom_ : float or None
         Effective number of parameters of the kernel part, None where the
         regularisation was given.
     loss_, base_loss_ : float or None
-        Mean cross-validated Hyvärinen loss of the estimate and of the base score, in
-        the scaled units; None where nothing was chosen.
+        Mean cross-validated Hyvärinen loss of the estimate and of the best family
+        alone, in the scaled units; None where nothing was chosen.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -130,7 +137,7 @@ default="tikhonov"
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="neither"),
         ],
-        "base": [StrOptions({"auto", "gaussian"}), None],
+        "base": [StrOptions({"auto", "gaussian", "student_t", "mixture"}), None],
         "method": [
             StrOptions({"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"})
         ],
@@ -193,6 +200,7 @@ default="tikhonov"
             self.model_ = model_to(model, torch.device("cpu"))
             self.kernel_ = report.kernel
             self.form_ = report.form
+            self.base_ = report.base
             lengths = report.bandwidth
             self.bandwidth_ = None if lengths is None else from_tensor(lengths, X)
             self.regularization_ = report.regularization

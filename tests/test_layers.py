@@ -46,8 +46,12 @@ FLOORS = [
     ["vae.maps"],
     ["vae.networks"],
     ["stein.estimation", "stein.state"],
-    ["stein.selection", "stein.model", "stein.functional", "stein.divergences"],
+    ["stein.search"],
+    ["stein.selection"],
+    ["stein.frames", "stein.model", "stein.functional", "stein.divergences"],
+    ["stein.bases"],
     ["stein.forms", "stein.gaussian", "stein.published"],
+    ["stein.mixture", "stein.student"],
     ["stein.kernels", "stein.rows", "stein.settings", "stein.solvers"],
 ]
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}

@@ -22,7 +22,8 @@ def table() -> np.ndarray:
 
 
 def test_fitted_attributes_say_what_was_chosen(table):
-    estimator = SteinScoreEstimator(random_state=0).fit(table)
+    estimator = SteinScoreEstimator(base="gaussian", random_state=0).fit(table)
+    assert estimator.base_ == "gaussian"
     assert estimator.kernel_ in ("rbf", "inverse_multiquadric")
     assert estimator.form_ in ("diagonal", "curl_free")
     assert estimator.bandwidth_.shape == (2,)

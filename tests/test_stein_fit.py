@@ -62,31 +62,39 @@ def test_no_kernel_part_is_kept_for_a_gaussian(seed):
     assert report.loss == report.base_loss
 
 
-def test_mixture_is_estimated_far_better_than_by_its_gaussian():
+@pytest.mark.parametrize("base", ["gaussian", "auto"])
+def test_mixture_is_estimated_far_better_than_by_its_gaussian(base):
     x, _ = two_clusters(1000, 0)
     fresh, truth = two_clusters(1000, 1)
-    model, report = fit_score(x)
-    gaussian = model.base.score((fresh - model.center) * model.inverse_scale)
-    gaussian = gaussian * model.inverse_scale
-    assert report.loss < report.base_loss
-    assert error(model.score(fresh), truth) < 0.25 * error(gaussian, truth)
+    model, report = fit_score(x, Settings(base=base))
+    assert report.loss <= report.base_loss
+    assert (report.kernel is None) == (report.base == "mixture")
+    gaussian, _ = fit_score(x, Settings(base="gaussian", kernel="rbf", n_landmarks=1))
+    plain = error(gaussian.score(fresh), truth)
+    assert error(model.score(fresh), truth) < 0.25 * plain
 
 
 def test_heavy_tails_are_estimated_without_the_gaussian():
     """The score of a Student t falls to zero where that of a Gaussian grows."""
     spread = points(1500, 5, 0).square().mean(1, keepdim=True)
     x = points(1500, 5, 1) / spread.sqrt()
-    model, report = fit_score(x, Settings(kernel="rbf", form="curl_free"))
-    assert report.shrinkage is None
+    model, report = fit_score(x)
+    assert report.base == "student_t"
     truth = -10.0 * x / (5.0 + x.square().sum(1, keepdim=True))
-    assert error(model.score(x), truth) < 0.1
+    assert error(model.score(x), truth) < 0.05
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_chooses_its_regularisation(method):
     x, _ = two_clusters(400, 0)
     fresh, truth = two_clusters(1000, 1)
-    chosen = Settings(kernel="rbf", form="diagonal", bandwidth="median", method=method)
+    chosen = Settings(
+        kernel="rbf",
+        form="diagonal",
+        bandwidth="median",
+        method=method,
+        base="gaussian",
+    )
     model, report = fit_score(x, chosen)
     assert report.regularization > 0
     assert error(model.score(fresh), truth) < 0.4
@@ -113,12 +121,13 @@ def test_fixed_settings_are_used_as_given(form, kernel):
 def test_choices_given_back_as_settings_give_the_same_estimate(form):
     x, _ = two_clusters(300, 0)
     x = torch.cat([x * torch.tensor([100.0, 1.0]).double(), torch.ones(300, 1)], 1)
-    model, report = fit_score(x, Settings(form=form))
+    model, report = fit_score(x, Settings(form=form, base="gaussian"))
     given = Settings(
         kernel=report.kernel,
         form=report.form,
         bandwidth=report.bandwidth,
         regularization=report.regularization,
+        base=report.base,
     )
     again, _ = fit_score(x, given)
     torch.testing.assert_close(again.score(x), model.score(x), rtol=1e-5, atol=1e-7)
@@ -153,7 +162,7 @@ def test_divergence_is_the_trace_of_the_jacobian_in_the_units_of_the_data(form):
 
 def test_score_is_the_gradient_of_the_log_density():
     x, _ = two_clusters(300, 0)
-    model, _ = fit_score(x, Settings(form="curl_free"))
+    model, _ = fit_score(x, Settings(form="curl_free", base="gaussian"))
     assert model.form is not None
     inner = x[:20].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(model.log_density(inner).sum(), inner)

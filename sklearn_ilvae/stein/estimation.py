@@ -8,43 +8,27 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .gaussian import fit_gaussian
-from .kernels import make_kernel, median_distance
+from .bases import BASE_NAMES
+from .forms import Form
+from .frames import Candidate, Frame
+from .kernels import make_kernel
 from .model import ScoreModel
 from .published import fit_published
-from .rows import Rows, read_rows
+from .rows import N_FOLDS, Rows, read_rows, split_rows
+from .search import Search, frames_of, median_of
 from .selection import (
-    N_FOLDS,
-    Candidate,
-    Choice,
-    Evaluation,
-    Frame,
     Sums,
+    base_losses,
     choose,
     cross_validate,
-    fold_sums,
-    gaussian_losses,
+    distinct_scores,
     improves,
+    narrow_basis,
+    sums_of_parts,
 )
 from .settings import Report, Settings
 from .solvers import decompose, filter_gains, whiten
 
-KERNEL_NAMES = ("rbf", "inverse_multiquadric")
-FORM_NAMES = ("diagonal", "curl_free")
-
-_SELECTION_ROWS = 2000
-_SELECTION_LANDMARKS = 200
-_MEDIAN_ROWS = 1000
-# Multiples of the median distance to begin with, and the limits of the search.
-_FIRST_FACTORS = (0.25, 1.0)
-_NARROWEST_FACTOR, _WIDEST_FACTOR = 0.125, 16.0
-# With few rows the held-out loss of a narrow kernel is mostly noise.
-_FEW_ROWS = 1000
-_NARROWEST_FOR_FEW_ROWS = 0.25
-# Columns whose deviations differ by less may share a unit; they are then also tried
-# with one scale for all, which suits clusters.
-_COMMENSURABLE = 100.0
-_ALIKE = 1.2
 _FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
 
 
@@ -87,50 +71,78 @@ def fit_score(
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         rows = read_rows(X, generator=generator, device=torch.device(device))
-        return _Fit(rows, settings).run()
+        return _Fit(rows, settings, seed).run()
 
 
 class _Fit:
     """One run of `fit_score`: the sample, its base score, the steps of the choice."""
 
-    def __init__(self, rows: Rows, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, rows: Rows, settings: Settings, seed: int) -> None:
+        self.settings, self.seed = settings, seed
         self.published = settings.method == "stein"
         self.method = "tikhonov" if self.published else settings.method
-        self.silent = settings.base is None or self.published
-        rows = self._scaled(rows)
-        self.frames = self._frames(rows)
-        self.medians = {k: _median(f.rows) for k, f in self.frames.items()}
-        self.frame = self.frames[False]
+        self.rows = self._scaled(rows)
+        self.split = split_rows(self.rows)
+        fixed = settings.regularization
+        self.strength = None if isinstance(fixed, str) else float(fixed)
 
     def run(self) -> tuple[ScoreModel, Report]:
-        fit, rows = self.frame.fit, self.frame.rows
-        report = Report(shrinkage=None if self.silent else fit.shrinkage)
-        if fit.basis.shape[1] == 0:
-            return self._base(), report
-        fixed = self.settings.regularization
-        candidates = self._candidates()
-        several = sum(map(len, candidates)) > 1
-        enough = len(rows) >= _FEWEST_ROWS_FOR_A_KERNEL
-        if not enough and (isinstance(fixed, str) or several):
-            if self.silent:
+        names = self._base_names()
+        if bool((self.rows.inverse_scale == 0).all()):
+            return self._alone(self._frame(names[:1]), names[0])
+        candidate, chosen = self._only_candidate(), list(names[:1])
+        searched = candidate is None or len(names) > 1
+        few = len(self.rows) < _FEWEST_ROWS_FOR_A_KERNEL
+        if few and (self.strength is None or searched):
+            if names[0] == "none":
                 raise ValueError(
-                    f"X has {len(rows)} distinct rows, but choosing the kernel or the "
-                    f"regularization needs {_FEWEST_ROWS_FOR_A_KERNEL}; give kernel, "
-                    "form, bandwidth and regularization, or take the Gaussian base"
+                    f"X has {len(self.rows)} distinct rows, but choosing the kernel or "
+                    f"the regularization needs {_FEWEST_ROWS_FOR_A_KERNEL}; give "
+                    "kernel, form, bandwidth and regularization, or take the Gaussian "
+                    "base"
                 )
-            return self._base(), report
-        candidate = self._compare(candidates) if several else candidates[0][0]
-        self.frame = self.frames[candidate.isotropic]
-        if isinstance(fixed, str):
-            return self._with_chosen_strength(candidate, report)
-        return self._with_fixed_strength(candidate, float(fixed), report)
+            return self._alone(self._frame(names[:1]), names[0])
+        if searched:
+            candidate, chosen = self._search(names)
+        assert candidate is not None
+        frame = self._frame(tuple(chosen), candidate.isotropic)
+        if self.strength is None:
+            return self._with_chosen_strength(frame, candidate)
+        return self._with_fixed_strength(frame, candidate, self.strength)
 
-    def _base(self) -> ScoreModel:
-        """Return the base score alone."""
-        rows, fit = self.frame.rows, self.frame.fit
-        projector = fit.basis @ fit.basis.T
-        return ScoreModel(rows.center, rows.inverse_scale, fit.full, projector)
+    def _search(self, names: tuple[str, ...]) -> tuple[Candidate, list[str]]:
+        """Return a candidate, its base, and the best base to stand alone."""
+        strength = self.strength
+        if self.published and strength is not None:
+            # The ridge of the published estimator is η = n λ.
+            strength /= len(self.rows.source)
+        search = Search(
+            self.rows, self.settings, names, strength, self.method, self.seed
+        )
+        candidate, chosen = search.run()
+        return search.refine(candidate, chosen, len(self._landmarks()))
+
+    def _base_names(self) -> tuple[str, ...]:
+        """Return the bases to compare."""
+        if self.settings.base is None or self.published:
+            return ("none",)
+        if self.settings.base != "auto":
+            return (self.settings.base,)
+        # With a given strength nothing else needs a comparison.
+        given = self.strength is not None and self._only_candidate() is not None
+        return BASE_NAMES[:1] if given else BASE_NAMES
+
+    def _only_candidate(self) -> Candidate | None:
+        """Return the kernel, form and bandwidth when all are given."""
+        form = "diagonal" if self.published else self.settings.form
+        kernel = self.settings.kernel
+        if "auto" in (kernel, form) or self.settings.bandwidth == "auto":
+            return None
+        return Candidate(kernel, form, 1.0)
+
+    def _frame(self, names: tuple[str, ...], isotropic: bool = False) -> Frame:
+        frames = frames_of(self.rows, self.split, self.settings, names, self.seed)
+        return frames[isotropic]
 
     def _scaled(self, rows: Rows) -> Rows:
         """Return the rows in the coordinates in which the kernel is isotropic."""
@@ -144,201 +156,129 @@ class _Fit:
             if not unit > 0:
                 return rows
             equal = rows.rescaled((1.0 / unit).expand_as(scale))
-            return rows.rescaled(equal.inverse_scale / _median(equal))
+            return rows.rescaled(equal.inverse_scale / median_of(equal))
         lengths = torch.as_tensor(bandwidth, dtype=torch.float64, device=rows.device)
         return rows.rescaled((1.0 / lengths).expand_as(rows.inverse_scale))
 
-    def _frames(self, rows: Rows) -> dict[bool, Frame]:
-        """Return the frame of scaled columns and, where sensible, that of one scale."""
-        fit = fit_gaussian(rows, rows.rank % N_FOLDS, N_FOLDS)
-        if self.silent:
-            fit = fit.silent()
-        scale = rows.inverse_scale
-        frames = {False: Frame(rows, fit, torch.ones_like(scale))}
-        varying = scale[scale > 0]
-        if self.settings.bandwidth != "auto" or len(varying) == 0:
-            return frames
-        if _ALIKE < float(varying.max() / varying.min()) < _COMMENSURABLE:
-            common = varying.log().mean().exp()
-            ratio = torch.where(scale > 0, common / scale, 1.0)
-            equal = rows.rescaled(scale * ratio)
-            frames[True] = Frame(equal, fit.stretched(ratio), ratio.square())
-        return frames
-
-    def _candidates(self) -> list[list[Candidate]]:
-        """Return the settings to begin with, grouped by kernel and bandwidth."""
-        name = self.settings.kernel
-        kernels = KERNEL_NAMES if name == "auto" else (name,)
-        factors = _FIRST_FACTORS if self.settings.bandwidth == "auto" else (1.0,)
-        return [
-            self._group(kernel, factor, isotropic)
-            for kernel in kernels
-            for isotropic in self.frames
-            for factor in factors
-        ]
-
-    def _group(self, kernel: str, factor: float, isotropic: bool) -> list[Candidate]:
-        """Return the candidates of one kernel and bandwidth."""
-        form = self.settings.form
-        forms = FORM_NAMES if form == "auto" else (form,)
-        if self.published:
-            forms = ("diagonal",)
-        unit = self.medians[isotropic] if self.settings.bandwidth == "auto" else 1.0
-        return [Candidate(kernel, f, unit * factor, isotropic) for f in forms]
-
-    def _compare(self, candidates: list[list[Candidate]]) -> Candidate:
-        """Compare candidates on a subset with few landmarks; vary the bandwidth."""
-        frames, rows = self.frames, self.frame.rows
-        few = len(rows) < _FEW_ROWS
-        narrowest = _NARROWEST_FOR_FEW_ROWS if few else _NARROWEST_FACTOR
-        if len(rows) > _SELECTION_ROWS:
-            rows = rows.take(rows.lowest_ranks(_SELECTION_ROWS))
-            frames = self._frames(rows)
-        landmarks = rows.lowest_ranks(_SELECTION_LANDMARKS)
-        strengths = None
-        if not isinstance(self.settings.regularization, str):
-            strengths = rows.weights.new_tensor([self._strength_given()])
-        evaluations: list[Evaluation] = []
-        waiting = candidates
-        while waiting:
-            for group in waiting:
-                frame = frames[group[0].isotropic]
-                evaluations += cross_validate(
-                    frame, group, landmarks, method=self.method, strengths=strengths
-                )
-            best = choose(evaluations, rows.weights).candidate
-            if self.settings.bandwidth != "auto":
-                break
-            factor = best.bandwidth / self.medians[best.isotropic]
-            near = [
-                self._group(best.kernel, f, best.isotropic)
-                for f in (factor / 2, factor * 2)
-                if narrowest <= f <= _WIDEST_FACTOR
-            ]
-            known = [evaluation.candidate for evaluation in evaluations]
-            waiting = [group for group in near if group[0] not in known]
-        return best
-
-    def _strength_given(self) -> float:
-        """Return ``λ``; the ridge of the published estimator is ``η = n λ``."""
-        given = float(self.settings.regularization)
-        return given / len(self.frame.rows.source) if self.published else given
-
     def _landmarks(self) -> Tensor:
-        n, wanted = len(self.frame.rows), self.settings.n_landmarks
+        n, wanted = len(self.rows), self.settings.n_landmarks
         if wanted == "auto":
             wanted = min(1000, max(500, math.ceil(5 * math.sqrt(n))))
         elif wanted == "all":
             wanted = n
-        return self.frame.rows.lowest_ranks(min(n, int(wanted)))
+        # A part held out of a large sample gives no landmarks.
+        most = n if self.split.in_folds else self.split.n_kept
+        return self.rows.lowest_ranks(min(most, int(wanted)))
 
     def _with_chosen_strength(
-        self, candidate: Candidate, report: Report
+        self, frame: Frame, candidate: Candidate
     ) -> tuple[ScoreModel, Report]:
         """Choose the strength by cross-validation with all rows and landmarks."""
-        rows, landmarks = self.frame.rows, self._landmarks()
-        base_losses = gaussian_losses(self.frame)
-        weights = rows.weights[rows.lowest_ranks(len(base_losses))]
-
-        fit = self.frame.fit
-        form = candidate.build(rows.read(landmarks), fit)
-        # One pass for both bases: without one, every fold has the same linear term.
-        scores = [*fit.without_fold, fit.full, fit.silent().full]
-        parts = fold_sums(rows, form, scores, N_FOLDS)
-
-        def choose_in(frame: Frame, linears: list[Tensor]) -> tuple[Choice, Sums]:
-            sums = [Sums(p.gram, x) for p, x in zip(parts, linears, strict=True)]
-            evaluations = cross_validate(
-                frame,
-                [candidate],
-                landmarks,
-                method=self.method,
-                strengths=None,
-                sums=sums,
-            )
-            gram = torch.stack([s.gram for s in sums]).sum(0)
-            linear = torch.stack([s.linear[-1] for s in sums]).sum(0)
-            return choose(evaluations, weights), Sums(gram, linear)
-
-        share = weights / weights.sum()
-        base_loss = float(share @ base_losses)
-        report = replace(report, base_loss=base_loss)
-        choice, total = choose_in(self.frame, [p.linear[:-1] for p in parts])
+        landmarks, weights = self._landmarks(), frame.weights
+        form = candidate.build(frame.rows.read(landmarks), frame.extent)
+        scores = distinct_scores(frame.bases)
+        whitening = whiten(form.penalty())
+        basis = narrow_basis(form, frame.split, whitening)
+        parts = sums_of_parts(frame.rows, form, scores, frame.split, basis)
+        evaluations = cross_validate(
+            frame, [candidate], landmarks, method=self.method, sums=parts
+        )
+        choice = choose(evaluations, weights)
         if self.published:
-            ridge = choice.strength * len(rows.source)
-            return self._publish(candidate, ridge, report)
-        accepted = improves(choice.losses, base_losses, weights, standard_errors=3.0)
-        if self.settings.base == "auto":
-            # The Gaussian score grows without bound; that of heavy tails does not.
-            bare = replace(self.frame, fit=fit.silent())
-            same = [p.linear[-1:].expand(N_FOLDS, -1, -1) for p in parts]
-            other, other_total = choose_in(bare, same)
-            rival = choice.losses if accepted else base_losses
-            margin = 1.0 if accepted else 3.0
-            if improves(other.losses, rival, weights, standard_errors=margin):
-                accepted, choice, total, self.frame = True, other, other_total, bare
-                report = replace(report, shrinkage=None)
-        if not accepted:
-            return self._base(), replace(report, loss=base_loss)
-        report = replace(
+            return self._publish(
+                frame, candidate, choice.strength * len(self.rows.source)
+            )
+        rivals = {name: base_losses(frame, base) for name, base in frame.bases.items()}
+        share = weights / weights.sum()
+        rival = min(rivals, key=lambda name: float(share @ rivals[name]))
+        base_loss = float(share @ rivals[rival])
+        if not improves(choice.losses, rivals[rival], weights):
+            model, report = self._alone(frame, rival)
+            return model, replace(report, loss=base_loss, base_loss=base_loss)
+        place = next(
+            i for i, s in enumerate(scores) if s is frame.bases[choice.base].full
+        )
+        total = Sums(
+            torch.stack([part.gram for part in parts]).sum(0),
+            torch.stack([part.linear[place] for part in parts]).sum(0),
+        )
+        model, report = self._solve(
+            frame, candidate, choice.base, choice.strength, form, total, whitening
+        )
+        return model, replace(
             report,
             loss=float(share @ choice.losses),
+            base_loss=base_loss,
             degrees_of_freedom=choice.degrees_of_freedom,
         )
-        return self._solve(candidate, total, choice.strength, report)
 
     def _with_fixed_strength(
-        self, candidate: Candidate, strength: float, report: Report
+        self, frame: Frame, candidate: Candidate, strength: float
     ) -> tuple[ScoreModel, Report]:
         if self.published:
-            return self._publish(candidate, strength, report)
-        form = candidate.build(self.frame.rows.read(self._landmarks()), self.frame.fit)
-        (total,) = fold_sums(self.frame.rows, form, [self.frame.fit.full], 1)
-        total = Sums(total.gram, total.linear[-1])
-        return self._solve(candidate, total, strength, report)
+            return self._publish(frame, candidate, strength)
+        name, base = next(iter(frame.bases.items()))
+        form = candidate.build(frame.rows.read(self._landmarks()), frame.extent)
+        whitening = whiten(form.penalty())
+        basis = narrow_basis(form, None, whitening)
+        (total,) = sums_of_parts(frame.rows, form, [base.full], None, basis)
+        total = Sums(total.gram, total.linear[0])
+        return self._solve(frame, candidate, name, strength, form, total, whitening)
 
     def _solve(
         self,
+        frame: Frame,
         candidate: Candidate,
-        total: Sums,
+        base: str,
         strength: float,
-        report: Report,
+        form: Form,
+        total: Sums,
+        whitening: Tensor,
     ) -> tuple[ScoreModel, Report]:
-        form = candidate.build(self.frame.rows.read(self._landmarks()), self.frame.fit)
-        spectrum = decompose(total.gram, whiten(form.penalty()))
+        spectrum = decompose(total.gram, whitening)
         strengths = total.gram.new_tensor([strength])
         gains = filter_gains(self.method, spectrum.eigenvalues, strengths, form.trace())
         coefficients = spectrum.coefficients(total.linear, gains)[0]
-        report = self._describe(report, candidate, strength)
-        return replace(self._base(), form=form, coefficients=coefficients), report
+        model, report = self._alone(frame, base)
+        report = _describe(report, frame, candidate, strength)
+        return replace(model, form=form, coefficients=coefficients), report
+
+    def _alone(self, frame: Frame, name: str) -> tuple[ScoreModel, Report]:
+        """Return a base score alone."""
+        # A family asked for by name may have turned out to be the Gaussian.
+        base = frame.bases.get(name) or next(iter(frame.bases.values()))
+        rows = frame.rows
+        model = ScoreModel(rows.center, rows.inverse_scale, base.full, frame.projector)
+        silent = base.name == "none"
+        report = Report(
+            base=None if silent else base.name,
+            shrinkage=None if silent else frame.shrinkage,
+        )
+        return model, report
 
     def _publish(
-        self, candidate: Candidate, ridge: float, report: Report
+        self, frame: Frame, candidate: Candidate, ridge: float
     ) -> tuple[ScoreModel, Report]:
         """Fit the published estimator on all rows, duplicates and all."""
-        rows = self.frame.rows
+        rows = frame.rows
         U = (rows.source.to(rows.center) - rows.center) * rows.inverse_scale
         kernel = make_kernel(candidate.kernel, candidate.bandwidth)
         identity = torch.eye(rows.n_features, dtype=U.dtype, device=U.device)
         published = fit_published(kernel, U, ridge)
-        model = replace(self._base(), projector=identity, published=published)
-        return model, self._describe(report, candidate, ridge)
-
-    def _describe(
-        self, report: Report, candidate: Candidate, regularization: float
-    ) -> Report:
-        scale = self.frame.rows.inverse_scale
-        lengths = candidate.bandwidth / scale.masked_fill(scale == 0, 1.0)
-        return replace(
-            report,
-            kernel=candidate.kernel,
-            form=candidate.form,
-            bandwidth=lengths,
-            regularization=regularization,
-        )
+        model, report = self._alone(frame, "none")
+        model = replace(model, projector=identity, published=published)
+        return model, _describe(report, frame, candidate, ridge)
 
 
-def _median(rows: Rows) -> float:
-    """Return the median distance of at most a thousand distinct rows; 1 for one row."""
-    U = rows.read(rows.lowest_ranks(_MEDIAN_ROWS))
-    return 1.0 if len(U) < 2 else median_distance(U)
+def _describe(
+    report: Report, frame: Frame, candidate: Candidate, regularization: float
+) -> Report:
+    scale = frame.rows.inverse_scale
+    lengths = candidate.bandwidth / scale.masked_fill(scale == 0, 1.0)
+    return replace(
+        report,
+        kernel=candidate.kernel,
+        form=candidate.form,
+        bandwidth=lengths,
+        regularization=regularization,
+    )

@@ -45,10 +45,20 @@ class Form(Protocol):
         A field of unit norm is nowhere longer than 1.
         """
 
+    def field_width(self) -> int:
+        """Return how many numbers a field of one landmark has at a row."""
+
     def accumulate(
-        self, U: Tensor, weights: Tensor, base_scores: Tensor
+        self,
+        U: Tensor,
+        weights: Tensor,
+        base_scores: Tensor,
+        basis: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the Gram matrix (m, m) and linear terms (v, m, q) of some rows."""
+        """Return the Gram matrix (m, m) and linear terms (v, m, q) of some rows.
+
+        With a `basis` (m, r) the Gram matrix is that of its fields, (r, r).
+        """
 
     def evaluate(
         self, U: Tensor, coefficients: Tensor, metric: Tensor
@@ -76,6 +86,10 @@ class DiagonalForm:
         """Return ``d``."""
         return int(self.landmarks.shape[1])
 
+    def field_width(self) -> int:
+        """Return 1: all coordinates share it."""
+        return 1
+
     def trace(self) -> float:
         """Return ``k(u, u) = 1``."""
         return 1.0
@@ -85,7 +99,11 @@ class DiagonalForm:
         return kernel_matrix(self.kernel, self.landmarks, self.landmarks)
 
     def accumulate(
-        self, U: Tensor, weights: Tensor, base_scores: Tensor
+        self,
+        U: Tensor,
+        weights: Tensor,
+        base_scores: Tensor,
+        basis: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return ``Σ w k kᵀ`` and ``Σ w (k s₀ᵀ + ∇k)``.
 
@@ -95,10 +113,11 @@ class DiagonalForm:
         weights : Tensor of shape (n,)
         base_scores : Tensor of shape (v, n, d)
             Several base scores at once.
+        basis : Tensor of shape (m, r), default=None
 
         Returns
         -------
-        gram : Tensor of shape (m, m)
+        gram : Tensor of shape (m, m) or (r, r)
         linear : Tensor of shape (v, m, d)
         """
         values = kernel_matrix(self.kernel, U, self.landmarks)
@@ -106,7 +125,10 @@ class DiagonalForm:
         moments = slopes.T @ torch.cat([U * weights[:, None], weights[:, None]], 1)
         gradient = 2.0 * (moments[:, :-1] - moments[:, -1:] * self.landmarks)
         linear = values.T @ (base_scores * weights[:, None]) + gradient
-        return _gram(values.mul_(weights.sqrt()[:, None])), linear
+        root = weights.sqrt()[:, None]
+        if basis is not None:
+            return _gram((values @ basis).mul_(root)), linear
+        return _gram(values.mul_(root)), linear
 
     def evaluate(
         self, U: Tensor, coefficients: Tensor, metric: Tensor
@@ -155,6 +177,10 @@ class CurlFreeForm:
         """Return 1."""
         return 1
 
+    def field_width(self) -> int:
+        """Return ``d``."""
+        return int(self.landmarks.shape[1])
+
     def trace(self) -> float:
         """Return the dimension of the plane of the sample."""
         return float(self.extent.sum())
@@ -172,7 +198,11 @@ class CurlFreeForm:
         return -2.0 * self.kernel.first_derivative(self.landmarks.new_ones(()))
 
     def accumulate(
-        self, U: Tensor, weights: Tensor, base_scores: Tensor
+        self,
+        U: Tensor,
+        weights: Tensor,
+        base_scores: Tensor,
+        basis: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return ``Σ w ∇kᵢ·∇kⱼ`` and ``Σ w (∇k·s₀ + Δk)``.
 
@@ -185,10 +215,11 @@ class CurlFreeForm:
         weights : Tensor of shape (n,)
         base_scores : Tensor of shape (v, n, d)
             Several base scores at once.
+        basis : Tensor of shape (m, r), default=None
 
         Returns
         -------
-        gram : Tensor of shape (m, m)
+        gram : Tensor of shape (m, m) or (r, r)
         linear : Tensor of shape (v, m, 1)
         """
         squared = squared_distances(U, self.landmarks)
@@ -202,6 +233,13 @@ class CurlFreeForm:
         linear = along[..., -1] - (along[..., :-1] * self.landmarks).sum(-1) + laplacian
 
         slopes.mul_(weights.sqrt()[:, None])
+        if basis is not None:
+            moved = torch.cat(
+                [basis[:, None], self.landmarks[..., None] * basis[:, None]], 1
+            )
+            parts = (slopes @ moved.flatten(1)).unflatten(1, moved.shape[1:])
+            fields = U[..., None] * parts[:, :1] - parts[:, 1:]
+            return _gram(fields.flatten(0, 1)), linear[..., None]
         plain = _gram(slopes)
         mixed = squared.mul_(slopes).T @ slopes
         between = squared_distances(self.landmarks, self.landmarks)

@@ -2,20 +2,23 @@
 
 The precision ``P = ((1 − α) S + α T)⁻¹`` shrinks the covariance ``S`` linearly to a
 target ``T``, as Ledoit and Wolf (2004) do; here ``T`` is a multiple of the identity in
-coordinates of unit scale. Their formula for ``α`` minimises the error of the
-covariance, which wipes out its small eigenvalues; a score needs the inverse, so ``α``
-minimises the cross-validated Hyvärinen loss of the Gaussian (Hyvärinen 2005),
-``½ tr(P M P) − tr P`` with ``M`` the held-out covariance.
+coordinates of unit scale or, where columns share a unit, in that unit. Their formula
+for ``α`` minimises the error of the covariance, which wipes out its small eigenvalues;
+a score needs the inverse, so ``α`` and ``T`` minimise the cross-validated Hyvärinen
+loss of the Gaussian (Hyvärinen 2005), ``½ tr(P M P) − tr P`` with ``M`` the held-out
+covariance. The variances of the columns are those of the rows of each fit: the scale
+of all rows would show it those held out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .rows import Rows
+from .rows import Rows, Split
 
 # Below this share of the largest eigenvalue a direction is an exact linear combination
 # of others, up to the rounding of float32 input.
@@ -41,18 +44,23 @@ class GaussianScore:
         """Return ``−P (u − μ)`` of shape (n, d)."""
         return (self.mean - U) @ self.precision
 
-    def divergence(self, metric: Tensor) -> Tensor:
-        """Return ``−tr(M P)`` with ``M = diag(metric)``, the same for every row."""
-        return -(metric @ self.precision.diagonal())
+    def divergence(self, U: Tensor, metric: Tensor) -> Tensor:
+        """Return ``−tr(M P)`` with ``M = diag(metric)`` for each row, of shape (n,)."""
+        return -(metric @ self.precision.diagonal()).expand(len(U))
 
     def log_density(self, U: Tensor) -> Tensor:
         """Return ``−½ (u − μ)ᵀ P (u − μ)`` of shape (n,)."""
         return 0.5 * ((U - self.mean) * self.score(U)).sum(1)
 
+    def stretched(self, ratio: Tensor) -> GaussianScore:
+        """Return the same score in coordinates ``u' = ratio · u``."""
+        precision = self.precision / torch.outer(ratio, ratio)
+        return GaussianScore(self.mean * ratio, precision)
+
 
 @dataclass(frozen=True)
 class GaussianFit:
-    """Gaussian scores of a sample and of the complements of its folds.
+    """Gaussian scores of a sample and of the complements of its parts.
 
     Attributes
     ----------
@@ -62,32 +70,22 @@ class GaussianFit:
         Orthonormal basis of the plane that holds the sample.
     full : GaussianScore
         From all rows.
-    without_fold : list of GaussianScore
-        One per fold, from the rows of the other folds.
+    without : list of GaussianScore
+        One for each part held out, from the other rows.
     """
 
     shrinkage: float
     basis: Tensor
     full: GaussianScore
-    without_fold: list[GaussianScore]
+    without: list[GaussianScore]
 
     def silent(self) -> GaussianFit:
         """Return the same with all scores zero, for an estimate without a base."""
         full, *without = (
             replace(score, precision=torch.zeros_like(score.precision))
-            for score in (self.full, *self.without_fold)
+            for score in (self.full, *self.without)
         )
-        return replace(self, full=full, without_fold=without)
-
-    def stretched(self, ratio: Tensor) -> GaussianFit:
-        """Return the same scores in coordinates ``u' = ratio · u``."""
-        outer = torch.outer(ratio, ratio)
-        full, *without = (
-            GaussianScore(score.mean * ratio, score.precision / outer)
-            for score in (self.full, *self.without_fold)
-        )
-        basis = torch.linalg.qr(self.basis * ratio[:, None]).Q
-        return GaussianFit(self.shrinkage, basis, full, without)
+        return replace(self, full=full, without=without)
 
 
 @dataclass(frozen=True)
@@ -109,27 +107,35 @@ class _Moments:
     def mean(self) -> Tensor:
         return self.first / self.weight
 
+    @property
+    def variances(self) -> Tensor:
+        return self.covariance(self.mean).diagonal()
+
+    def stretched(self, ratio: Tensor) -> _Moments:
+        """Return the moments of ``ratio · u``."""
+        second = self.second * torch.outer(ratio, ratio)
+        return _Moments(self.weight, self.first * ratio, second)
+
     def covariance(self, about: Tensor) -> Tensor:
         mean = self.mean - about
         own: Tensor = self.second / self.weight - torch.outer(self.mean, self.mean)
         return own.add(torch.outer(mean, mean))
 
 
-def fit_gaussian(rows: Rows, folds: Tensor, n_folds: int) -> GaussianFit:
+def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
     """Fit the Gaussian base score.
 
     Parameters
     ----------
     rows : Rows
-    folds : Tensor of shape (n_distinct,)
-        The fold of each distinct row.
-    n_folds : int
+    split : Split
+        Parts of the rows, each held out in turn.
 
     Returns
     -------
     fit : GaussianFit
     """
-    parts = _fold_moments(rows, folds, n_folds)
+    parts = _moments_of_parts(rows, split)
     total = _Moments(
         torch.stack([part.weight for part in parts]).sum(0),
         torch.stack([part.first for part in parts]).sum(0),
@@ -137,28 +143,49 @@ def fit_gaussian(rows: Rows, folds: Tensor, n_folds: int) -> GaussianFit:
     )
     constant = rows.inverse_scale == 0
     basis = _support(total.covariance(total.mean), constant, len(rows))
-    enough = len(rows) >= 2 * n_folds and basis.shape[1] > 0
-    shrinkage = _SHRINKAGE_OF_A_HANDFUL
-    if enough:
-        size = len(rows) - (len(rows) + n_folds - 1) // n_folds
-        losses = [_held_out_losses(total - part, part, basis, size) for part in parts]
-        shrinkage = _SHRINKAGES[int(torch.stack(losses).sum(0).argmin())]
-    without = [_gaussian(total - p, basis, shrinkage) for p in parts] if enough else []
-    return GaussianFit(shrinkage, basis, _gaussian(total, basis, shrinkage), without)
+    held_out = parts[: split.n_held_out] if basis.shape[1] > 0 else []
+    # Along a plane the targets would not be comparable.
+    full = basis.shape[1] == int((~constant).sum())
+    common = rows.ratio_to_common_scale() if full else None
+    targets: list[Callable[[Tensor], Tensor]]
+    targets = [_own_scale] if full else [torch.ones_like]
+    if common is not None:
+        targets.append(lambda _: common)
+    target, shrinkage = targets[0], _SHRINKAGE_OF_A_HANDFUL
+    if held_out:
+        losses = torch.stack(
+            [_held_out_losses(total, held_out, basis, t, split.n_kept) for t in targets]
+        )
+        place = int(losses.argmin())
+        target = targets[place // len(_SHRINKAGES)]
+        shrinkage = _SHRINKAGES[place % len(_SHRINKAGES)]
+
+    def score(moments: _Moments) -> GaussianScore:
+        ratio = target(moments.variances)
+        stretched = _gaussian(moments.stretched(ratio), basis, shrinkage)
+        return stretched.stretched(1.0 / ratio)
+
+    without = [score(total - part) for part in held_out]
+    return GaussianFit(shrinkage, basis, score(total), without)
 
 
-def _fold_moments(rows: Rows, folds: Tensor, n_folds: int) -> list[_Moments]:
+def _own_scale(variances: Tensor) -> Tensor:
+    """Return the factors that give columns unit variance; 1 for constant ones."""
+    return torch.where(variances > 0, variances, 1.0).rsqrt()
+
+
+def _moments_of_parts(rows: Rows, split: Split) -> list[_Moments]:
     d = rows.n_features
-    weight = rows.weights.new_zeros(n_folds)
-    first = rows.weights.new_zeros(n_folds, d)
-    second = rows.weights.new_zeros(n_folds, d, d)
-    for part, block in rows.chunks(1):
-        for fold in range(n_folds):
-            inside = folds[part] == fold
-            w, u = rows.weights[part][inside], block[inside]
-            weight[fold] += w.sum()
-            first[fold] += w @ u
-            second[fold] += (u * w[:, None]).T @ u
+    weight = rows.weights.new_zeros(split.n_parts)
+    first = rows.weights.new_zeros(split.n_parts, d)
+    second = rows.weights.new_zeros(split.n_parts, d, d)
+    for place, block in rows.chunks(1):
+        for part in range(split.n_parts):
+            inside = split.labels[place] == part
+            w, u = rows.weights[place][inside], block[inside]
+            weight[part] += w.sum()
+            first[part] += w @ u
+            second[part] += (u * w[:, None]).T @ u
     return [_Moments(*item) for item in zip(weight, first, second, strict=True)]
 
 
@@ -186,14 +213,25 @@ def _eigen(moments: _Moments, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _held_out_losses(
-    train: _Moments, test: _Moments, basis: Tensor, n_train: int
+    total: _Moments,
+    parts: list[_Moments],
+    basis: Tensor,
+    target: Callable[[Tensor], Tensor],
+    n_train: int,
 ) -> Tensor:
-    """Return the held-out Hyvärinen loss for each shrinkage."""
-    variance, eigenvalues, vectors = _eigen(train, basis)
-    held_out = (vectors.T @ test.covariance(train.mean) @ vectors).diagonal()
-    shrinkage = eigenvalues.new_tensor(_SHRINKAGES)[:, None]
-    precision = 1.0 / (((1.0 - shrinkage) * eigenvalues + shrinkage) * variance)
-    losses = (0.5 * precision.square() * held_out - precision).sum(1) * test.weight
+    """Return the held-out loss for each shrinkage in the coordinates of a target."""
+    losses = total.weight.new_zeros(len(_SHRINKAGES))
+    shrinkage = losses.new_tensor(_SHRINKAGES)[:, None]
+    for part in parts:
+        ratio = target((total - part).variances)
+        train, test = (total - part).stretched(ratio), part.stretched(ratio)
+        variance, eigenvalues, vectors = _eigen(train, basis)
+        held_out = vectors.T @ test.covariance(train.mean) @ vectors
+        # The loss is that of coordinates u, whatever the target.
+        metric = vectors.T @ (ratio.square()[:, None] * vectors)
+        precision = 1.0 / (((1.0 - shrinkage) * eigenvalues + shrinkage) * variance)
+        squares = ((precision @ (metric * held_out)) * precision).sum(1)
+        losses += (0.5 * squares - precision @ metric.diagonal()) * part.weight
     if n_train <= basis.shape[1] + 1:
         losses[0] = torch.inf
     # A column that is constant among the training rows makes ∞ − ∞ at no shrinkage.

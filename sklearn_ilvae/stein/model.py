@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .bases import BaseScore
 from .forms import CurlFreeForm, Form
-from .gaussian import GaussianScore
 from .published import PublishedStein
 
 _CHUNK_ELEMENTS = 2**20
@@ -23,7 +23,7 @@ class ScoreModel:
     ----------
     center, inverse_scale : Tensor of shape (d,)
         The ``c`` and the diagonal of ``D``; 0 for constant columns.
-    base : GaussianScore
+    base : BaseScore
         The base score ``s₀``.
     projector : Tensor of shape (d, d)
         Orthogonal projector, in the coordinates ``u``, on the plane of the sample.
@@ -46,7 +46,7 @@ class ScoreModel:
 
     center: Tensor
     inverse_scale: Tensor
-    base: GaussianScore
+    base: BaseScore
     projector: Tensor
     form: Form | None = None
     coefficients: Tensor | None = None
@@ -122,7 +122,7 @@ class ScoreModel:
             score, divergence = self.published.evaluate(U, metric)
         else:
             score = self.base.score(U)
-            divergence = self.base.divergence(metric).expand(len(U))
+            divergence = self.base.divergence(U, metric)
             if self.form is not None and self.coefficients is not None:
                 field, part = self.form.evaluate(U, self.coefficients[None], metric)
                 score, divergence = score + field[0], divergence + part[0]

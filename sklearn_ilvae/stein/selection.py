@@ -6,60 +6,27 @@ score, up to a constant that no choice changes, without the truth (Hyvärinen 20
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .forms import FORMS, Form
-from .gaussian import GaussianFit, GaussianScore
-from .kernels import make_kernel
-from .rows import Rows
+from .bases import Base, BaseScore
+from .forms import Form
+from .frames import Candidate, Frame
+from .rows import Rows, Split
 from .solvers import decompose, filter_gains, whiten
 
-N_FOLDS = 5
-_MOST_VALIDATED_ROWS = 10_000
 _STRENGTHS = tuple(10.0 ** (-0.5 - 0.6 * step) for step in range(16))
 # The ν-method takes (bound/λ)^½ steps, which must stay affordable.
 _WEAKEST_ITERATED = 1e-7
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A kernel, its form, and its bandwidth in the coordinates of a frame."""
-
-    kernel: str
-    form: str
-    bandwidth: float
-    isotropic: bool = False
-
-    def build(self, landmarks: Tensor, fit: GaussianFit) -> Form:
-        """Return the form over `landmarks`."""
-        kernel = make_kernel(self.kernel, self.bandwidth)
-        return FORMS[self.form](kernel, landmarks, fit.basis.square().sum(1))
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Coordinates in which a kernel is isotropic.
-
-    Attributes
-    ----------
-    rows : Rows
-    fit : GaussianFit
-        The base score, with one version for each fold.
-    metric : Tensor of shape (d,)
-        Weight of each coordinate in the loss, so that frames can be compared.
-    """
-
-    rows: Rows
-    fit: GaussianFit
-    metric: Tensor
+_CHUNK_ROWS = 2048
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Gram matrix and linear terms of the rows of one fold, or of all."""
+    """Gram matrix (m, m) and linear terms (v, m, q) of some rows."""
 
     gram: Tensor
     linear: Tensor
@@ -67,23 +34,22 @@ class Sums:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out losses of one candidate at each strength of regularisation.
+    """Held-out losses of one candidate on one base at each strength.
 
     Attributes
     ----------
     candidate : Candidate
+    base : str
     strengths : Tensor of shape (l,)
     losses : Tensor of shape (n_validated, l)
     degrees_of_freedom : Tensor of shape (l,)
-    magnitudes : Tensor of shape (l,)
-        Hilbert space norm of the kernel part, which bounds its length everywhere.
     """
 
     candidate: Candidate
+    base: str
     strengths: Tensor
     losses: Tensor
     degrees_of_freedom: Tensor
-    magnitudes: Tensor
 
 
 @dataclass(frozen=True)
@@ -93,6 +59,7 @@ class Choice:
     Attributes
     ----------
     candidate : Candidate
+    base : str
     strength : float
     losses : Tensor of shape (n_validated,)
         Held-out loss of each validated row.
@@ -100,53 +67,91 @@ class Choice:
     """
 
     candidate: Candidate
+    base: str
     strength: float
     losses: Tensor
     degrees_of_freedom: float
 
 
-def fold_sums(
-    rows: Rows, form: Form, scores: list[GaussianScore], n_folds: int
+def distinct_scores(bases: dict[str, Base]) -> list[BaseScore]:
+    """Return all scores of the bases once, those of all rows last."""
+    scores = [score for base in bases.values() for score in base.without]
+    scores += [base.full for base in bases.values()]
+    return list({id(score): score for score in scores}.values())
+
+
+def sums_of_parts(
+    rows: Rows,
+    form: Form,
+    scores: list[BaseScore],
+    split: Split | None,
+    basis: Tensor | None = None,
 ) -> list[Sums]:
-    """Return the quadratic loss of each fold in one pass over the rows.
+    """Return the quadratic loss of each part in one pass over the rows.
 
     Parameters
     ----------
     rows : Rows
     form : Form
-    scores : list of GaussianScore
+    scores : list of BaseScore
         The base scores for which linear terms are wanted.
-    n_folds : int
+    split : Split or None
+        The parts; None for one part of all rows.
+    basis : Tensor of shape (m, r), default=None
+        From `narrow_basis`, for a Gram matrix of shape (r, r).
 
     Returns
     -------
     sums : list of Sums
     """
-    folds = rows.rank % n_folds
+    n_parts = 1 if split is None else split.n_parts
     landmarks = form.landmarks
     width = form.linear_width()
+    size = len(landmarks) if basis is None else basis.shape[1]
     sums = [
         Sums(
-            landmarks.new_zeros(len(landmarks), len(landmarks)),
+            landmarks.new_zeros(size, size),
             landmarks.new_zeros(len(scores), len(landmarks), width),
         )
-        for _ in range(n_folds)
+        for _ in range(n_parts)
     ]
-    for part, block in rows.chunks(len(landmarks) // n_folds):
-        for fold in range(n_folds):
-            inside = folds[part] == fold
-            U, weights = block[inside], rows.weights[part][inside]
+    for place, block in rows.chunks(len(landmarks) // n_parts):
+        for part in range(n_parts):
+            U, weights = block, rows.weights[place]
+            if split is not None:
+                inside = split.labels[place] == part
+                U, weights = U[inside], weights[inside]
+            if len(U) == 0:
+                continue
             base = torch.stack([score.score(U) for score in scores])
-            gram, linear = form.accumulate(U, weights, base)
-            sums[fold].gram.add_(gram)
-            sums[fold].linear.add_(linear)
+            gram, linear = form.accumulate(U, weights, base, basis)
+            sums[part].gram.add_(gram)
+            sums[part].linear.add_(linear)
     return sums
 
 
-def strengths_of(method: str, form: Form) -> Tensor:
-    """Return the grid of regularisation strengths, strongest first."""
-    weakest = _WEAKEST_ITERATED if method == "nu" else 0.0
-    grid = [s for s in _STRENGTHS if s > weakest]
+def narrow_basis(form: Form, split: Split | None, whitening: Tensor) -> Tensor | None:
+    """Return the whitening where it leaves so few fields that their Gram matrix pays.
+
+    It is also exact where the other is not: a wide kernel has tiny eigenvalues, and to
+    divide a Gram matrix by them afterwards would enlarge its rounding errors far beyond
+    the strengths that such a kernel needs. Folds have a whitening each, so they do
+    without.
+    """
+    if split is not None and split.in_folds:
+        return None
+    m, r = whitening.shape
+    return whitening if 2 * r * form.field_width() < m else None
+
+
+def strengths_of(method: str, form: Form, n_rows: int) -> Tensor:
+    """Return the grid of regularisation strengths, strongest first.
+
+    None is weaker than ``1/n²``: far below the rates at which ``λ`` must fall (Zhou,
+    Shi & Zhu 2020, theorem 3.1), and there wide kernels extrapolate without bound.
+    """
+    weakest = max(_WEAKEST_ITERATED if method == "nu" else 0.0, n_rows**-2.0)
+    grid = [s for s in _STRENGTHS if s >= weakest]
     return form.landmarks.new_tensor(grid) * form.trace()
 
 
@@ -156,12 +161,12 @@ def cross_validate(
     landmarks: Tensor,
     *,
     method: str,
-    strengths: Tensor | None,
+    strengths: Tensor | None = None,
     sums: list[Sums] | None = None,
 ) -> list[Evaluation]:
-    """Evaluate the forms of one kernel on rows held out fold by fold.
+    """Evaluate the forms of one kernel, on every base, on rows held out.
 
-    A landmark is left out with its own fold: a kernel centred at a validated row would
+    A landmark is left out with its own part: a kernel centred at a validated row would
     see it at distance 0, where the loss says nothing about other rows.
 
     Parameters
@@ -175,95 +180,135 @@ def cross_validate(
         Regularisation method, see `filter_gains`.
     strengths : Tensor of shape (l,) or None
         Strengths to evaluate; None for the default grid.
-
     sums : list of Sums or None, default=None
-        The `fold_sums` of the only candidate for the base score of each fold, where
-        they are known.
+        The `sums_of_parts` of the only candidate for the `distinct_scores` of the
+        frame, where they are known.
 
     Returns
     -------
     evaluations : list of Evaluation
+        For each candidate and base.
     """
-    rows, fit = frame.rows, frame.fit
+    rows, split, bases = frame.rows, frame.split, frame.bases
     points = rows.read(landmarks)
-    folds = rows.rank % N_FOLDS
-    kept = [folds[landmarks] != fold for fold in range(N_FOLDS)]
-    penalty = candidates[0].build(points, fit).penalty()
+    parts = range(split.n_held_out)
+    kept = [split.labels[landmarks] != part for part in parts]
+    penalty = candidates[0].build(points, frame.extent).penalty()
     whitenings = [whiten(penalty[k][:, k]) for k in kept]
-    validated = rows.lowest_ranks(_MOST_VALIDATED_ROWS)
+    scale = penalty[:1, :1]
+    scores = distinct_scores(bases)
+    place = {id(score): i for i, score in enumerate(scores)}
+    held_out_shares = [rows.weights[split.labels == part].sum() for part in parts]
     evaluations = []
     for candidate in candidates:
-        form = candidate.build(points, fit)
-        grid = strengths_of(method, form) if strengths is None else strengths
-        parts = sums or fold_sums(rows, form, fit.without_fold, N_FOLDS)
-        total = torch.stack([part.gram for part in parts]).sum(0)
-        losses = rows.weights.new_zeros(len(validated), len(grid))
-        degrees, magnitudes = torch.zeros_like(grid), torch.zeros_like(grid)
-        for fold, base in enumerate(fit.without_fold):
-            inside = kept[fold]
-            others = [parts[f].linear[fold] for f in range(N_FOLDS) if f != fold]
-            share = 1.0 - rows.weights[folds == fold].sum()
-            gram = (total - parts[fold].gram)[inside][:, inside] / share
-            linear = torch.stack(others).sum(0)[inside] / share
-            smaller = candidate.build(points[inside], fit)
-            spectrum = decompose(gram, whitenings[fold])
+        form = candidate.build(points, frame.extent)
+        grid = strengths
+        if grid is None:
+            grid = strengths_of(method, form, len(rows))
+        # The penalties of two forms differ by a factor.
+        factor = (scale / form.penalty()[:1, :1]).sqrt()
+        known = sums
+        if known is None:
+            basis = narrow_basis(form, split, whitenings[0] * factor)
+            known = sums_of_parts(rows, form, scores, split, basis)
+        total = torch.stack([part.gram for part in known]).sum(0)
+        linear = torch.stack([part.linear for part in known]).sum(0)
+        losses = {b: grid.new_zeros(len(split.validated), len(grid)) for b in bases}
+        degrees = torch.zeros_like(grid)
+        for part in parts:
+            inside, share = kept[part], 1.0 - held_out_shares[part]
+            gram = (total - known[part].gram) / share
+            if split.in_folds:
+                gram = gram[inside][:, inside]
+            rest = (linear - known[part].linear)[:, inside] / share
+            smaller = candidate.build(points[inside], frame.extent)
+            spectrum = decompose(gram, whitenings[part] * factor)
             gains = filter_gains(method, spectrum.eigenvalues, grid, form.trace())
-            coefficients = spectrum.coefficients(linear, gains)
-            width = form.linear_width()
-            degrees += width * (gains @ spectrum.eigenvalues) / N_FOLDS
-            magnitudes += spectrum.norms(linear, gains) / N_FOLDS
-            held_out = folds[validated] == fold
-            U = rows.read(validated[held_out])
-            found = hyvarinen_losses(U, base, smaller, coefficients, frame.metric)
-            losses[held_out] = found.T
-        evaluations.append(Evaluation(candidate, grid, losses, degrees, magnitudes))
+            degrees += form.linear_width() * (gains @ spectrum.eigenvalues)
+            without = [base.without[part] for base in bases.values()]
+            found = _held_out_losses(
+                frame,
+                smaller,
+                without,
+                [spectrum.coefficients(rest[place[id(s)]], gains) for s in without],
+                split.validated[split.labels[split.validated] == part],
+            )
+            here = split.labels[split.validated] == part
+            for name, values in zip(bases, found, strict=True):
+                losses[name][here] = values
+        degrees /= max(len(parts), 1)
+        evaluations += [
+            Evaluation(candidate, name, grid, losses[name], degrees) for name in bases
+        ]
     return evaluations
 
 
-def hyvarinen_losses(
-    U: Tensor, base: GaussianScore, form: Form, coefficients: Tensor, metric: Tensor
-) -> Tensor:
-    """Return ``½‖s₀ + f‖² + ∇·(s₀ + f)`` for each set of coefficients.
+def _held_out_losses(
+    frame: Frame,
+    form: Form,
+    scores: list[BaseScore],
+    coefficients: list[Tensor],
+    positions: Tensor,
+) -> list[Tensor]:
+    """Return the losses (n, l) of some rows for each base score."""
+    stack, count = torch.cat(coefficients), len(coefficients[0])
+    found: list[list[Tensor]] = [[] for _ in scores]
+    for chunk in positions.split(_CHUNK_ROWS):
+        U = frame.rows.read(chunk)
+        fields, divergences = form.evaluate(U, stack, frame.metric)
+        for i, score in enumerate(scores):
+            mine = slice(i * count, (i + 1) * count)
+            loss = hyvarinen_loss(
+                fields[mine], divergences[mine], U, score, frame.metric
+            )
+            found[i].append(loss.T)
+    return [torch.cat(parts) for parts in found]
 
-    Both terms are sums over coordinates, weighted by the metric.
+
+def hyvarinen_loss(
+    field: Tensor | float,
+    divergence: Tensor | float,
+    U: Tensor,
+    base: BaseScore,
+    metric: Tensor,
+) -> Tensor:
+    """Return ``½‖s₀ + f‖² + ∇·(s₀ + f)`` of rows, sums weighted by the metric.
 
     Parameters
     ----------
+    field : Tensor of shape (l, n, d) or 0
+        Values of ``f``.
+    divergence : Tensor of shape (l, n) or 0
     U : Tensor of shape (n, d)
-    base : GaussianScore
-    form : Form
-    coefficients : Tensor of shape (l, m, q)
+    base : BaseScore
     metric : Tensor of shape (d,)
 
     Returns
     -------
-    losses : Tensor of shape (l, n)
+    losses : Tensor of shape (l, n) or (n,)
     """
-    field, divergence = form.evaluate(U, coefficients, metric)
-    total = divergence + base.divergence(metric)
+    total = divergence + base.divergence(U, metric)
     return 0.5 * (field + base.score(U)).square() @ metric + total
 
 
-def gaussian_losses(frame: Frame) -> Tensor:
-    """Return the held-out loss of the base alone, for the rows of an evaluation."""
-    rows, metric = frame.rows, frame.metric
-    folds = rows.rank % N_FOLDS
-    validated = rows.lowest_ranks(_MOST_VALIDATED_ROWS)
+def base_losses(frame: Frame, base: Base) -> Tensor:
+    """Return the held-out loss of a base score alone, for the validated rows."""
+    rows, validated = frame.rows, frame.split.validated
+    labels = frame.split.labels[validated]
     losses = rows.weights.new_zeros(len(validated))
-    for fold, base in enumerate(frame.fit.without_fold):
-        held_out = folds[validated] == fold
-        score = base.score(rows.read(validated[held_out]))
-        losses[held_out] = 0.5 * score.square() @ metric + base.divergence(metric)
+    for part, score in enumerate(base.without):
+        here = labels == part
+        U = rows.read(validated[here])
+        losses[here] = hyvarinen_loss(0.0, 0.0, U, score, frame.metric)
     return losses
 
 
 def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
-    """Choose by the paired one-standard-error rule.
+    """Choose the setting of least mean loss.
 
-    Among all settings whose mean loss exceeds the smallest by no more than one standard
-    error of the row-by-row difference, take the one whose kernel part has the smallest
-    bound: between the rows all of them do, but beyond the rows a kernel part of large
-    norm runs away. Degrees of freedom would not tell them apart.
+    A rule of one standard error, which pays where a simpler model is an end in itself,
+    here mostly smooths too much: neighbouring settings differ by less than the noise
+    of either. It decides about families and about the kernel part as a whole.
 
     Parameters
     ----------
@@ -276,11 +321,7 @@ def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
     """
     losses = torch.cat([e.losses for e in evaluations], 1)
     degrees = torch.cat([e.degrees_of_freedom for e in evaluations])
-    best = int((weights @ losses).argmin())
-    excess, error = mean_and_error(losses - losses[:, best : best + 1], weights)
-    eligible = excess <= error
-    magnitudes = torch.cat([e.magnitudes for e in evaluations])
-    chosen = int(magnitudes.masked_fill(~eligible, torch.inf).argmin())
+    chosen = int((weights @ losses).argmin())
     start = 0
     for evaluation in evaluations:
         stop = start + len(evaluation.strengths)
@@ -289,6 +330,7 @@ def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
         start = stop
     return Choice(
         evaluation.candidate,
+        evaluation.base,
         float(evaluation.strengths[chosen - start]),
         losses[:, chosen],
         float(degrees[chosen]),
@@ -296,9 +338,19 @@ def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
 
 
 def improves(
-    losses: Tensor, other_losses: Tensor, weights: Tensor, *, standard_errors: float
+    losses: Tensor,
+    other_losses: Tensor,
+    weights: Tensor,
+    *,
+    standard_errors: float | None = None,
 ) -> bool:
-    """Tell whether a gain over other losses exceeds so many standard errors."""
+    """Tell whether a gain over other losses exceeds so many standard errors.
+
+    By default ``√log n``: at that value of its t-statistic the Bayesian information
+    criterion admits a parameter. It guards against the best of many settings.
+    """
+    if standard_errors is None:
+        standard_errors = math.sqrt(math.log(len(losses)))
     gain, error = mean_and_error((other_losses - losses)[:, None], weights)
     return bool(gain > standard_errors * error)
 

@@ -19,8 +19,9 @@ class Settings:
         A number or one per feature is in the units of the sample.
     regularization : "auto" or float
         The strength ``λ``; for the published estimator the ridge ``η``.
-    base : {"auto", "gaussian", None}
-        ``"auto"`` compares the Gaussian and none where the strength is chosen.
+    base : {"auto", "gaussian", "student_t", "mixture", None}
+        ``"auto"`` compares the three families; it is the Gaussian where all else is
+        given.
     method : {"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
     n_landmarks : {"auto", "all"} or int
 
@@ -52,13 +53,16 @@ class Report:
     ----------
     kernel, form : str or None
         None when the base score stands alone.
+    base : str or None
+        Family of the base score.
     bandwidth : Tensor of shape (d,) or None
         Length scale of the kernel for each feature, in the units of the sample.
     regularization : float or None
     degrees_of_freedom : float or None
         Of the kernel part; None when nothing was cross-validated.
     loss, base_loss : float or None
-        Mean cross-validated Hyvärinen loss of the estimate and of the base alone, in
+        Mean cross-validated Hyvärinen loss of the estimate and of the best base
+        alone, in
         coordinates of unit scale.
     shrinkage : float or None
         Shrinkage of the covariance of the base; None without a base.
@@ -75,6 +79,7 @@ class Report:
 
     kernel: str | None = None
     form: str | None = None
+    base: str | None = None
     bandwidth: Tensor | None = None
     regularization: float | None = None
     degrees_of_freedom: float | None = None

@@ -74,7 +74,7 @@ def decompose(gram: Tensor, whitening: Tensor) -> Spectrum:
 
     Parameters
     ----------
-    gram : Tensor of shape (m, m)
+    gram : Tensor of shape (m, m), or (r, r) with r < m: that of the whitened fields
     whitening : Tensor of shape (m, r)
         From `whiten`.
 
@@ -82,7 +82,9 @@ def decompose(gram: Tensor, whitening: Tensor) -> Spectrum:
     -------
     spectrum : Spectrum
     """
-    inner = whitening.T @ gram @ whitening
+    inner = gram
+    if len(gram) == len(whitening):
+        inner = whitening.T @ gram @ whitening
     eigenvalues, rotation = torch.linalg.eigh((inner + inner.T) / 2)
     return Spectrum(whitening @ rotation, eigenvalues.clamp(min=0.0))
 

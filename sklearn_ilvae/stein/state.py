@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .bases import BASES
 from .forms import FORMS
-from .gaussian import GaussianScore
 from .kernels import KERNELS, Kernel, make_kernel
 from .model import ScoreModel
 from .published import fit_published
@@ -36,9 +36,13 @@ def model_to_arrays(model: ScoreModel) -> dict[str, Any]:
         "center": _array(model.center),
         "inverse_scale": _array(model.inverse_scale),
         "projector": _array(model.projector),
-        "mean": _array(model.base.mean),
-        "precision": _array(model.base.precision),
+        "base": next(name for name, k in BASES.items() if type(model.base) is k),
     }
+    for field in fields(model.base):  # type: ignore[arg-type]
+        value = getattr(model.base, field.name)
+        saved[f"base_{field.name}"] = (
+            _array(value) if isinstance(value, Tensor) else value
+        )
     if model.form is not None and model.coefficients is not None:
         form = next(name for name, kind in FORMS.items() if type(model.form) is kind)
         saved |= _kernel_to_values(model.form.kernel)
@@ -65,11 +69,19 @@ def model_from_arrays(saved: dict[str, Any]) -> ScoreModel:
     def tensor(name: str) -> Tensor:
         return torch.tensor(np.asarray(saved[name]))
 
+    kind = BASES[saved["base"]]
+    parts: dict[str, Any] = {
+        field.name: saved[f"base_{field.name}"] for field in fields(kind)
+    }
+    parts = {
+        name: value if isinstance(value, float) else torch.tensor(np.asarray(value))
+        for name, value in parts.items()
+    }
     model = ScoreModel(
         center=tensor("center"),
         inverse_scale=tensor("inverse_scale"),
         projector=tensor("projector"),
-        base=GaussianScore(tensor("mean"), tensor("precision")),
+        base=kind(**parts),
     )
     if "kernel" not in saved:
         return model

@@ -1,0 +1,173 @@
+"""Base scores: parametric estimates that the kernel part corrects.
+
+A parametric start with a nonparametric correction (Hjort & Glad 1995) has little left
+to learn where the family fits, and loses nothing where it does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .gaussian import GaussianFit, GaussianScore
+from .mixture import MixtureScore, fit_components, run_em
+from .rows import Rows, Split
+from .student import LARGEST_FREEDOM, StudentScore, fit_student, run_student_em
+
+# From the simplest: a later one must be better by a standard error.
+BASE_NAMES = ("gaussian", "student_t", "mixture")
+_MOST_ROWS = 20_000
+_MOST_ROWS_OF_A_SEARCH = 1000
+_REFITS = 10
+
+
+class BaseScore(Protocol):
+    """The score of a parametric density."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Return a point (d,) in the plane of the sample."""
+
+    def score(self, U: Tensor) -> Tensor:
+        """Return the score (n, d)."""
+
+    def divergence(self, U: Tensor, metric: Tensor) -> Tensor:
+        """Return the trace of the Jacobian, weighted by the metric, of shape (n,)."""
+
+    def log_density(self, U: Tensor) -> Tensor:
+        """Return the log-density up to a constant, of shape (n,)."""
+
+    def stretched(self, ratio: Tensor) -> BaseScore:
+        """Return the same score in coordinates ``u' = ratio · u``."""
+
+
+BASES: dict[str, type[GaussianScore] | type[StudentScore] | type[MixtureScore]] = {
+    "gaussian": GaussianScore,
+    "student_t": StudentScore,
+    "mixture": MixtureScore,
+}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base score from all rows, and from the others of each part held out.
+
+    Attributes
+    ----------
+    name : str
+    full : BaseScore
+    without : list of BaseScore
+    """
+
+    name: str
+    full: BaseScore
+    without: list[BaseScore]
+
+    def stretched(self, ratio: Tensor) -> Base:
+        """Return the same scores in coordinates ``u' = ratio · u``."""
+        without = [score.stretched(ratio) for score in self.without]
+        return Base(self.name, self.full.stretched(ratio), without)
+
+
+def fit_bases(
+    rows: Rows, split: Split, gaussian: GaussianFit, names: tuple[str, ...], seed: int
+) -> dict[str, Base]:
+    """Fit base scores.
+
+    A family that turns out to be the Gaussian, as with a handful of rows, is left out,
+    or replaced by it when it is the only one.
+
+    Parameters
+    ----------
+    rows : Rows
+    split : Split
+    gaussian : GaussianFit
+        Of the same rows and parts.
+    names : tuple of str
+        Among "none" and `BASE_NAMES`.
+    seed : int
+        Seed of the first centers of a mixture.
+
+    Returns
+    -------
+    bases : dict of Base
+        By name, in the order of the names.
+    """
+    bases: dict[str, Base] = {}
+    plain = Base("gaussian", gaussian.full, [*gaussian.without])
+    for name in names:
+        found: Base | None = plain
+        if name == "none":
+            silent = gaussian.silent()
+            found = Base("none", silent.full, [*silent.without])
+        elif name != "gaussian" and split.n_held_out > 0:
+            found = _Plane(rows, split, gaussian, seed).fit(name)
+        if found is None and len(names) == 1:
+            found = plain
+        if found is not None:
+            bases[found.name] = found
+    return bases
+
+
+class _Plane:
+    """The rows that families beyond the Gaussian are fitted to, in their plane."""
+
+    def __init__(
+        self, rows: Rows, split: Split, gaussian: GaussianFit, seed: int
+    ) -> None:
+        self.gaussian, self.split, self.seed = gaussian, split, seed
+        # Parts held out of a large sample have the highest ranks.
+        chosen = rows.lowest_ranks(min(_MOST_ROWS, split.n_kept))
+        self.V = (rows.read(chosen) - gaussian.full.mean) @ gaussian.basis
+        self.weights = rows.weights[chosen] / rows.weights[chosen].sum()
+        self.labels, self.ranks = split.labels[chosen], rows.rank[chosen]
+
+    def fit(self, name: str) -> Base | None:
+        student = name == "student_t"
+        scores = self._student() if student else self._mixture()
+        return None if scores is None else Base(name, scores[0], scores[1:])
+
+    def _weights_without(self) -> list[Tensor]:
+        """Return the weights of the other rows for each part that overlaps these."""
+        parts = range(self.split.n_held_out) if self.split.in_folds else ()
+        return [self.weights * (self.labels != part) for part in parts]
+
+    def _student(self) -> list[BaseScore] | None:
+        fit, shrinkage = self.gaussian, self.gaussian.shrinkage
+        full = fit_student(self.V, self.weights, shrinkage)
+        if full.freedom == LARGEST_FREEDOM:
+            return None
+        others = [
+            run_student_em(self.V, weights, full, full.freedom, shrinkage)
+            for weights in self._weights_without()
+        ] or [full] * self.split.n_held_out
+        return [s.as_score(fit.full.mean, fit.basis) for s in (full, *others)]
+
+    def _mixture(self) -> list[BaseScore] | None:
+        fit = self.gaussian
+        target = torch.linalg.inv(fit.basis.T @ fit.full.precision @ fit.basis)
+        few = (
+            self.ranks < torch.sort(self.ranks).values[:_MOST_ROWS_OF_A_SEARCH][-1] + 1
+        )
+        generator = torch.Generator().manual_seed(self.seed)
+        found = fit_components(self.V[few], self.weights[few], target, generator)
+        if found is None:
+            return None
+        full, tied = found
+        if not few.all():
+            full, _ = run_em(
+                self.V,
+                self.weights,
+                full.responsibilities(self.V),
+                target,
+                tied=tied,
+            )
+        start = full.responsibilities(self.V)
+        others = [
+            run_em(self.V, w, start, target, tied=tied, iterations=_REFITS)[0]
+            for w in self._weights_without()
+        ] or [full] * self.split.n_held_out
+        return [c.as_score(fit.full.mean, fit.basis) for c in (full, *others)]

@@ -1,0 +1,245 @@
+"""The score of a mixture of Gaussians as base score, fitted by the EM algorithm.
+
+The number of components and whether they share a covariance maximise the Bayesian
+information criterion (Fraley & Raftery 2002, "Model-based clustering, discriminant
+analysis, and density estimation"). Each covariance is the mode of a posterior whose
+prior is worth ``r + 2`` rows of the covariance within components, as that is worth
+``r + 2`` rows of a multiple of the covariance of all rows (Fraley & Raftery 2007), so
+that none collapses.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_COUNTS = (2, 3, 4, 6, 8, 12, 16, 24)
+_FEWEST_ROWS_A_COMPONENT = 10
+_ITERATIONS = 60
+# In nats a row; the criterion tells sizes apart by more.
+_TOLERANCE = 1e-3
+_LLOYD_STEPS = 5
+_STARTS = 3
+_SHORT_RUN = 5
+
+
+@dataclass(frozen=True)
+class MixtureScore:
+    """The score of ``Σₖ πₖ N(μₖ, Pₖ⁻¹)`` in coordinates of unit scale.
+
+    Attributes
+    ----------
+    mean : Tensor of shape (d,)
+        Mean of the sample.
+    constants : Tensor of shape (k,)
+        ``log πₖ + ½ log det Pₖ``, the determinant along the plane of the sample.
+    centers : Tensor of shape (k, d)
+    precisions : Tensor of shape (k, d, d)
+    """
+
+    mean: Tensor
+    constants: Tensor
+    centers: Tensor
+    precisions: Tensor
+
+    def _parts(self, U: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-densities (k, n) up to one constant, and scores (k, n, d)."""
+        difference = self.centers[:, None] - U
+        pull = difference @ self.precisions
+        return self.constants[:, None] - 0.5 * (pull * difference).sum(-1), pull
+
+    def score(self, U: Tensor) -> Tensor:
+        """Return ``Σₖ rₖ Pₖ (μₖ − u)``, with ``rₖ`` the responsibilities, as (n, d)."""
+        logs, pull = self._parts(U)
+        return (torch.softmax(logs, 0)[..., None] * pull).sum(0)
+
+    def divergence(self, U: Tensor, metric: Tensor) -> Tensor:
+        """Return ``Σₖ rₖ (‖gₖ‖² − tr Pₖ) − ‖s‖²``, sums weighted by the metric."""
+        logs, pull = self._parts(U)
+        shares = torch.softmax(logs, 0)
+        traces = self.precisions.diagonal(dim1=-2, dim2=-1) @ metric
+        inner = (shares * (pull.square() @ metric - traces[:, None])).sum(0)
+        score = (shares[..., None] * pull).sum(0)
+        return inner - score.square() @ metric
+
+    def log_density(self, U: Tensor) -> Tensor:
+        """Return the log-density up to a constant, of shape (n,)."""
+        return torch.logsumexp(self._parts(U)[0], 0)
+
+    def stretched(self, ratio: Tensor) -> MixtureScore:
+        """Return the same score in coordinates ``u' = ratio · u``."""
+        outer = torch.outer(ratio, ratio)
+        return MixtureScore(
+            self.mean * ratio,
+            self.constants,
+            self.centers * ratio,
+            self.precisions / outer,
+        )
+
+
+@dataclass(frozen=True)
+class Components:
+    """A mixture in coordinates of the plane of the sample."""
+
+    shares: Tensor
+    centers: Tensor
+    covariances: Tensor
+
+    def log_densities(self, V: Tensor) -> Tensor:
+        """Return ``log πₖ + log N(v | μₖ, Σₖ)`` of shape (k, n)."""
+        root = torch.linalg.cholesky(self.covariances)
+        difference = (V - self.centers[:, None]).mT
+        scaled = torch.linalg.solve_triangular(root, difference, upper=False)
+        log_root = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        constant = (
+            self.shares.log() - log_root - 0.5 * V.shape[1] * math.log(2 * math.pi)
+        )
+        return constant[:, None] - 0.5 * scaled.square().sum(1)
+
+    def responsibilities(self, V: Tensor) -> Tensor:
+        """Return the probability (k, n) of each component given each row."""
+        return torch.softmax(self.log_densities(V), 0)
+
+    def as_score(self, mean: Tensor, basis: Tensor) -> MixtureScore:
+        """Return the score in coordinates ``mean + basis v``."""
+        inner = torch.linalg.inv(self.covariances)
+        constants = self.shares.log() + 0.5 * torch.linalg.slogdet(inner).logabsdet
+        centers = mean + self.centers @ basis.T
+        return MixtureScore(mean, constants, centers, basis @ inner @ basis.T)
+
+
+def fit_components(
+    V: Tensor, weights: Tensor, target: Tensor, generator: torch.Generator
+) -> tuple[Components, bool] | None:
+    """Fit a mixture, its size by the information criterion.
+
+    Parameters
+    ----------
+    V : Tensor of shape (n, r)
+        Rows in the plane of the sample.
+    weights : Tensor of shape (n,)
+        They sum to 1.
+    target : Tensor of shape (r, r)
+        Covariance of all rows; the one within components shrinks to a multiple of it.
+    generator : torch.Generator
+        Draws the first centers.
+
+    Returns
+    -------
+    components : Components
+    tied : bool
+        Whether the components share one covariance.
+        None instead of both where one component is best.
+    """
+    n, r = V.shape
+    matrix = r * (r + 1) / 2
+    best: tuple[Components, bool] | None = None
+    highest = -torch.inf
+    for count in (1, *_COUNTS):
+        if count > 1 and count * max(_FEWEST_ROWS_A_COMPONENT, r + 2) > n:
+            break
+        improved = False
+        starts = [
+            _first_shares(V, weights, count, generator)
+            for _ in range(1 if count == 1 else _STARTS)
+        ]
+        for tied in (True,) if count == 1 else (True, False):
+            found, likelihood = _best_of(V, weights, starts, target, tied=tied)
+            size = count * (r + 1) - 1 + matrix * (1 if tied else count)
+            criterion = n * likelihood - 0.5 * size * math.log(n)
+            if criterion > highest:
+                highest, improved = criterion, True
+                best = None if count == 1 else (found, tied)
+        if not improved and count > 2:
+            break
+    return best
+
+
+def _best_of(
+    V: Tensor, weights: Tensor, starts: list[Tensor], target: Tensor, *, tied: bool
+) -> tuple[Components, float]:
+    """Run EM on from the best of short runs (Biernacki, Celeux & Govaert 2003)."""
+    runs = [
+        run_em(V, weights, start, target, tied=tied, iterations=_SHORT_RUN)
+        for start in starts
+    ]
+    found, _ = max(runs, key=lambda run: run[1])
+    return run_em(V, weights, found.responsibilities(V), target, tied=tied)
+
+
+def run_em(
+    V: Tensor,
+    weights: Tensor,
+    responsibilities: Tensor,
+    target: Tensor,
+    *,
+    tied: bool,
+    iterations: int = _ITERATIONS,
+) -> tuple[Components, float]:
+    """Return the mixture after EM, and its mean log-likelihood.
+
+    Parameters
+    ----------
+    V : Tensor of shape (n, r)
+    weights : Tensor of shape (n,)
+        Rows of weight 0 take no part.
+    responsibilities : Tensor of shape (k, n)
+        To begin with.
+    target : Tensor of shape (r, r)
+    tied : bool
+    iterations : int
+        At most.
+    """
+    weights = weights / weights.sum()
+    prior = (V.shape[1] + 2) / max(int((weights > 0).sum()), 1)
+    before = -torch.inf
+    for _ in range(iterations):
+        found = _maximise(V, responsibilities * weights, target, prior, tied)
+        logs = found.log_densities(V)
+        total = torch.logsumexp(logs, 0)
+        likelihood = float(weights @ total)
+        if likelihood - before < _TOLERANCE:
+            break
+        before = likelihood
+        responsibilities = (logs - total).exp()
+    return found, likelihood
+
+
+def _maximise(
+    V: Tensor, shares: Tensor, target: Tensor, prior: float, tied: bool
+) -> Components:
+    mass = shares.sum(1).clamp(min=1e-12)
+    centers = (shares @ V) / mass[:, None]
+    moments = (V * shares[..., None]).mT @ V
+    scatter = moments - mass[:, None, None] * centers[..., None] * centers[:, None]
+    within = scatter.sum(0)
+    multiple = within.diagonal().sum() / target.diagonal().sum()
+    # Rounding, and components of equal rows, must leave a positive matrix.
+    within = (within + (prior + 1e-9) * multiple * target) / (1.0 + prior)
+    if tied:
+        covariances = within.expand(len(mass), -1, -1)
+    else:
+        covariances = (scatter + prior * within) / (mass + prior)[:, None, None]
+    return Components(mass / mass.sum(), centers, covariances)
+
+
+def _first_shares(
+    V: Tensor, weights: Tensor, count: int, generator: torch.Generator
+) -> Tensor:
+    """Return the clusters of k-means++ after a few steps, as (k, n) of 0 and 1."""
+    first = torch.multinomial(weights.cpu(), 1, generator=generator)
+    centers = V[first.to(V.device)]
+    distance = torch.full_like(weights, torch.inf)
+    for _ in range(count - 1):
+        distance = torch.minimum(distance, (V - centers[-1]).square().sum(1))
+        drawn = torch.multinomial((weights * distance).cpu(), 1, generator=generator)
+        centers = torch.cat([centers, V[drawn.to(V.device)]])
+    for _ in range(_LLOYD_STEPS):
+        nearest = torch.cdist(V, centers).argmin(1)
+        inside = torch.nn.functional.one_hot(nearest, count).T.to(V)
+        mass = (inside @ weights).clamp(min=1e-12)
+        centers = (inside * weights) @ V / mass[:, None]
+    return inside

@@ -1,0 +1,134 @@
+"""Laws of the parametric base scores, against automatic differentiation and truth."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from samples import points
+
+from sklearn_ilvae.stein import Settings, fit_score
+from sklearn_ilvae.stein.bases import BASE_NAMES, fit_bases
+from sklearn_ilvae.stein.forms import FORMS
+from sklearn_ilvae.stein.gaussian import fit_gaussian
+from sklearn_ilvae.stein.kernels import make_kernel
+from sklearn_ilvae.stein.rows import read_rows, split_rows
+from sklearn_ilvae.stein.solvers import whiten
+
+few = settings(max_examples=8, deadline=None)
+seeds = st.integers(0, 2**16)
+
+
+def skewed(n: int, d: int, seed: int) -> torch.Tensor:
+    """Return three clusters with heavy tails, so that every family differs."""
+    generator = torch.Generator().manual_seed(seed)
+    centers = 4.0 * points(3, d, seed + 1)
+    which = torch.randint(0, 3, (n,), generator=generator)
+    tail = points(n, 4, seed + 2).square().mean(1, keepdim=True).sqrt()
+    return centers[which] + points(n, d, seed + 3) / tail
+
+
+def rows_of(x: torch.Tensor):
+    generator = torch.Generator().manual_seed(0)
+    return read_rows(x, generator=generator, device=torch.device("cpu"))
+
+
+def bases_of(x: torch.Tensor):
+    rows = rows_of(x)
+    split = split_rows(rows)
+    gaussian = fit_gaussian(rows, split)
+    return rows, fit_bases(rows, split, gaussian, BASE_NAMES, 0)
+
+
+@few
+@given(seeds, st.integers(1, 4))
+def test_score_and_divergence_are_derivatives_of_the_log_density(seed, d):
+    rows, bases = bases_of(skewed(200, d, seed))
+    metric = torch.linspace(0.5, 2.0, d).double()
+    U = rows.read(slice(0, 5)).requires_grad_()
+    for base in bases.values():
+        for score in (base.full, base.without[0]):
+            (gradient,) = torch.autograd.grad(score.log_density(U).sum(), U)
+            torch.testing.assert_close(score.score(U), gradient, rtol=1e-8, atol=1e-8)
+            trace = torch.stack(
+                [
+                    metric
+                    @ torch.autograd.functional.jacobian(
+                        lambda u, s=score: s.score(u[None])[0], u
+                    ).diagonal()
+                    for u in U.detach()
+                ]
+            )
+            torch.testing.assert_close(
+                score.divergence(U, metric), trace, rtol=1e-8, atol=1e-8
+            )
+
+
+@few
+@given(seeds)
+def test_stretched_scores_are_those_of_stretched_rows(seed):
+    """In coordinates ``u' = r u`` a score is divided by ``r``."""
+    rows, bases = bases_of(skewed(150, 3, seed))
+    ratio = torch.tensor([0.5, 1.0, 3.0]).double()
+    U = rows.read(slice(0, 9))
+    for base in bases.values():
+        found = base.stretched(ratio).full.score(U * ratio)
+        torch.testing.assert_close(found, base.full.score(U) / ratio)
+
+
+def test_a_mixture_is_recovered_to_the_sampling_error_of_its_parameters():
+    n, d = 4000, 3
+    generator = torch.Generator().manual_seed(0)
+    centers = torch.tensor([[-4.0, 0, 0], [4, 0, 0], [0, 5, 1]]).double()
+    roots = torch.linalg.qr(points(9, 3, 7).reshape(3, 3, 3)).Q
+    roots = roots * torch.tensor([0.5, 1.0, 1.5]).double()
+    precisions = torch.linalg.inv(roots @ roots.mT)
+
+    def sample(seed: int) -> torch.Tensor:
+        which = torch.randint(0, 3, (n,), generator=generator)
+        noise = points(n, d, seed)[..., None]
+        return centers[which] + (roots[which] @ noise)[..., 0]
+
+    x, fresh = sample(1), sample(2)
+    pull = (centers[:, None] - fresh) @ precisions
+    logs = -0.5 * (pull * (centers[:, None] - fresh)).sum(-1)
+    logs += 0.5 * torch.linalg.slogdet(precisions).logabsdet[:, None]
+    truth = (torch.softmax(logs, 0)[..., None] * pull).sum(0)
+    model, report = fit_score(x)
+    assert report.base == "mixture"
+    excess = (model.score(fresh) - truth).square().sum() / truth.square().sum()
+    parameters = 3 * (d + d * (d + 1) / 2)
+    assert excess < 3 * parameters / (n * d)
+
+
+def test_a_student_t_is_recovered_with_its_tails():
+    spread = points(2000, 5, 0).square().mean(1, keepdim=True)
+    x = points(2000, 4, 1) / spread.sqrt()
+    model, report = fit_score(x, Settings(base="student_t", kernel="rbf"))
+    truth = -9.0 * x / (5.0 + x.square().sum(1, keepdim=True))
+    assert report.base == "student_t"
+    assert (model.score(x) - truth).square().sum() < 0.03 * truth.square().sum()
+
+
+@pytest.mark.parametrize("base", ["student_t", "mixture"])
+def test_a_family_asked_for_by_name_gives_finite_scores_for_few_rows(base):
+    for n in (2, 5, 12):
+        x = points(n, 4, n)
+        model, report = fit_score(x, Settings(base=base))
+        assert n > 10 or report.base == "gaussian"
+        assert torch.isfinite(model.score(10.0 * x)).all()
+
+
+@few
+@given(seeds, st.sampled_from(sorted(FORMS)), st.sampled_from(["rbf"]))
+def test_gram_of_whitened_fields_equals_the_whitened_gram(seed, form, kernel):
+    U, landmarks = points(60, 3, seed), points(8, 3, seed + 1)
+    space = FORMS[form](make_kernel(kernel, 1.5), landmarks, torch.ones(3).double())
+    whitening = whiten(space.penalty())
+    weights = torch.full((60,), 1 / 60).double()
+    base = -U[None]
+    plain, linear = space.accumulate(U, weights, base)
+    narrow, same = space.accumulate(U, weights, base, whitening)
+    torch.testing.assert_close(linear, same)
+    assert narrow.shape == (whitening.shape[1],) * 2
+    expected = whitening.T @ plain @ whitening
+    torch.testing.assert_close(narrow, expected, rtol=1e-6, atol=1e-8)
