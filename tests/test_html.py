@@ -8,7 +8,12 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ilvae import ILVAETransformer, SteinScoreEstimator, _html
+from sklearn_ilvae import (
+    ILVAEOutlierDetector,
+    ILVAETransformer,
+    SteinScoreEstimator,
+    _html,
+)
 
 
 def captions(estimator):
@@ -58,7 +63,16 @@ def test_the_score_says_what_it_chose():
     assert "rbf kernel" in captions(fixed)[0]
 
 
-@pytest.mark.parametrize("kind", [ILVAETransformer, SteinScoreEstimator])
+def test_the_detector_counts_the_training_rows_that_it_flags(table):
+    detector = ILVAEOutlierDetector(n_components=2, max_iter=2, random_state=0)
+    flagged = (detector.fit_predict(table) == -1).sum()
+    (caption,) = captions(detector)
+    assert caption.startswith(f"{flagged} of {len(table)} training rows below")
+
+
+@pytest.mark.parametrize(
+    "kind", [ILVAETransformer, ILVAEOutlierDetector, SteinScoreEstimator]
+)
 def test_the_link_goes_to_our_page(monkeypatch, kind):
     monkeypatch.setattr(_html, "SITE", "https://docs.example")
     page = f"https://docs.example/api/generated/sklearn_ilvae.{kind.__name__}.html"
