@@ -100,6 +100,12 @@ def summary_of_autoencoder(estimator: Any) -> str:
     )
 
 
+def summary_of_detector(estimator: Any) -> str:
+    """Say where the threshold lies, and what the model beneath is like."""
+    model = summary_of_autoencoder(estimator.transformer_)
+    return f"threshold {float(estimator.offset_):.4g} nats · {model}"
+
+
 def summary_of_score(estimator: Any) -> str:
     """Say which form was chosen, and what its loss is."""
     if estimator.kernel_ is None:

@@ -21,6 +21,7 @@ from ._columns import (
     weighted_table,
 )
 from ._conformal import ConformalMixin
+from ._html import DiagramMixin, summary_of_detector
 from ._random import draw_seed
 from ._reasons import ReasonsMixin
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
@@ -36,7 +37,9 @@ from ._trust import (
 from .vae import LikelihoodTerms, laplace_terms
 
 
-class ILVAEOutlierDetector(ReasonsMixin, ConformalMixin, OutlierMixin, BaseEstimator):
+class ILVAEOutlierDetector(
+    ReasonsMixin, ConformalMixin, OutlierMixin, DiagramMixin, BaseEstimator
+):
     """Outliers of a table by a variational autoencoder, with a reason for each.
 
     The score of a row is its log-likelihood under an `ILVAETransformer`, by Laplace's
@@ -455,6 +458,9 @@ class ILVAEOutlierDetector(ReasonsMixin, ConformalMixin, OutlierMixin, BaseEstim
             return function(scaling, rows, terms)
 
         return inner._in_chunks(of_chunk, table, TRANSFORM_CHUNK)
+
+    def _fit_summary(self) -> str:
+        return summary_of_detector(self)
 
     def _feature_names(self) -> Sequence[str] | None:
         return getattr(self, "feature_names_in_", None)

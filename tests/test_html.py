@@ -8,7 +8,12 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ilvae import ILVAETransformer, SteinScoreEstimator, _html
+from sklearn_ilvae import (
+    ILVAEOutlierDetector,
+    ILVAETransformer,
+    SteinScoreEstimator,
+    _html,
+)
 
 
 def captions(estimator):
@@ -58,12 +63,20 @@ def test_the_score_says_what_it_chose():
     assert "rbf kernel" in captions(fixed)[0]
 
 
-@pytest.mark.parametrize("kind", [ILVAETransformer, SteinScoreEstimator])
+@pytest.mark.parametrize(
+    "kind", [ILVAETransformer, ILVAEOutlierDetector, SteinScoreEstimator]
+)
 def test_the_link_goes_to_our_page(monkeypatch, kind):
     monkeypatch.setattr(_html, "SITE", "https://docs.example")
     page = f"https://docs.example/api/generated/sklearn_ilvae.{kind.__name__}.html"
     assert kind()._get_doc_link() == page
     assert f'href="{page}"' in kind()._repr_html_()
+
+
+def test_the_detector_gives_its_threshold(table):
+    detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(table)
+    (caption,) = captions(detector)
+    assert caption.startswith(f"threshold {float(detector.offset_):.4g} nats · 2 of 2")
 
 
 def test_without_an_address_there_is_no_link(monkeypatch):

@@ -8,6 +8,7 @@ LESSONS = [
     "grid_search",
     "compare_decoders",
     "new_rows",
+    "outliers",
     "score_estimation",
     "hamiltonian",
     "implicit_sampler",

@@ -73,6 +73,13 @@ def closest_weights(distances: Tensor, weights: Tensor, share: float) -> Tensor:
     -------
     Tensor of shape (n_rows,)
         The weight of a row, a part of it for the last row that counts, or 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.vae import closest_weights
+    >>> closest_weights(torch.tensor([3.0, 1.0, 2.0]), torch.ones(3), share=0.5)
+    tensor([0.0000, 1.0000, 0.5000])
     """
     order = distances.argsort(stable=True)
     ordered = weights[order]

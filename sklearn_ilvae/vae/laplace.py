@@ -24,6 +24,16 @@ class LikelihoodTerms:
         ``log p(μ) − log q(μ | x)``, in nats: what it takes to single out the code.
     expected : Tensor of shape (n_rows, n_features)
         ``E[x_j | μ]``: the row that the code stands for.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import vae
+    >>> shape = vae.Architecture("anchored", 2, (False,) * 3, (8,), "elu", 0.1, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
+    >>> terms = vae.laplace_terms(model, torch.randn(10, 3))
+    >>> terms.columns.shape, terms.total().shape
+    (torch.Size([10, 3]), torch.Size([10]))
     """
 
     columns: Tensor
@@ -54,6 +64,16 @@ def laplace_terms(model: VariationalAutoencoder, rows: Tensor) -> LikelihoodTerm
     Returns
     -------
     LikelihoodTerms
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import vae
+    >>> shape = vae.Architecture("anchored", 2, (False,) * 3, (8,), "elu", 0.1, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
+    >>> terms = vae.laplace_terms(model, torch.randn(10, 3))
+    >>> terms.latent.shape
+    torch.Size([10])
     """
     mean, log_variance = model.encoder(rows)
     parameters = model.decoder(mean)
