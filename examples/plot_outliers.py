@@ -9,10 +9,13 @@ a guarantee on false alarms.
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.datasets import load_diabetes
 
 from sklearn_ilvae import ILVAEOutlierDetector
+from sklearn_ilvae.inspection import (
+    FeatureContributionsDisplay,
+    ScoreHistogramDisplay,
+)
 
 patients = load_diabetes(as_frame=True, scaled=False).data
 patients.loc[10, "bmi"] = 70.0  # a slip: 27.0
@@ -68,16 +71,8 @@ print(f"selected: {selected.sum()}, of the five changed: {selected[:5].sum()}")
 # %%
 # The score of every patient, and the reasons for the three mistakes.
 
-surprise = detector.typical_contributions_ - contributions.loc[spoilt]
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-left.hist(detector.score_samples(patients), bins=60, color="#4477aa")
-left.axvline(detector.offset_, color="#ee6677", label="threshold")
-left.set(title="Scores", xlabel="log-likelihood (nats)", ylabel="patients")
-left.legend()
-image = right.imshow(surprise, cmap="RdBu_r", vmin=-20, vmax=20, aspect="auto")
-right.set_xticks(np.arange(surprise.shape[1]), surprise.columns, rotation=90)
-right.set_yticks(np.arange(len(spoilt)), [f"patient {row}" for row in spoilt])
-right.set_title("Surprise (nats)")
-figure.colorbar(image)
-figure.savefig("outliers.png", dpi=120)
-print("saved outliers.png")
+ScoreHistogramDisplay.from_estimator(detector, patients)
+FeatureContributionsDisplay.from_estimator(
+    detector, patients.loc[spoilt], row_names=spoilt, max_features=5
+)
+plt.show()

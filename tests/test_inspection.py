@@ -8,7 +8,12 @@ from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
-from sklearn_ilvae import ILVAETransformer, SteinScoreEstimator, metrics
+from sklearn_ilvae import (
+    ILVAEOutlierDetector,
+    ILVAETransformer,
+    SteinScoreEstimator,
+    metrics,
+)
 from sklearn_ilvae.inspection import (
     FeatureContributionsDisplay,
     LatentMapDisplay,
@@ -230,6 +235,16 @@ def test_contributions_come_from_any_estimator_that_explains():
     )
     assert display.ax_[0].get_yticklabels()[0].get_text() == "x1 = 2"
     assert display.ax_[0].get_title() == "Row bad"
+
+
+def test_reasons_of_a_detector_are_drawn_as_surprise(table):
+    detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(table)
+    display = FeatureContributionsDisplay.from_estimator(detector, table[:1])
+    drawn = sum(bar.get_width() for bar in display.ax_[0].patches)
+    typical = detector.typical_contributions_.sum()
+    assert drawn == pytest.approx(typical - detector.score_samples(table[:1])[0])
+    histogram = ScoreHistogramDisplay.from_estimator(detector, table)
+    assert histogram.threshold == detector.offset_
 
 
 def test_names_that_do_not_match_are_refused():

@@ -30,6 +30,8 @@ class FeatureContributionsDisplay:
         What to call the rows; None numbers them.
     max_features : int, default=8
         Most contributions shown one by one.
+    label : str, default="contribution to the score"
+        What the contributions are, and their unit.
 
     Attributes
     ----------
@@ -58,12 +60,14 @@ class FeatureContributionsDisplay:
         values: Any = None,
         row_names: Sequence[Any] | None = None,
         max_features: int = 8,
+        label: str = "contribution to the score",
     ) -> None:
         self.contributions = contributions
         self.feature_names = feature_names
         self.values = values
         self.row_names = row_names
         self.max_features = max_features
+        self.label = label
 
     @classmethod
     def from_estimator(
@@ -80,7 +84,9 @@ class FeatureContributionsDisplay:
         Parameters
         ----------
         estimator : object
-            A fitted estimator with ``feature_contributions(X)``.
+            A fitted estimator with ``feature_contributions(X)``. Of one with
+            ``typical_contributions_`` too, as `ILVAEOutlierDetector`, the surprise is
+            drawn: by how much each column lowers the score below the typical one.
         X : array-like of shape (n_rows, n_features)
             The rows to explain: the few that a person will look at.
         row_names, max_features
@@ -96,12 +102,18 @@ class FeatureContributionsDisplay:
         names = getattr(estimator, "feature_names_in_", None)
         if names is None:
             names = [f"x{number}" for number in range(estimator.n_features_in_)]
+        contributions = np.asarray(estimator.feature_contributions(X))
+        label = "contribution to the score"
+        if hasattr(estimator, "typical_contributions_"):
+            contributions = np.asarray(estimator.typical_contributions_) - contributions
+            label = "surprise (nats below the typical row)"
         return cls.from_predictions(
-            estimator.feature_contributions(X),
+            contributions,
             list(names),
             values=np.asarray(X),
             row_names=row_names,
             max_features=max_features,
+            label=label,
             ax=ax,
         )
 
@@ -114,13 +126,14 @@ class FeatureContributionsDisplay:
         values: Any = None,
         row_names: Sequence[Any] | None = None,
         max_features: int = 8,
+        label: str = "contribution to the score",
         ax: Any = None,
     ) -> Self:
         """Draw given contributions.
 
         Parameters
         ----------
-        contributions, feature_names, values, row_names, max_features
+        contributions, feature_names, values, row_names, max_features, label
             As in the class.
         ax : matplotlib Axes or array-like of Axes, default=None
             Where to draw; None makes a new figure, one Axes is divided.
@@ -135,6 +148,7 @@ class FeatureContributionsDisplay:
             values=values,
             row_names=row_names,
             max_features=max_features,
+            label=label,
         )
         return display.plot(ax=ax)
 
@@ -172,7 +186,7 @@ class FeatureContributionsDisplay:
             panel.set_yticks(np.arange(len(sizes)), labels)
             panel.invert_yaxis()
             panel.axvline(0, color="black", linewidth=0.8)
-            panel.set(title=f"Row {name}", xlabel="contribution to the score")
+            panel.set(title=f"Row {name}", xlabel=self.label)
         return self
 
     def _names(self, n_columns: int) -> list[str]:

@@ -28,10 +28,12 @@ class LikelihoodTerms:
     Examples
     --------
     >>> import torch
-    >>> columns, latent = torch.tensor([[-1.0, -2.0]]), torch.tensor([-0.5])
-    >>> terms = LikelihoodTerms(columns, latent, expected=torch.zeros(1, 2))
-    >>> float(terms.total())
-    -3.5
+    >>> from sklearn_ilvae import vae
+    >>> shape = vae.Architecture("anchored", 2, (False,) * 3, (8,), "elu", 0.1, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
+    >>> terms = vae.laplace_terms(model, torch.randn(10, 3))
+    >>> terms.columns.shape, terms.total().shape
+    (torch.Size([10, 3]), torch.Size([10]))
     """
 
     columns: Tensor
@@ -66,14 +68,12 @@ def laplace_terms(model: VariationalAutoencoder, rows: Tensor) -> LikelihoodTerm
     Examples
     --------
     >>> import torch
-    >>> from sklearn.datasets import load_wine
-    >>> from sklearn_ilvae import ILVAETransformer
-    >>> from sklearn_ilvae.vae import laplace_terms
-    >>> model = ILVAETransformer(n_components=2, max_iter=5, random_state=0)
-    >>> model = model.fit(load_wine().data)
-    >>> rows = torch.zeros(3, 13)
-    >>> laplace_terms(model.module_, rows).columns.shape
-    torch.Size([3, 13])
+    >>> from sklearn_ilvae import vae
+    >>> shape = vae.Architecture("anchored", 2, (False,) * 3, (8,), "elu", 0.1, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
+    >>> terms = vae.laplace_terms(model, torch.randn(10, 3))
+    >>> terms.latent.shape
+    torch.Size([10])
     """
     mean, log_variance = model.encoder(rows)
     parameters = model.decoder(mean)
