@@ -4,7 +4,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,7 +60,7 @@ class DiagramMixin:
 
 
 @torch.no_grad()
-def divergences_of_units(module: VariationalAutoencoder, rows: Tensor) -> np.ndarray:
+def divergences_of_units(module: VariationalAutoencoder, rows: Tensor) -> list[float]:
     """Return the divergence from the prior of every unit, over some training rows.
 
     Parameters
@@ -73,14 +72,14 @@ def divergences_of_units(module: VariationalAutoencoder, rows: Tensor) -> np.nda
 
     Returns
     -------
-    ndarray of shape (n_components,)
-        In nats.
+    list of float, of length n_components
+        In nats. Not an array: those of an estimator share the namespace of its table.
     """
     mean, log_variance = module.encoder(rows[:SUMMARY_ROWS])
     divergences = diagnostics.kl_per_unit(
         mean, log_variance, module.prior, SUMMARY_NODES
     )
-    return divergences.mean(0).cpu().double().numpy()
+    return divergences.mean(0).tolist()
 
 
 def summary_of_autoencoder(estimator: Any) -> str:
@@ -89,7 +88,7 @@ def summary_of_autoencoder(estimator: Any) -> str:
     if divergences is None:  # after partial_fit, which a measurement would slow down
         units = f"{estimator.n_components_} units"
     else:
-        alive = int((divergences >= ALIVE).sum())
+        alive = sum(each >= ALIVE for each in divergences)
         units = f"{alive} of {len(divergences)} units alive"
     if estimator.validation_scores_:
         rows, bound = "validation", max(estimator.validation_scores_)

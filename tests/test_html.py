@@ -51,7 +51,7 @@ def test_before_the_fit_there_is_no_caption(fitted):
 
 def test_the_caption_counts_the_units_measured_in_fit(fitted):
     model = clone(fitted)
-    vars(model).update(vars(fitted) | {"_unit_divergences": np.array([1.0, 0.001])})
+    vars(model).update(vars(fitted) | {"_unit_divergences": [1.0, 0.001]})
     assert captions(model)[0].startswith("1 of 2 units alive")
 
 
