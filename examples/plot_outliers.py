@@ -69,9 +69,13 @@ selected = calibrated.select(new, false_discovery_rate=0.2)
 print(f"selected: {selected.sum()}, of the five changed: {selected[:5].sum()}")
 
 # %%
-# The score of every patient, and the reasons for the three mistakes.
+# The score of every patient, with the threshold for ten rows.
 
 ScoreHistogramDisplay.from_estimator(detector, patients)
+
+# %%
+# The reasons for the three mistakes, as pictures. Red bars made the row abnormal.
+
 FeatureContributionsDisplay.from_estimator(
     detector, patients.loc[spoilt], row_names=spoilt, max_features=5
 )
