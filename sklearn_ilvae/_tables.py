@@ -197,6 +197,21 @@ def levels_to_arrays(scaling: ColumnScaling) -> Mapping[str, Mapping[str, np.nda
     }
 
 
+def readable_cells(schema: TableSchema, row: Tensor) -> list[str]:
+    """Return the values of a row as text: levels by name, dates as dates."""
+    cells = []
+    for column, value in zip(schema.columns, row.tolist(), strict=True):
+        if np.isnan(value):
+            cells.append("missing")
+        elif column.levels is not None:
+            cells.append(str(column.levels[int(value)]))
+        elif column.group == "date":
+            cells.append(str(np.datetime64(round(value), "D")))
+        else:
+            cells.append(f"{value:.4g}")
+    return cells
+
+
 def _values(column: Any, family: str, mean: float, scale: float) -> str:
     if family == "none":
         return "all missing"

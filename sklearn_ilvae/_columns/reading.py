@@ -198,8 +198,7 @@ def _with_codes(table: Tensor, codes: Mapping[int, np.ndarray]) -> Tensor:
 
 def _holds_text(X: Any, choices: ColumnChoices) -> bool:
     """Whether an array holds objects, some of which the user calls categories."""
-    array = X if hasattr(X, "dtype") else None
-    if array is None or getattr(array.dtype, "kind", "") not in "OUS":
+    if not isinstance(X, np.ndarray) or X.dtype.kind not in "OUS":
         return False
     named = choices.categorical_features
     by_name = not isinstance(choices.likelihood, str)
