@@ -45,8 +45,8 @@ def train_bare(
 ) -> None:
     network = deepcopy(network).to(device).train()
     rows = torch.tensor(table, device=device)
-    fast = [network.likelihood.raw_variance]
-    slow = [each for each in network.parameters() if each is not fast[0]]
+    fast = [head.raw_variance for head in network.likelihood.heads]
+    slow = [p for p in network.parameters() if all(p is not each for each in fast)]
     optimizer = torch.optim.Adam(
         [{"params": fast, "lr": NOISE_VARIANCE_RATE * LEARNING_RATE}, {"params": slow}],
         lr=LEARNING_RATE,
@@ -92,7 +92,7 @@ def train_skorch(
         criterion=MeanOutput,
         optimizer=torch.optim.Adam,
         optimizer__fused=True,
-        optimizer__param_groups=[("network.likelihood.raw_variance", fast)],
+        optimizer__param_groups=[("network.likelihood.*.raw_variance", fast)],
         lr=LEARNING_RATE,
         max_epochs=n_epochs,
         batch_size=BATCH_SIZE,

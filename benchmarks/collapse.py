@@ -95,12 +95,16 @@ class StandardVAE(ILVAETransformer):
     def _start(self, *args: object) -> None:
         super()._start(*args)
         architecture = self.module_.architecture
-        n_features, n_components = len(architecture.binary), architecture.n_components
+        n_features, n_components = (
+            len(architecture.likelihood),
+            architecture.n_components,
+        )
         (width,) = architecture.hidden_layer_sizes
         torch.manual_seed(self.random_state)
         self.module_.encoder = PlainEncoder(n_features, n_components, width)
         self.module_.decoder = PlainDecoder(n_components, n_features, width)
-        nn.init.zeros_(self.module_.likelihood.raw_variance)
+        for head in self.module_.likelihood.heads:
+            nn.init.zeros_(head.raw_variance)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ drawn = model.sample(len(wine), random_state=0)
 
 # %%
 # Codes are drawn from the learned prior, decoded, and given the noise of each column.
-# All that is in the units of the table.
+# All that is in the units and in the form of the table: a data frame like the first.
 
 print(f"{'column':<30}{'mean':>10}{'drawn':>10}{'spread':>10}{'drawn':>10}")
-for name, real, new in zip(wine.columns, wine.to_numpy().T, drawn.T, strict=True):
+for name in wine:
+    real, new = wine[name], drawn[name]
     print(
         f"{name:<30}{real.mean():>10.2f}{new.mean():>10.2f}"
         f"{real.std():>10.2f}{new.std():>10.2f}"
@@ -37,9 +38,10 @@ for name, real, new in zip(wine.columns, wine.to_numpy().T, drawn.T, strict=True
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
 pairs = [("alcohol", "proline"), ("flavanoids", "color_intensity"), ("hue", "ash")]
 for ax, (first, second) in zip(axes, pairs, strict=True):
-    columns = [wine.columns.get_loc(first), wine.columns.get_loc(second)]
     ax.scatter(wine[first], wine[second], s=12, color="#4477aa", label="table")
-    ax.scatter(*drawn[:, columns].T, s=12, marker="^", color="#ee6677", label="drawn")
+    ax.scatter(
+        drawn[first], drawn[second], s=12, marker="^", color="#ee6677", label="drawn"
+    )
     ax.set(title=f"{second} against {first}", xlabel=first, ylabel=second)
 axes[0].legend()
 plt.show()
@@ -48,7 +50,7 @@ plt.show()
 # The hard test: a forest that learns to tell drawn rows from real ones. An accuracy of
 # a half means that it cannot; with so few rows it may fall below that by chance.
 
-rows = np.concatenate([wine.to_numpy(), drawn])
+rows = np.concatenate([wine, drawn])
 is_drawn = np.repeat([0, 1], len(wine))
 folds = StratifiedKFold(5, shuffle=True, random_state=0)
 forest = RandomForestClassifier(random_state=0)

@@ -14,17 +14,23 @@ from ._random import seeded
 from ._training import EpochHooks, WeightedRows
 from .vae import (
     Architecture,
+    Design,
     VariationalAutoencoder,
     choose_inverse_lipschitz,
     choose_n_components,
+    linear_model,
     principal_axes,
     start_at_linear_model,
 )
+from .vae.start import LinearModel, PrincipalAxes
 
 SMALLEST_AUTO_BATCH = 128
 LARGEST_AUTO_BATCH = 1024
 
 PATIENCE_STEPS = 500
+
+AXES_NUMBERS = 1 << 26
+"""Most coordinates at once from which principal axes are found."""
 
 
 def choose_batch_size(batch_size: int | str, n_rows: int) -> int:
@@ -101,7 +107,8 @@ def _widths(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
 def start_model(
     rows: Tensor,
     weights: Tensor,
-    binary: tuple[bool, ...],
+    likelihood: tuple[str, ...],
+    n_levels: tuple[int, ...] = (),
     *,
     decoder: str,
     n_components: int | str,
@@ -116,11 +123,13 @@ def start_model(
     Parameters
     ----------
     rows : Tensor of shape (n_rows, n_features)
-        Standardised rows.
+        Scaled rows.
     weights : Tensor of shape (n_rows,)
         Positive weights.
-    binary : tuple of bool
-        Which columns are Bernoulli.
+    likelihood : tuple of str
+        Family of every column.
+    n_levels : tuple of int, default=()
+        Number of levels of every column, where any has levels.
     decoder, n_components, inverse_lipschitz, hidden_layer_sizes, activation
         As in `ILVAETransformer`.
     n_clusters : int
@@ -136,49 +145,87 @@ def start_model(
     Raises
     ------
     ValueError
-        When there are more components than columns, when a constant is asked of a
-        decoder that cannot guarantee it, or when a layer has no units.
+        When there are more components than natural parameters, when a constant is
+        asked of a decoder that cannot guarantee it, or when a layer has no units.
     """
     widths = _widths(hidden_layer_sizes)
-    n_features = rows.shape[1]
-    if n_components != "auto" and int(n_components) > n_features:
-        raise ValueError(
-            f"n_components={n_components} must not exceed the number of columns, "
-            f"n_features={n_features}: more codes than columns cannot be kept apart. "
-            "Use n_components='auto' or a smaller number."
-        )
+    missing = rows.isnan().any(0)
+    gaps = tuple(missing.tolist()) if missing.any() else ()
+    design = Design(likelihood, n_levels, gaps)
+    _check_n_components(n_components, design.n_parameters, rows.shape[1])
     if decoder == "mlp" and inverse_lipschitz not in ("auto", 0):
         raise ValueError(
             f"inverse_lipschitz={inverse_lipschitz} cannot be guaranteed by "
             "decoder='mlp'. Use inverse_lipschitz='auto' or 0, or another decoder."
         )
-    axes = principal_axes(rows, weights)
+    units = design.fit(rows, weights / weights.sum())
+    part = slice(None, None, _axes_step(design, len(rows)))
+    axes = principal_axes(design.coordinates(rows[part]), weights[part])
     chosen = (
         choose_n_components(axes.variances, len(rows))
         if n_components == "auto"
         else int(n_components)
     )
+    linear = linear_model(axes, chosen, units)
     constant = (
-        choose_inverse_lipschitz(axes.variances, chosen)
+        _automatic_constant(axes, linear)
         if inverse_lipschitz == "auto"
         else float(inverse_lipschitz)
     )
     architecture = Architecture(
         decoder=decoder,
         n_components=chosen,
-        binary=binary,
+        likelihood=likelihood,
         hidden_layer_sizes=widths,
         activation=activation,
         inverse_lipschitz=0.0 if decoder == "mlp" else constant,
         n_clusters=n_clusters,
+        n_levels=n_levels,
+        gaps=gaps,
     )
     # Contiguous like the arrays of a pickle: other strides round otherwise.
-    directions = axes.directions[:, :chosen].float().contiguous()
+    directions = linear.directions.float().contiguous()
     with seeded(seed):
         model = VariationalAutoencoder(architecture, directions)
-    shares = (weights / weights.sum()).to(rows)
-    start_at_linear_model(model, axes, (shares @ (rows > 0).to(rows)).cpu())
+    model.encoder.design.load_state_dict(design.state_dict())
+    start_at_linear_model(model, linear, rows, weights)
     return model
+
+
+def _automatic_constant(axes: PrincipalAxes, linear: LinearModel) -> float:
+    constant = choose_inverse_lipschitz(axes.variances, len(linear.slopes))
+    if linear.units.trivial:
+        return constant
+    # Counts and levels may have smaller slopes in their own units.
+    return min(constant, choose_inverse_lipschitz(linear.slopes**2, len(linear.slopes)))
+
+
+def _check_n_components(
+    n_components: int | str, n_parameters: int, n_features: int
+) -> None:
+    if n_parameters == 0:
+        raise ValueError(
+            "No column of X holds two different values, so there is nothing to learn. "
+            "Give at least one column of numbers, or one of two categories."
+        )
+    if n_components != "auto" and int(n_components) > n_parameters:
+        limit = (
+            f"the number of columns, n_features={n_features}"
+            if n_parameters == n_features
+            else f"the number of natural parameters of the columns, {n_parameters}"
+        )
+        raise ValueError(
+            f"n_components={n_components} must not exceed {limit}: more codes than "
+            "that cannot be kept apart. Use n_components='auto' or a smaller number."
+        )
+
+
+def _axes_step(design: Design, n_rows: int) -> int:
+    """Return how many rows to step over, so that their coordinates fit in memory."""
+    if design.plain:
+        return 1
+    most = max(AXES_NUMBERS // design.n_parameters, 10 * design.n_parameters)
+    return ceil(n_rows / most)
 
 
 def split_validation(

@@ -1,6 +1,6 @@
 """`ILVAEOutlierDetector`: rows that a table does not explain, and the reasons."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -12,13 +12,16 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._columns import (
+    ColumnChoices,
     ColumnScaling,
-    check_binary,
+    check_support,
     find_scaling,
     from_tensor,
+    names_of,
+    read_known_table,
+    read_new_table,
+    rows_of_weight,
     to_tensor,
-    validated_table,
-    weighted_table,
 )
 from ._conformal import ConformalMixin
 from ._html import DiagramMixin, summary_of_detector
@@ -26,8 +29,10 @@ from ._random import draw_seed
 from ._reasons import ReasonsMixin
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
+from ._tables import readable_cells
 from ._transformer import TRANSFORM_CHUNK, ILVAETransformer
 from ._trust import (
+    comparable_numbers,
     present_rows,
     split_calibration,
     threshold_below,
@@ -35,6 +40,7 @@ from ._trust import (
     tukey_fence,
 )
 from .vae import LikelihoodTerms, laplace_terms
+from .vae.likelihoods import EMPTY
 
 
 class ILVAEOutlierDetector(
@@ -79,8 +85,15 @@ class ILVAEOutlierDetector(
         Widths of the hidden layers.
     activation : str, default="elu"
         Activation function.
-    likelihood : str or sequence of str, default="auto"
+    likelihood : str, dict or sequence of str, default="auto"
         Distribution of a column given the code.
+    categorical_features : "from_dtype", array-like of {bool, int, str} or None, \
+default="from_dtype"
+        Columns of numbers to take as categories.
+    max_categories : int, default=50
+        Levels of a category that the network tells apart.
+    handle_unknown : {"error", "missing"}, default="error"
+        What to do with a category that was not seen in `fit`.
     prior : {"mixture", "standard_normal"}, default="mixture"
         Distribution of the codes.
     n_mixture_components : int, default=16
@@ -191,7 +204,10 @@ class ILVAEOutlierDetector(
         decoder: str = "anchored",
         hidden_layer_sizes: int | Sequence[int] = (64,),
         activation: str = "elu",
-        likelihood: str | Sequence[str] = "auto",
+        likelihood: str | Sequence[str] | Mapping[Any, str] = "auto",
+        categorical_features: Any = "from_dtype",
+        max_categories: int = 50,
+        handle_unknown: str = "error",
         prior: str = "mixture",
         n_mixture_components: int = 16,
         kl_weight: float = 1.0,
@@ -215,6 +231,9 @@ class ILVAEOutlierDetector(
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.likelihood = likelihood
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.handle_unknown = handle_unknown
         self.prior = prior
         self.n_mixture_components = n_mixture_components
         self.kl_weight = kl_weight
@@ -236,7 +255,7 @@ class ILVAEOutlierDetector(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Finite numbers.
+            Numbers, text, categories or dates, with gaps or without.
         y : ignored
             Present for compatibility.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -266,7 +285,7 @@ class ILVAEOutlierDetector(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Finite numbers.
+            Numbers, text, categories or dates, with gaps or without.
         y : ignored
             Present for compatibility.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -378,17 +397,18 @@ class ILVAEOutlierDetector(
     def _fit(self, X: Any, sample_weight: Any, method: str) -> Self:
         resume = method == "partial_fit" and hasattr(self, "transformer_")
         with unchanged_on_error(self):
-            table, weights = weighted_table(self, X, sample_weight, reset=not resume)
+            table, weights, scaling = self._read(X, sample_weight, resume)
             seed = draw_seed(self.random_state)
             fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
             held_out = split_calibration(len(table), fraction, seed)
+            numbers = comparable_numbers(table, weights, scaling)
             kept, trusted = trusted_weights(
-                table[~held_out], weights[~held_out], self.support_fraction
+                numbers[~held_out], weights[~held_out], self.support_fraction
             )
             used = present_rows(sample_weight, len(table))
             used[used.clone()] = ~held_out
             if not resume:
-                self.transformer_ = self._transformer(table, weights, seed)
+                self.transformer_ = self._transformer(scaling, seed)
             # The transformer reads the user's own table: it keeps names and library.
             in_training = torch.zeros(len(used), dtype=torch.float64)
             in_training[used] = kept
@@ -423,20 +443,49 @@ class ILVAEOutlierDetector(
         elif hasattr(self, "calibration_scores_"):
             del self.calibration_scores_
 
-    def _transformer(
-        self, table: Tensor, weights: Tensor, seed: int
-    ) -> ILVAETransformer:
+    def _read(
+        self, X: Any, sample_weight: Any, resume: bool
+    ) -> tuple[Tensor, Tensor, ColumnScaling]:
+        """Return the rows of positive weight, their weights and the scaling."""
+        if resume:
+            schema = self.transformer_._table_schema()
+            table = read_known_table(self, X, schema, self.handle_unknown, 2)
+            table, weights = rows_of_weight(table, X, sample_weight)
+            return table, weights, self.transformer_._scaling()
+        choices = ColumnChoices(self.likelihood, self.categorical_features)
+        table, schema, families = read_new_table(self, X, choices)
+        table, weights = rows_of_weight(table, X, sample_weight)
+        scaling = find_scaling(
+            table,
+            weights,
+            families,
+            names_of(schema),
+            schema.n_levels,
+            self.max_categories,
+        )
+        return table, weights, scaling
+
+    def _transformer(self, scaling: ColumnScaling, seed: int) -> ILVAETransformer:
         own = ILVAETransformer._parameter_constraints.keys()
         shared = {name: getattr(self, name) for name in own & self.get_params()}
         # The kind of a column is that in all rows: the trusted may hold fewer values.
-        kinds = find_scaling(table, weights, self.likelihood, self._feature_names())
-        changes = {"likelihood": list(kinds.likelihood), "random_state": seed}
+        kinds = ["auto" if kind == EMPTY else kind for kind in scaling.likelihood]
+        changes = {"likelihood": kinds, "random_state": seed}
         return ILVAETransformer(**(shared | changes))
 
     def _checked(self, X: Any, method: str) -> Tensor:
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="support_", method=method)
-        return validated_table(self, X, reset=False).double()
+        schema = self.transformer_._table_schema()
+        return read_known_table(self, X, schema, self.handle_unknown).double()
+
+    def _expected_table(self, expected: Tensor, X: Any) -> Any:
+        if self.transformer_._table_schema().numbers_only:
+            return super()._expected_table(expected, X)
+        return self.transformer_._user_table(expected, X)
+
+    def _cells(self, row: Tensor) -> list[str]:
+        return readable_cells(self.transformer_._table_schema(), row)
 
     def _scores(self, table: Tensor) -> Tensor:
         return self._over_chunks(table, _score_of)
@@ -450,7 +499,7 @@ class ILVAEOutlierDetector(
         """Apply a function of scaling, raw rows and terms to some rows at a time."""
         inner = self.transformer_
         scaling = inner._scaling()
-        check_binary(table, scaling.binary, self._feature_names())
+        check_support(table, scaling, self._feature_names())
         module = inner._inference_module(table.dtype)
 
         def of_chunk(rows: Tensor) -> Tensor:
@@ -479,6 +528,8 @@ class ILVAEOutlierDetector(
         """Declare that array-API input is welcome."""
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
         return tags
 
 

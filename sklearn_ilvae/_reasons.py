@@ -56,14 +56,14 @@ def one_row(row: Any) -> Any:
     if np.ndim(row) != 1:
         return row
     if hasattr(row, "to_frame"):
-        return row.to_frame().T
+        return row.to_frame().T.infer_objects()
     return row[None] if hasattr(row, "shape") else [row]
 
 
 def reasons_table(
     names: Sequence[str],
-    values: Sequence[float],
-    expected: Sequence[float],
+    values: Sequence[str],
+    expected: Sequence[str],
     surprise: Sequence[float],
     latent: float,
     n_features: int,
@@ -74,7 +74,7 @@ def reasons_table(
     ----------
     names : sequence of str
         Names of the columns.
-    values, expected : sequence of float
+    values, expected : sequence of str
         What the row holds and what the model expected.
     surprise : sequence of float
         By how many nats each column lowers the score below that of a typical row.
@@ -92,8 +92,7 @@ def reasons_table(
     shown, rest = order[:n_features], order[n_features:]
     lines = [("column", "value", "expected", "surprise")]
     lines += [
-        (str(names[i]), f"{values[i]:.4g}", f"{expected[i]:.4g}", f"{surprise[i]:+.1f}")
-        for i in shown
+        (str(names[i]), values[i], expected[i], f"{surprise[i]:+.1f}") for i in shown
     ]
     if len(rest):
         others = sum(surprise[i] for i in rest)
@@ -128,6 +127,13 @@ class ReasonsMixin:
     def _names(self) -> list[str]:
         raise NotImplementedError
 
+    def _expected_table(self, expected: Tensor, X: Any) -> Any:
+        return frame_like(expected, self._names(), X)
+
+    def _cells(self, row: Tensor) -> list[str]:
+        """Return the values of a row as their users know them."""
+        raise NotImplementedError
+
     def feature_contributions(self, X: Any, return_expected: bool = False) -> Any:
         """Split the score of every row exactly into its columns and its code.
 
@@ -156,7 +162,7 @@ class ReasonsMixin:
         contributions = frame_like(terms, with_latent(names), X)
         if not return_expected:
             return contributions
-        return contributions, frame_like(expected, names, X)
+        return contributions, self._expected_table(expected, X)
 
     def explain(self, row: Any, n_features: int = 5) -> None:
         """Print why a row scores as it does: the columns that lower its score most.
@@ -197,8 +203,8 @@ class ReasonsMixin:
         print(
             reasons_table(
                 self._names(),
-                table[0].tolist(),
-                expected[0].tolist(),
+                self._cells(table[0]),
+                self._cells(expected[0]),
                 surprise[:-1].tolist(),
                 float(surprise[-1]),
                 n_features,

@@ -422,7 +422,7 @@ def train(
         criterion=torch.nn.Identity,
         optimizer=torch.optim.Adam,
         optimizer__fused=True,
-        optimizer__param_groups=[("likelihood.raw_variance", {"lr": fast})],
+        optimizer__param_groups=[("likelihood.*.raw_variance", {"lr": fast})],
         lr=settings.learning_rate_init,
         max_epochs=settings.max_iter,
         batch_size=settings.batch_size,

@@ -1,6 +1,6 @@
 """`ILVAETransformer`: latent codes of a table that cannot collapse."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -18,14 +18,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._columns import (
-    ColumnScaling,
-    check_binary,
+    check_support,
     find_scaling,
     float_dtypes,
     from_tensor,
+    read_known_table,
+    read_new_table,
+    rows_of_weight,
     to_tensor,
-    validated_table,
-    weighted_table,
 )
 from ._device import inference_device, training_device
 from ._fitting import (
@@ -40,6 +40,7 @@ from ._html import DiagramMixin, divergences_of_units, summary_of_autoencoder
 from ._random import draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import module_from_arrays, module_to_arrays, unchanged_on_error
+from ._tables import TableMixin, levels_to_arrays
 from ._training import NonFiniteLossError, TrainingSettings, train
 from .vae import (
     DECODERS,
@@ -47,6 +48,7 @@ from .vae import (
     importance_weighted_bound,
     shared_noise,
 )
+from .vae.likelihoods import FAMILIES
 from .vae.networks import ACTIVATIONS
 
 _AUTO = StrOptions({"auto"})
@@ -64,6 +66,7 @@ class ILVAETransformer(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     CallbackSupportMixin,
+    TableMixin,
     DiagramMixin,
     BaseEstimator,
 ):
@@ -74,17 +77,22 @@ class ILVAETransformer(
     cannot ignore a latent unit, and the posterior of the codes cannot equal their
     prior. Training maximises the ordinary evidence lower bound.
 
-    Columns are scaled inside: raw tables need no pipeline.
+    Columns are scaled inside, and categories, counts, dates and missing values are
+    taken as they are: raw tables need no pipeline. Data frames may come from pandas,
+    polars or pyarrow, and rows are given back in the same form.
 
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Number of latent units, at most the number of columns. ``"auto"`` takes as
+        Number of latent units, at most that of natural parameters: one for each
+        column, K − 1 for a category of K levels. ``"auto"`` takes as
         many as principal components that explain 99% of the variance of the
         standardised table, at most 32 and at most one for every twenty rows.
     inverse_lipschitz : float or "auto", default="auto"
-        The constant L ≥ 0, in standard deviations of the columns (logits for
-        Bernoulli columns) for each unit of a code, whose prior has unit variance.
+        The constant L ≥ 0, in natural parameters for each unit of a code, whose prior
+        has unit variance. Natural parameters are standard deviations of Gaussian
+        columns, logits of binary and ordered ones, logits that sum to zero of
+        categories and log-rates of counts.
         ``"auto"`` is 0.3 times the standard deviation of the table along the last
         principal component kept. Useful values lie between 0 and 1; a larger L keeps
         more information in every unit and, past the spread of the data, costs
@@ -103,12 +111,32 @@ default="anchored"
     activation : {"elu", "tanh", "relu", "softplus", "logistic"}, default="elu"
         Activation function. All are non-decreasing, which the guarantee needs. In
         gradient maps of one layer half of the units are "tanh" whatever is chosen.
-    likelihood : {"auto", "gaussian", "bernoulli"} or sequence of these, \
-default="auto"
-        Distribution of a column given the code, one for all or one a column.
-        ``"auto"`` takes columns of zeros and ones as Bernoulli, others as Gaussian.
-        A Gaussian column has a learned noise variance, of at least 0.01 in
-        standardised units.
+    likelihood : str, dict or sequence of str, default="auto"
+        Distribution of a column given the code: one for all columns of numbers, a
+        dict from names (or positions) to some, or one a column.
+
+        - ``"auto"``: Bernoulli for columns of zeros and ones, both; Gaussian for other
+          numbers, dates and durations; categorical for text and categories; ordinal
+          for categories whose dtype orders them. `column_summary_` shows the outcome.
+        - ``"gaussian"``: a learned noise variance, of at least 0.01 in standardised
+          units.
+        - ``"student_t"``: learned scale and degrees of freedom, for columns with rare
+          values far out.
+        - ``"bernoulli"``: zeros and ones.
+        - ``"categorical"``: unordered levels; the logits sum to zero.
+        - ``"ordinal"``: ordered levels, by the cumulative logit model; at most 256.
+        - ``"poisson"``, ``"negative_binomial"``: counts, whose variance is their mean,
+          or more.
+    categorical_features : "from_dtype", array-like of {bool, int, str} or None, \
+default="from_dtype"
+        Columns of numbers to take as categories: a mask, positions or names. Columns
+        of text and of categorical dtypes are categories in any case.
+    max_categories : int, default=50
+        Levels of a category that the network tells apart. The most frequent keep a
+        level each; the others share one, and are told apart by their frequencies.
+    handle_unknown : {"error", "missing"}, default="error"
+        What to do with a category that was not seen in `fit`: raise an error, or treat
+        it as a missing value.
     prior : {"mixture", "standard_normal"}, default="mixture"
         Distribution of the codes. The mixture of Gaussians is learned; its units
         keep mean zero and unit variance by construction.
@@ -163,9 +191,13 @@ default="auto"
     n_components_ : int
         Number of latent units.
     likelihood_ : list of str, length n_features
-        Distribution of every column.
+        Distribution of every column; ``"none"`` for a column that was all missing,
+        whose values are ignored.
+    column_summary_ : ColumnSummary
+        A readable table: dtype, likelihood, values and gaps of every column.
     mean_, scale_ : ndarray of shape (n_features,)
-        Centre and spread of every column in training.
+        Centre and spread of every column in training; 0 and 1 for categories and
+        counts, days since 1970 for dates.
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float
@@ -195,6 +227,10 @@ default="auto"
     of Fisher, which bounds that of Kullback and Leibler from above, not from below;
     and it does not make codes meaningful.
 
+    A missing value adds nothing to the bound, which is one on the likelihood of the
+    observed values [2]_, and the encoder is told what is missing. Rows with gaps are
+    scored by their observed values alone: a row with more gaps has fewer terms.
+
     Values more than three standard deviations from the mean are scaled
     logarithmically, a one-to-one map, so heavy tails neither dominate training nor
     spoil the likelihood.
@@ -204,6 +240,8 @@ default="auto"
     .. [1] Kinoshita, Oono, Fukumizu, Yoshida & Maeda (2023). "Controlling posterior
        collapse by an inverse Lipschitz constraint on the decoder network." ICML.
        arXiv:2304.12770.
+    .. [2] Mattei & Frellsen (2019). "MIWAE: deep generative modelling and imputation
+       of incomplete data sets." ICML. arXiv:1812.02633.
 
     Examples
     --------
@@ -231,7 +269,10 @@ default="auto"
             Interval(Integral, 1, None, closed="left"),
         ],
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "likelihood": [StrOptions({"auto", "gaussian", "bernoulli"}), "array-like"],
+        "likelihood": [StrOptions({"auto", *FAMILIES}), dict, "array-like"],
+        "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
+        "max_categories": [Interval(Integral, 2, None, closed="left")],
+        "handle_unknown": [StrOptions({"error", "missing"})],
         "prior": [StrOptions({"mixture", "standard_normal"})],
         "n_mixture_components": [Interval(Integral, 1, None, closed="left")],
         "kl_weight": [Interval(Real, 0, None, closed="left")],
@@ -257,7 +298,10 @@ default="auto"
         decoder: str = "anchored",
         hidden_layer_sizes: int | Sequence[int] = (64,),
         activation: str = "elu",
-        likelihood: str | Sequence[str] = "auto",
+        likelihood: str | Sequence[str] | Mapping[Any, str] = "auto",
+        categorical_features: Any = "from_dtype",
+        max_categories: int = 50,
+        handle_unknown: str = "error",
         prior: str = "mixture",
         n_mixture_components: int = 16,
         kl_weight: float = 1.0,
@@ -280,6 +324,9 @@ default="auto"
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.likelihood = likelihood
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.handle_unknown = handle_unknown
         self.prior = prior
         self.n_mixture_components = n_mixture_components
         self.kl_weight = kl_weight
@@ -302,8 +349,9 @@ default="auto"
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers.
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Finite numbers, text, categories or dates; missing values are NaN, None
+            or what the library has for them.
         y : ignored
             Present for compatibility.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -339,8 +387,9 @@ default="auto"
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers.
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Finite numbers, text, categories or dates; missing values are NaN, None
+            or what the library has for them.
         y : ignored
             Present for compatibility.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -404,9 +453,12 @@ default="auto"
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_in_)
-            Means of Gaussian columns (medians, where the scale is logarithmic) and
-            probabilities of Bernoulli columns.
+        ndarray or DataFrame of shape (n_samples, n_features_in_)
+            Means of Gaussian columns (medians, where the scale is logarithmic),
+            probabilities of Bernoulli columns, most probable categories and expected
+            counts. For a model fitted to a data frame, one of the same library, names
+            and dtypes: numbers are rounded to what the dtype holds, probabilities to
+            0 and 1.
         """
         check_is_fitted(self)
         codes = to_tensor(check_array(X, dtype=float_dtypes(X)))
@@ -422,7 +474,7 @@ default="auto"
             expected = module.likelihood.mean(module.decoder(chunk))
             return scaling.inverse_transform(expected)
 
-        return from_tensor(self._in_chunks(decode, codes, TRANSFORM_CHUNK), X)
+        return self._user_table(self._in_chunks(decode, codes, TRANSFORM_CHUNK), X)
 
     def score_samples(self, X: Any) -> Any:
         """Return the log-likelihood of every row.
@@ -438,8 +490,9 @@ default="auto"
         Returns
         -------
         ndarray of shape (n_samples,), float64
-            In nats, of the units of the table: the Jacobian of the scaling is
-            included.
+            In nats, of the units of the table (days for dates): the Jacobian of the
+            scaling is included. For a row with missing values, the log-likelihood of
+            the observed ones.
 
         References
         ----------
@@ -448,11 +501,12 @@ default="auto"
         """
         table = self._checked(X, "score_samples").double()
         scaling = self._scaling()
-        check_binary(table, scaling.binary, self._column_names())
+        check_support(table, scaling, self._column_names())
         module = self._inference_module(table.dtype)
         draws = self.n_importance_samples
         noise = shared_noise(draws, self.n_components_, self._noise_seed)
-        widest = max(table.shape[1], *module.architecture.hidden_layer_sizes)
+        n_parameters = module.likelihood.n_parameters
+        widest = max(n_parameters, *module.architecture.hidden_layer_sizes)
 
         def log_likelihood(rows: Tensor) -> Tensor:
             scaled = scaling.transform(rows)
@@ -483,7 +537,7 @@ default="auto"
         self,
         n_samples: int = 1,
         random_state: int | np.random.RandomState | None = None,
-    ) -> np.ndarray:
+    ) -> Any:
         """Draw rows from the model.
 
         Parameters
@@ -495,8 +549,8 @@ default="auto"
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_in_), float64
-            Rows in the units of the table.
+        ndarray of float64, or DataFrame, of shape (n_samples, n_features_in_)
+            Rows in the units of the table, in its form, without missing values.
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
@@ -505,7 +559,8 @@ default="auto"
         with torch.no_grad():
             codes = module.prior.sample(n_samples, generator).double()
             rows = module.likelihood.sample(module.decoder(codes), generator)
-        return self._scaling().inverse_transform(rows).numpy()
+            table = self._scaling().inverse_transform(rows, generator)
+        return self._user_table(table, None)
 
     @property
     def n_components_(self) -> int:
@@ -530,13 +585,22 @@ default="auto"
         context = self._init_callback_context(max_subtasks=max_iter)
         with unchanged_on_error(self):
             context.call_on_fit_task_begin(estimator=self)
-            table, weights = weighted_table(self, X, sample_weight, reset=not resume)
+            families: list[str] = []
+            if resume:
+                table = read_known_table(
+                    self, X, self._table_schema(), self.handle_unknown, min_samples=2
+                )
+            else:
+                choices = self._column_choices()
+                table, schema, families = read_new_table(self, X, choices)
+                self._schema = schema.to_state()
+            table, weights = rows_of_weight(table, X, sample_weight)
             device = training_device(self.device, torch.float32)
             seed = draw_seed(self.random_state)
             if resume:
-                check_binary(table, self._scaling().binary, self._column_names())
+                check_support(table, self._scaling(), self._column_names())
             else:
-                self._start(X, table, weights, seed)
+                self._start(X, table, weights, families, seed)
             rows = self._scaling().transform(table).float().to(device)
             generator = torch.Generator(device).manual_seed(seed)
             training, validation = split_validation(
@@ -572,15 +636,28 @@ default="auto"
             context.call_on_fit_task_end(estimator=self)
         return self
 
-    def _start(self, X: Any, table: Tensor, weights: Tensor, seed: int) -> None:
-        scaling = find_scaling(table, weights, self.likelihood, self._column_names())
+    def _start(
+        self, X: Any, table: Tensor, weights: Tensor, families: list[str], seed: int
+    ) -> None:
+        scaling = find_scaling(
+            table,
+            weights,
+            families,
+            self._column_names(),
+            self._table_schema().n_levels,
+            self.max_categories,
+        )
+        shares = weights / weights.sum()
+        self._missing = (shares.to(table) @ table.isnan().to(table)).tolist()
+        self._levels = levels_to_arrays(scaling)
         self.mean_ = from_tensor(scaling.mean, X)
         self.scale_ = from_tensor(scaling.scale, X)
         self.likelihood_ = list(scaling.likelihood)
         self.module_ = start_model(
             scaling.transform(table),
             weights,
-            scaling.binary,
+            scaling.likelihood,
+            scaling.n_levels,
             decoder=self.decoder,
             n_components=self.n_components,
             inverse_lipschitz=self.inverse_lipschitz,
@@ -610,15 +687,7 @@ default="auto"
     def _checked(self, X: Any, method: str) -> Tensor:
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="mean_", method=method)
-        return validated_table(self, X, reset=False)
-
-    def _scaling(self) -> ColumnScaling:
-        return ColumnScaling(
-            to_tensor(self.mean_), to_tensor(self.scale_), tuple(self.likelihood_)
-        )
-
-    def _column_names(self) -> Sequence[str] | None:
-        return getattr(self, "feature_names_in_", None)
+        return read_known_table(self, X, self._table_schema(), self.handle_unknown)
 
     def _inference_module(self, dtype: torch.dtype) -> VariationalAutoencoder:
         device = inference_device(self.device, dtype)
@@ -650,6 +719,8 @@ default="auto"
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.array_api_support = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
         return tags
 
     def __getstate__(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._columns import to_tensor
-from .vae import closest_weights, robust_distances
+from ._columns import ColumnScaling, to_tensor
+from .vae import Design, closest_weights, robust_distances
 
 AUTO_SUPPORT = 0.75
 AUTO_REST = 0.1
@@ -45,6 +45,35 @@ def trusted_weights(
     two = distances.argsort(stable=True)[:2]
     kept[two] = weights[two]
     return kept + rest * (weights - kept), kept > 0
+
+
+def comparable_numbers(
+    table: Tensor, weights: Tensor, scaling: ColumnScaling
+) -> Tensor:
+    """Return numbers whose distances compare rows: the table, if it holds no others.
+
+    Categories and counts are replaced by the coordinates that the network sees, and
+    missing values by those of the mean.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n_rows, n_features)
+        Numbers and positions of levels, NaN where missing.
+    weights : Tensor of shape (n_rows,)
+        Positive weights.
+    scaling : ColumnScaling
+        Kinds and levels of the columns.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_numbers)
+    """
+    design = Design(scaling.likelihood, scaling.n_levels)
+    if design.plain and not table.isnan().any():
+        return table
+    rows = scaling.transform(table.double())
+    design.double().fit(rows, weights / weights.sum())
+    return design(rows)
 
 
 def present_rows(sample_weight: Any, n_rows: int) -> Tensor:

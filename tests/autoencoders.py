@@ -10,7 +10,9 @@ from sklearn_ilvae import ILVAETransformer
 from sklearn_ilvae.vae import (
     DECODERS,
     Architecture,
+    Design,
     VariationalAutoencoder,
+    linear_model,
     make_decoder,
     principal_axes,
     start_at_linear_model,
@@ -35,7 +37,7 @@ def started_model(rows, family, n_components, **changes):
     """A float64 model at the start of its training on the rows."""
     n_features = rows.shape[1]
     settings = {
-        "binary": (False,) * n_features,
+        "likelihood": ("gaussian",) * n_features,
         "hidden_layer_sizes": (16,),
         "activation": "elu",
         "inverse_lipschitz": 0.0 if family == "mlp" else 0.1,
@@ -46,10 +48,14 @@ def started_model(rows, family, n_components, **changes):
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        axes = principal_axes(rows, torch.ones(len(rows)))
-        directions = axes.directions[:, :n_components]
-        model = VariationalAutoencoder(architecture, directions).double()
-    start_at_linear_model(model, axes, (rows > 0).double().mean(0))
+        weights = torch.ones(len(rows), dtype=rows.dtype)
+        design = Design(architecture.likelihood, architecture.n_levels)
+        units = design.fit(rows, weights / len(rows))
+        axes = principal_axes(design.coordinates(rows), weights)
+        linear = linear_model(axes, n_components, units)
+        model = VariationalAutoencoder(architecture, linear.directions).double()
+    model.encoder.design.load_state_dict(design.state_dict())
+    start_at_linear_model(model, linear, rows, weights)
     return model
 
 

@@ -40,7 +40,11 @@ def test_terms_add_up_to_one_importance_weight(family, clusters, seed, size):
     rows = correlated_rows(30, 4, 2, seed=0)
     rows[:, 3] = (rows[:, 3] > 0).double()
     model = started_model(
-        rows, family, 2, binary=(False, False, False, True), n_clusters=clusters
+        rows,
+        family,
+        2,
+        likelihood=("gaussian", "gaussian", "gaussian", "bernoulli"),
+        n_clusters=clusters,
     )
     randomise(model, size, seed)
     with torch.no_grad():

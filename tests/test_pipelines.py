@@ -129,7 +129,8 @@ def test_codes_in_a_data_frame_decode_like_an_array(table, library):
     frame = FRAMES[library](table)
     model = short().set_output(transform=library).fit(frame)
     decoded = model.inverse_transform(model.transform(frame))
-    assert isinstance(decoded, np.ndarray)
+    assert type(decoded) is type(frame)
+    assert list(decoded.columns) == NAMES
     assert_array_equal(
         decoded, model.inverse_transform(model.transform(frame).to_numpy())
     )

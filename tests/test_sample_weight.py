@@ -56,7 +56,7 @@ def begin(rows, weights):
     module = start_model(
         scaling.transform(rows),
         weights,
-        scaling.binary,
+        scaling.likelihood,
         decoder="anchored_warped",
         n_components=2,
         inverse_lipschitz="auto",

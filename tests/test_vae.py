@@ -1,4 +1,4 @@
-"""Likelihoods, priors, bounds and the start, against closed forms."""
+"""Priors, bounds and the start, against closed forms."""
 
 import numpy as np
 import pytest
@@ -19,97 +19,13 @@ from sklearn_ilvae.vae import (
     principal_axes,
     shared_noise,
 )
-from sklearn_ilvae.vae.likelihoods import VARIANCE_FLOOR, MixedLikelihood
 from sklearn_ilvae.vae.networks import jacobian_at_zero
 from sklearn_ilvae.vae.priors import MixturePrior, StandardNormalPrior
-
-BINARY = [(False, True, False, True), (False,) * 4, (True,) * 4]
 
 
 def normal(*shape, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def random_likelihood(binary):
-    return randomise(MixedLikelihood(binary).double(), 1.0, 0)
-
-
-def rows_for(likelihood, parameters, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return likelihood.sample(parameters, generator).detach()
-
-
-class TestLikelihood:
-    @pytest.mark.parametrize("binary", BINARY)
-    def test_log_prob_is_that_of_torch_distributions(self, binary):
-        likelihood = random_likelihood(binary)
-        parameters = normal(50, 4)
-        rows = rows_for(likelihood, parameters)
-        gaussian, binary_columns = (
-            likelihood.gaussian_columns,
-            likelihood.binary_columns,
-        )
-        expected = (
-            distributions.Normal(parameters[:, gaussian], likelihood.variance().sqrt())
-            .log_prob(rows[:, gaussian])
-            .sum(-1)
-        )
-        expected = expected + (
-            distributions.Bernoulli(
-                logits=parameters[:, binary_columns] + likelihood.logit_offset
-            )
-            .log_prob(rows[:, binary_columns])
-            .sum(-1)
-        )
-        torch.testing.assert_close(likelihood.log_prob(rows, parameters), expected)
-
-    def test_integrates_to_one(self):
-        likelihood = random_likelihood((False, True))
-        parameters = normal(1, 2)
-        grid = torch.linspace(-20, 20, 20001, dtype=torch.float64)
-        total = 0.0
-        for one in (0.0, 1.0):
-            rows = torch.stack([grid, torch.full_like(grid, one)], dim=1)
-            density = likelihood.log_prob(rows, parameters).exp()
-            total += float(torch.trapezoid(density, grid).detach())
-        assert total == pytest.approx(1, abs=1e-10)
-
-    @pytest.mark.parametrize("binary", BINARY)
-    def test_score_is_the_gradient(self, binary):
-        likelihood = random_likelihood(binary)
-        parameters = normal(50, 4).requires_grad_()
-        rows = rows_for(likelihood, normal(50, 4, seed=1))
-        log_prob = likelihood.log_prob(rows, parameters).sum()
-        (gradient,) = torch.autograd.grad(log_prob, parameters)
-        torch.testing.assert_close(likelihood.score(rows, parameters), gradient)
-
-    @pytest.mark.parametrize("binary", BINARY)
-    def test_samples_have_the_mean_and_the_variance(self, binary):
-        likelihood = random_likelihood(binary)
-        with torch.no_grad():
-            parameters = normal(1, 4).expand(100_000, 4)
-            rows = rows_for(likelihood, parameters)
-            mean = likelihood.mean(parameters[0])
-            variance = mean * (1 - mean)
-            variance[likelihood.gaussian_columns] = likelihood.variance()
-            squares = (rows - mean).square()
-        for drawn, expected in ((rows, mean), (squares, variance)):
-            error = (drawn.mean(0) - expected) / (drawn.std(0) / len(rows) ** 0.5)
-            assert error.abs().max() < 4
-
-    def test_variance_has_a_floor(self):
-        likelihood = MixedLikelihood((False,))
-        torch.nn.init.constant_(likelihood.raw_variance, -1000.0)
-        assert likelihood.variance().item() == pytest.approx(VARIANCE_FLOOR)
-
-    def test_starts_where_told(self):
-        likelihood = MixedLikelihood((False, True)).double()
-        frequency = torch.tensor([0.5, 0.2], dtype=torch.float64)
-        likelihood.start_at(torch.tensor([0.3, 1.0]), frequency)
-        assert likelihood.variance().item() == pytest.approx(0.3)
-        zero = torch.zeros(1, 2, dtype=torch.float64)
-        assert likelihood.mean(zero)[0, 1].item() == pytest.approx(0.2)
 
 
 def random_mixture(n_components=3, n_clusters=5):

@@ -304,7 +304,7 @@ def average_fisher_lower_bound(estimator: Any) -> float:
     Raises
     ------
     ValueError
-        When there are Bernoulli columns, for which no such bound exists.
+        When there are columns that are not Gaussian, for which no such bound exists.
 
     Examples
     --------

@@ -9,10 +9,13 @@ from .bounds import (
 )
 from .concentration import closest_weights, robust_distances
 from .decoders import DECODERS, make_decoder
+from .design import Design
+from .imputation import drawn_rows, expected_rows
 from .laplace import LikelihoodTerms, laplace_terms
 from .start import (
     choose_inverse_lipschitz,
     choose_n_components,
+    linear_model,
     principal_axes,
     start_at_linear_model,
 )
@@ -20,15 +23,19 @@ from .start import (
 __all__ = [
     "DECODERS",
     "Architecture",
+    "Design",
     "LikelihoodTerms",
     "VariationalAutoencoder",
     "choose_inverse_lipschitz",
     "choose_n_components",
     "closest_weights",
+    "drawn_rows",
     "evidence_lower_bound",
+    "expected_rows",
     "importance_log_weights",
     "importance_weighted_bound",
     "laplace_terms",
+    "linear_model",
     "make_decoder",
     "principal_axes",
     "robust_distances",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .decoders import make_decoder
+from .design import Design
 from .encoders import GaussianEncoder
 from .likelihoods import MixedLikelihood
 from .priors import MixturePrior, StandardNormalPrior
@@ -21,8 +22,8 @@ class Architecture:
         Family of the decoder, see `make_decoder`.
     n_components : int
         Dimension of the codes.
-    binary : tuple of bool, length n_features
-        Which columns are Bernoulli.
+    likelihood : tuple of str, length n_features
+        Family of every column, see `MixedLikelihood`.
     hidden_layer_sizes : tuple of int
         Widths of the hidden layers.
     activation : str
@@ -31,6 +32,10 @@ class Architecture:
         The constant L ≥ 0 of the decoder.
     n_clusters : int
         Number of Gaussians of the prior; 0 for the standard normal.
+    n_levels : tuple of int, default=()
+        Number of levels of every column; may be left out where no column has levels.
+    gaps : tuple of bool, default=()
+        Which columns had missing values in training: the encoder is told where.
 
     Examples
     --------
@@ -38,23 +43,25 @@ class Architecture:
     >>> architecture = Architecture(
     ...     decoder="anchored",
     ...     n_components=2,
-    ...     binary=(False, False, True),
+    ...     likelihood=("gaussian", "gaussian", "bernoulli"),
     ...     hidden_layer_sizes=(8,),
     ...     activation="elu",
     ...     inverse_lipschitz=0.5,
     ...     n_clusters=4,
     ... )
-    >>> sum(architecture.binary)
+    >>> architecture.likelihood.count("bernoulli")
     1
     """
 
     decoder: str
     n_components: int
-    binary: tuple[bool, ...]
+    likelihood: tuple[str, ...]
     hidden_layer_sizes: tuple[int, ...]
     activation: str
     inverse_lipschitz: float
     n_clusters: int
+    n_levels: tuple[int, ...] = ()
+    gaps: tuple[bool, ...] = ()
 
 
 class VariationalAutoencoder(nn.Module):
@@ -64,7 +71,7 @@ class VariationalAutoencoder(nn.Module):
     ----------
     architecture : Architecture
         Shapes and families.
-    directions : Tensor of shape (n_features, n_components), default=None
+    directions : Tensor of shape (n_parameters, n_components), default=None
         Orthonormal columns around which the decoder is built. None builds them empty,
         to be filled by ``load_state_dict``.
 
@@ -75,7 +82,7 @@ class VariationalAutoencoder(nn.Module):
     >>> architecture = vae.Architecture(
     ...     decoder="anchored",
     ...     n_components=2,
-    ...     binary=(False,) * 3,
+    ...     likelihood=("gaussian",) * 3,
     ...     hidden_layer_sizes=(8,),
     ...     activation="elu",
     ...     inverse_lipschitz=0.5,
@@ -92,13 +99,14 @@ class VariationalAutoencoder(nn.Module):
         self, architecture: Architecture, directions: Tensor | None = None
     ) -> None:
         super().__init__()
-        n_features = len(architecture.binary)
         n_components = architecture.n_components
+        columns = (architecture.likelihood, architecture.n_levels)
+        design = Design(*columns, architecture.gaps)
         if directions is None:
-            directions = torch.zeros(n_features, n_components)
+            directions = torch.zeros(design.n_parameters, n_components)
         self.architecture = architecture
         self.encoder = GaussianEncoder(
-            n_features,
+            design,
             n_components,
             architecture.hidden_layer_sizes,
             architecture.activation,
@@ -110,7 +118,7 @@ class VariationalAutoencoder(nn.Module):
             architecture.activation,
             architecture.inverse_lipschitz,
         )
-        self.likelihood = MixedLikelihood(architecture.binary)
+        self.likelihood = MixedLikelihood(*columns)
         self.prior = (
             MixturePrior(n_components, architecture.n_clusters)
             if architecture.n_clusters

@@ -75,7 +75,7 @@ def evidence_lower_bound(
     >>> architecture = vae.Architecture(
     ...     decoder="anchored",
     ...     n_components=2,
-    ...     binary=(False,) * 3,
+    ...     likelihood=("gaussian",) * 3,
     ...     hidden_layer_sizes=(8,),
     ...     activation="elu",
     ...     inverse_lipschitz=0.5,
@@ -124,7 +124,7 @@ def importance_log_weights(
     >>> architecture = vae.Architecture(
     ...     decoder="anchored",
     ...     n_components=2,
-    ...     binary=(False,) * 3,
+    ...     likelihood=("gaussian",) * 3,
     ...     hidden_layer_sizes=(8,),
     ...     activation="elu",
     ...     inverse_lipschitz=0.5,
@@ -173,7 +173,7 @@ def importance_weighted_bound(
     >>> architecture = vae.Architecture(
     ...     decoder="anchored",
     ...     n_components=2,
-    ...     binary=(False,) * 3,
+    ...     likelihood=("gaussian",) * 3,
     ...     hidden_layer_sizes=(8,),
     ...     activation="elu",
     ...     inverse_lipschitz=0.5,

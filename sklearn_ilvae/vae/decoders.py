@@ -25,7 +25,7 @@ class Decoder(Protocol):
     """What every decoder offers."""
 
     def __call__(self, codes: Tensor) -> Tensor:
-        """Map codes (…, n_components) to natural parameters (…, n_features)."""
+        """Map codes (…, n_components) to natural parameters (…, n_parameters)."""
 
     def inverse_lipschitz(self) -> float:
         """Return L such that ``‖f(a) − f(b)‖ ≥ L‖a − b‖`` for all a, b."""
@@ -39,7 +39,7 @@ class MultilayerPerceptronDecoder(nn.Module):
 
     Parameters
     ----------
-    directions : Tensor of shape (n_features, n_components)
+    directions : Tensor of shape (n_parameters, n_components)
         Orthonormal columns V.
     hidden_layer_sizes : sequence of int
         Widths of the hidden layers of h.
@@ -58,7 +58,7 @@ class MultilayerPerceptronDecoder(nn.Module):
         )
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Map codes (…, n_components) to natural parameters (…, n_features)."""
+        """Map codes (…, n_components) to natural parameters (…, n_parameters)."""
         return codes @ self.linear.T + self.network(codes)
 
     def inverse_lipschitz(self) -> float:
@@ -80,7 +80,7 @@ class AnchoredDecoder(nn.Module):
 
     Parameters
     ----------
-    directions : Tensor of shape (n_features, n_components)
+    directions : Tensor of shape (n_parameters, n_components)
         Orthonormal columns at which V starts.
     hidden_layer_sizes : sequence of int
         Widths of the hidden layers of g and h.
@@ -110,7 +110,7 @@ class AnchoredDecoder(nn.Module):
         )
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Map codes (…, n_components) to natural parameters (…, n_features)."""
+        """Map codes (…, n_components) to natural parameters (…, n_parameters)."""
         directions = self.directions()
         along = self.along(codes)
         if self.across is None:
@@ -134,7 +134,7 @@ class EmbeddedMap(nn.Module):
     ----------
     latent_map : ComposedMap
         The map g.
-    directions : Tensor of shape (n_features, n_components)
+    directions : Tensor of shape (n_parameters, n_components)
         Orthonormal columns at which V starts.
     """
 
@@ -181,7 +181,7 @@ class WarpedDecoder(nn.Module):
         self.n_features = n_features
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Map codes (…, n_components) to natural parameters (…, n_features)."""
+        """Map codes (…, n_components) to natural parameters (…, n_parameters)."""
         return self.warp(self.inner(codes))
 
     def inverse_lipschitz(self) -> float:
@@ -213,7 +213,7 @@ def make_decoder(
         gradient map of the data space; ``"gradient_network"`` and ``"brenier"`` are
         ``g₂(V g₁(z))`` (arXiv 2304.12770, Eq. 8) with ridge gradient maps and with
         gradients of input-convex networks; ``"mlp"`` is unconstrained.
-    directions : Tensor of shape (n_features, n_components)
+    directions : Tensor of shape (n_parameters, n_components)
         Orthonormal columns at which V starts.
     hidden_layer_sizes : sequence of int
         Widths of the hidden layers, at least one.

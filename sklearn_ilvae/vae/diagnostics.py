@@ -223,13 +223,13 @@ def fisher_divergence_lower_bound(
             torch.autograd.grad(
                 parameters, codes, column.expand_as(parameters), retain_graph=True
             )[0]
-            for column in torch.eye(model.likelihood.n_features).to(rows)
+            for column in torch.eye(model.likelihood.n_parameters).to(rows)
         ]
         basis = torch.linalg.qr(torch.stack(gradients, dim=-2)).Q
         along = basis.mT @ scores[..., None]
         return (weights * along.square().sum((-2, -1))).sum(0)
 
-    jacobian_size = model.likelihood.n_features * model.architecture.n_components
+    jacobian_size = model.likelihood.n_parameters * model.architecture.n_components
     size = len(noise) * max(_widest(model), jacobian_size)
     return constant**2 * _in_chunks(bound, size, rows)
 
@@ -255,14 +255,15 @@ def average_fisher_lower_bound(model: VariationalAutoencoder) -> float:
     Raises
     ------
     ValueError
-        When there are Bernoulli columns: the variance of a binary score has no
-        positive lower bound.
+        When there are other columns: the variance of a binary score, for example,
+        has no positive lower bound.
     """
-    if model.likelihood.any_binary:
+    others = set(model.architecture.likelihood) - {"gaussian"}
+    if others:
         raise ValueError(
-            "The averaged bound needs Gaussian columns only, got "
-            f"{len(model.likelihood.binary_columns)} Bernoulli columns. Use "
-            "fisher_divergence_lower_bound, which holds row by row."
+            "The averaged bound needs Gaussian columns only, got columns of likelihood "
+            f"{', '.join(sorted(others))}. Use fisher_divergence_lower_bound, which "
+            "holds row by row."
         )
     constant = model.decoder.inverse_lipschitz()
     largest = float(model.likelihood.variance().detach().max())
@@ -281,7 +282,7 @@ def _posterior_scores(
 
 
 def _widest(model: VariationalAutoencoder) -> int:
-    return max(model.likelihood.n_features, *model.architecture.hidden_layer_sizes)
+    return max(model.likelihood.n_parameters, *model.architecture.hidden_layer_sizes)
 
 
 @torch.no_grad()

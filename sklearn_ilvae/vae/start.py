@@ -1,8 +1,10 @@
 """Data-dependent start: training begins at a closed-form linear model.
 
 The start is probabilistic principal component analysis (Tipping & Bishop, 1999) with
-a noise variance for each column. No unit is dead when training begins, and training
-sets out from a model about as good as a linear one.
+a noise variance for each column, of the coordinates of `Design`: for columns that are
+not Gaussian, one step of Fisher scoring from the distribution of each column. No unit
+is dead when training begins, and training sets out from a model about as good as a
+linear one.
 """
 
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .autoencoder import VariationalAutoencoder
+from .design import NaturalUnits
 from .likelihoods import VARIANCE_FLOOR
 from .networks import jacobian_at_zero
 
@@ -37,7 +40,8 @@ def principal_axes(rows: Tensor, weights: Tensor) -> PrincipalAxes:
     Parameters
     ----------
     rows : Tensor of shape (n_rows, n_features)
-        Rows; their weighted mean is taken off.
+        Rows; their weighted mean is taken off. A covariance is that of the rows in
+        which neither value is missing (NaN).
     weights : Tensor of shape (n_rows,)
         Non-negative weights.
 
@@ -58,63 +62,155 @@ def principal_axes(rows: Tensor, weights: Tensor) -> PrincipalAxes:
     True
     """
     shares = (weights / weights.sum()).to(rows)
-    centred = rows - shares @ rows
-    covariance = (centred * shares[:, None]).T @ centred
+    if rows.isnan().any():
+        covariance = _pairwise_covariance(rows, shares)
+    else:
+        centred = rows - shares @ rows
+        covariance = (centred * shares[:, None]).T @ centred
     variances, directions = torch.linalg.eigh(covariance.double().cpu())
     variances, directions = variances.flip(0).clamp(min=0), directions.flip(1)
+    return PrincipalAxes(variances, _with_fixed_signs(directions))
+
+
+def _pairwise_covariance(rows: Tensor, shares: Tensor) -> Tensor:
+    observed = ~rows.isnan()
+    present = observed.to(rows)
+    filled = rows.masked_fill(~observed, 0)
+    least = torch.finfo(rows.dtype).tiny
+    mean = shares @ filled / (shares @ present).clamp(min=least)
+    centred = (filled - mean) * present
+    together = (present * shares[:, None]).T @ present
+    return (centred * shares[:, None]).T @ centred / together.clamp(min=least)
+
+
+def _with_fixed_signs(directions: Tensor) -> Tensor:
     largest = directions.abs().argmax(0, keepdim=True)
-    return PrincipalAxes(variances, directions * directions.gather(0, largest).sign())
+    return directions * directions.gather(0, largest).sign()
 
 
-@torch.no_grad()
-def start_at_linear_model(
-    model: VariationalAutoencoder, axes: PrincipalAxes, frequency: Tensor
-) -> None:
-    """Set all parameters so that the model is linear around the mean.
+@dataclass(frozen=True)
+class LinearModel:
+    """A linear Gaussian model of the coordinates of a table.
 
     Parameters
     ----------
-    model : VariationalAutoencoder
-        A model whose decoder is built around the leading axes.
+    directions : Tensor of shape (n_parameters, n_components)
+        Orthonormal directions in the space of natural parameters.
+    slopes : Tensor of shape (n_components,)
+        Slopes along them, for each unit of a code.
+    noise : Tensor of shape (n_parameters,)
+        Noise variances of the coordinates.
+    units : NaturalUnits
+        From coordinates to natural parameters.
+    """
+
+    directions: Tensor
+    slopes: Tensor
+    noise: Tensor
+    units: NaturalUnits
+
+
+def linear_model(
+    axes: PrincipalAxes, n_components: int, units: NaturalUnits
+) -> LinearModel:
+    """Return the linear model of the leading axes.
+
+    The noise variance of a number is what the axes leave over. That of a score of a
+    discrete column is given: at most 1, the variance of the score itself.
+
+    Parameters
+    ----------
     axes : PrincipalAxes
-        All axes of the table.
-    frequency : Tensor of shape (n_features,)
-        Share of positive values in each column, for Bernoulli columns.
+        All axes of the coordinates.
+    n_components : int
+        Number of axes to keep.
+    units : NaturalUnits
+        From coordinates to natural parameters.
+
+    Returns
+    -------
+    LinearModel
+        In float64.
 
     Examples
     --------
     >>> import torch
     >>> from sklearn_ilvae import vae
     >>> rows = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    >>> units = vae.Design(("gaussian",) * 3).fit(rows, torch.full((100,), 0.01))
     >>> axes = vae.principal_axes(rows, torch.ones(100))
-    >>> shape = vae.Architecture("anchored", 2, (False,) * 3, (8,), "elu", 0.1, 0)
-    >>> model = vae.VariationalAutoencoder(shape, axes.directions[:, :2].float())
-    >>> vae.start_at_linear_model(model, axes, torch.zeros(3))
-    >>> mean, log_variance = model.encoder(rows)
-    >>> mean.shape
-    torch.Size([100, 2])
+    >>> vae.linear_model(axes, 2, units).directions.shape
+    torch.Size([3, 2])
     """
-    n_components = model.architecture.n_components
     variances = axes.variances[:n_components]
     directions = axes.directions[:, :n_components]
     squares = directions.square()
     rest = axes.directions[:, n_components:].square() @ axes.variances[n_components:]
     noise = rest.clamp(min=2 * VARIANCE_FLOOR)
+    if units.discrete.any():
+        total = rest + squares @ variances
+        given = total.clamp(min=2 * VARIANCE_FLOOR, max=1)
+        noise = torch.where(units.discrete, given, noise)
     # An axis below the noise still gets a slope: from 0 it would get no gradient.
     slopes = (variances - squares.T @ noise).clamp(min=VARIANCE_FLOOR).sqrt()
+    if not units.trivial:
+        # The decoder's directions are orthonormal in natural parameters. Rotating the
+        # codes to make them so changes nothing else: their prior is round.
+        loadings = units.to_natural(directions * slopes)
+        directions, slopes, _ = torch.linalg.svd(loadings, full_matrices=False)
+        directions = _with_fixed_signs(directions)
+    return LinearModel(directions, slopes, noise, units)
 
+
+@torch.no_grad()
+def start_at_linear_model(
+    model: VariationalAutoencoder, linear: LinearModel, rows: Tensor, weights: Tensor
+) -> None:
+    """Set all parameters so that the model is linear around the mean.
+
+    Parameters
+    ----------
+    model : VariationalAutoencoder
+        A model whose decoder is built around the directions of the linear model, and
+        whose encoder has a fitted design.
+    linear : LinearModel
+        The linear model.
+    rows : Tensor of shape (n_rows, n_features)
+        Rows of the table.
+    weights : Tensor of shape (n_rows,)
+        Their non-negative weights.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import vae
+    >>> rows = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    >>> weights, kinds = torch.ones(100), ("gaussian",) * 3
+    >>> units = vae.Design(kinds).fit(rows, weights / 100)
+    >>> linear = vae.linear_model(vae.principal_axes(rows, weights), 2, units)
+    >>> shape = vae.Architecture("anchored", 2, kinds, (8,), "elu", 0.1, 0)
+    >>> model = vae.VariationalAutoencoder(shape, linear.directions.float())
+    >>> vae.start_at_linear_model(model, linear, rows, weights)
+    >>> mean, log_variance = model.encoder(rows)
+    >>> mean.shape
+    torch.Size([100, 2])
+    """
     single = next(model.parameters())
-    model.decoder.start_at(slopes.to(single))
-    model.likelihood.start_at(noise.to(single), frequency.to(single))
+    model.decoder.start_at(linear.slopes.to(single))
+    shares = (weights / weights.sum()).to(rows)
+    model.likelihood.start_at(linear.noise.to(single), rows, shares)
 
     # The posterior of the linear model that the decoder really starts at: its
     # constraint may not allow the slopes asked for.
+    n_components = model.architecture.n_components
     loadings = jacobian_at_zero(model.decoder, single.new_zeros(n_components)).double()
-    scaled = loadings.T / noise
+    if not linear.units.trivial:
+        loadings = linear.units.from_natural(loadings)
+    scaled = loadings.T / linear.noise
     precision = scaled @ loadings + torch.eye(n_components, dtype=torch.float64)
-    linear = torch.linalg.solve(precision, scaled)
+    gain = torch.linalg.solve(precision, scaled)
     log_variance = -precision.diagonal().log()
-    model.encoder.start_at(linear.to(single), log_variance.to(single))
+    model.encoder.start_at(gain.to(single), log_variance.to(single))
 
 
 EXPLAINED_VARIANCE = 0.99

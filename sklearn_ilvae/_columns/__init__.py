@@ -1,0 +1,46 @@
+"""From tables to tensors and back: kinds, levels, scales and names of columns."""
+
+from .arrays import float_dtypes, from_tensor, to_tensor, view_tensor
+from .building import build_frame
+from .frames import library_of
+from .kinds import column_name
+from .reading import (
+    ColumnChoices,
+    decoded_levels,
+    names_of,
+    read_known_table,
+    read_new_table,
+)
+from .scaling import (
+    ColumnScaling,
+    LevelGroups,
+    check_binary,
+    check_support,
+    find_scaling,
+)
+from .schema import TableSchema
+from .validation import rows_of_weight, validated_table, weighted_table
+
+__all__ = [
+    "ColumnChoices",
+    "ColumnScaling",
+    "LevelGroups",
+    "TableSchema",
+    "build_frame",
+    "check_binary",
+    "check_support",
+    "column_name",
+    "decoded_levels",
+    "find_scaling",
+    "float_dtypes",
+    "from_tensor",
+    "library_of",
+    "names_of",
+    "read_known_table",
+    "read_new_table",
+    "rows_of_weight",
+    "to_tensor",
+    "validated_table",
+    "view_tensor",
+    "weighted_table",
+]

@@ -1,0 +1,51 @@
+"""Arrays of any namespace as tensors, and tensors as such arrays."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._sklearn import get_namespace_and_device, move_to, supported_float_dtypes
+
+
+def to_tensor(array: Any) -> Tensor:
+    """Return an array of any namespace as a tensor, which must not be written to."""
+    if torch.is_tensor(array):
+        return array.detach()
+    # Torch has neither read-only tensors nor negative strides: copy.
+    return torch.tensor(np.ascontiguousarray(move_to(array, xp=np, device="cpu")))
+
+
+def view_tensor(array: Any) -> Tensor:
+    """Return an array as a tensor in the same memory, which must not be written to.
+
+    A copy would read a memory-mapped file whole.
+    """
+    if torch.is_tensor(array):
+        return array.detach()
+    array = move_to(array, xp=np, device="cpu")
+    if min(array.strides, default=0) < 0:  # torch has no negative strides
+        array = array.copy()
+    with warnings.catch_warnings():
+        # Torch has no read-only tensors, and says so.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def from_tensor(tensor: Tensor, like: Any) -> Any:
+    """Return a tensor in the namespace and on the device of another array."""
+    namespace, _, device = get_namespace_and_device(like)
+    if namespace.__name__.endswith("torch"):
+        return tensor.to(device)
+    return move_to(tensor.cpu().numpy(), xp=namespace, device=device)
+
+
+def float_dtypes(array: Any) -> list[Any]:
+    """Return the floating dtypes that an array may keep: double and single."""
+    namespace, _, device = get_namespace_and_device(array)
+    half = getattr(namespace, "float16", None)
+    return [
+        dtype for dtype in supported_float_dtypes(namespace, device) if dtype != half
+    ]

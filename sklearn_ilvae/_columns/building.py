@@ -1,0 +1,187 @@
+"""Tables of the fitted kind from numbers: library, names, order, dtypes, levels."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .frames import MICROSECONDS_A_DAY
+from .schema import Column, TableSchema
+
+
+def build_frame(schema: TableSchema, table: np.ndarray, like: Any = None) -> Any:
+    """Return a data frame from one number a value.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        Of a data frame.
+    table : ndarray of shape (n_rows, n_features), float64
+        Numbers and positions of levels, NaN where missing. Numbers are rounded in
+        columns of integers and of truth values.
+    like : DataFrame, default=None
+        A pandas frame whose index to take.
+
+    Returns
+    -------
+    DataFrame
+        Of the library of the schema.
+    """
+    builders: dict[str, Callable[..., Any]] = {
+        "pandas": _pandas,
+        "polars": _polars,
+        "pyarrow": _pyarrow,
+    }
+    return builders[schema.library](schema.columns, table, like)
+
+
+def user_values(column: Column, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of a column as its users know them, and where they miss.
+
+    Dates and durations are whole microseconds; what misses is arbitrary.
+    """
+    missing = np.isnan(values)
+    filled = np.where(missing, 0, values)
+    if column.levels is not None:
+        return column.levels[filled.astype(np.intp)], missing
+    if column.group in ("date", "duration"):
+        return np.rint(filled * MICROSECONDS_A_DAY).astype(np.int64), missing
+    if column.group == "boolean":
+        return filled > 0.5, missing
+    return filled, missing
+
+
+def _levels(column: Column) -> list[Any]:
+    return [] if column.levels is None else column.levels.tolist()
+
+
+def _whole(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Round to what an integer dtype can hold."""
+    found = re.match(r"(u?)int(\d+)", dtype.lower())
+    if found is None or values.dtype.kind != "f":
+        return values
+    limits = np.iinfo(f"{found[1]}int{found[2]}")
+    whole = np.rint(values)
+    # The largest integers have no float64 of their own.
+    inside = whole.clip(np.nextafter(limits.min, 0), np.nextafter(limits.max, 0))
+    return inside.astype(limits.dtype)
+
+
+def _pandas(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:
+    import pandas as pd
+
+    index = like.index if like is not None else pd.RangeIndex(len(table))
+    series = {
+        column.name: _pandas_series(pd, column, values, index)
+        for column, values in zip(columns, table.T, strict=True)
+    }
+    return pd.DataFrame(series, index=index, columns=[each.name for each in columns])
+
+
+def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> Any:
+    found, missing = user_values(column, values)
+    if column.dtype == "category":
+        codes = np.where(missing, -1, np.nan_to_num(values)).astype(np.intp)
+        levels = pd.Index(_levels(column), dtype=column.level_dtype)
+        data = pd.Categorical.from_codes(codes, levels, ordered=column.ordered)
+        return pd.Series(data, index=index)
+    if column.group in ("date", "duration"):
+        stamps = found.view("M8[us]" if column.group == "date" else "m8[us]")
+        series = pd.Series(stamps, index=index).mask(missing)
+        if column.zone is not None:
+            series = series.dt.tz_localize("UTC").dt.tz_convert(column.zone)
+        return series.astype(column.dtype)
+    if not missing.any():
+        return pd.Series(_whole(found, column.dtype), index=index).astype(column.dtype)
+    kept = found.astype(object)
+    kept[missing] = None
+    if column.group == "number" and column.dtype != "object":
+        # Nullable integers must be whole, and missing values have no integer.
+        kept = _whole(found, column.dtype).astype(object)
+        kept[missing] = None
+        nullable = column.dtype[0].isupper() or "[" in column.dtype
+        return pd.Series(kept, index=index, dtype=column.dtype if nullable else float)
+    return pd.Series(kept, index=index, dtype=object).astype(column.dtype)
+
+
+def _polars(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:
+    import polars as pl
+
+    return pl.DataFrame(
+        [
+            _polars_series(pl, column, values)
+            for column, values in zip(columns, table.T, strict=True)
+        ]
+    )
+
+
+def _polars_series(pl: Any, column: Column, values: np.ndarray) -> Any:
+    found, missing = user_values(column, values)
+    found = _whole(found, column.dtype)
+    data = [None if gap else v for v, gap in zip(found.tolist(), missing, strict=True)]
+    if column.group == "empty":
+        dtype = getattr(pl, column.dtype.split("(")[0])
+        return pl.Series(column.name, [None] * len(values), dtype=dtype)
+    if column.group == "date":
+        stamps = pl.Series(column.name, data, dtype=pl.Int64).cast(pl.Datetime("us"))
+        if column.dtype == "Date":
+            return stamps.cast(pl.Date)
+        if column.zone is not None:
+            zoned = stamps.dt.replace_time_zone("UTC")
+            stamps = zoned.dt.convert_time_zone(column.zone)
+        return stamps.dt.cast_time_unit(_time_unit(column.dtype))
+    if column.group == "duration":
+        spans = pl.Series(column.name, data, dtype=pl.Int64).cast(pl.Duration("us"))
+        return spans.dt.cast_time_unit(_time_unit(column.dtype))
+    series = pl.Series(column.name, data, strict=False)
+    if column.dtype.startswith("Enum"):
+        return series.cast(pl.Enum(_levels(column)))
+    return series.cast(getattr(pl, column.dtype.split("(")[0]))
+
+
+def _time_unit(dtype: str) -> str:
+    found = re.search(r"\b(ms|us|ns)\b", dtype)
+    return found[0] if found else "us"
+
+
+def _pyarrow(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.table(
+        {
+            column.name: _pyarrow_array(pa, column, values)
+            for column, values in zip(columns, table.T, strict=True)
+        }
+    )
+
+
+def _pyarrow_array(pa: Any, column: Column, values: np.ndarray) -> Any:
+    found, missing = user_values(column, values)
+    dictionary = re.match(r"dictionary<values=(\w+), indices=(\w+)", column.dtype)
+    if dictionary:
+        value_type, index_type = map(pa.type_for_alias, dictionary.groups())
+        codes = np.nan_to_num(values).astype(np.int64)
+        return pa.DictionaryArray.from_arrays(
+            pa.array(codes, mask=missing).cast(index_type),
+            pa.array(_levels(column), type=value_type),
+            ordered=column.ordered,
+        )
+    if column.group == "empty":
+        return pa.nulls(len(values), pa.type_for_alias(column.dtype))
+    if column.group == "date":
+        stamps = pa.array(found, mask=missing).cast(pa.timestamp("us", column.zone))
+        stamp = re.match(r"timestamp\[(\w+)", column.dtype)
+        target = (
+            pa.timestamp(stamp[1], column.zone)
+            if stamp
+            else pa.type_for_alias(column.dtype)
+        )
+        return stamps.cast(target, safe=False)
+    if column.group == "duration":
+        spans = pa.array(found, mask=missing).cast(pa.duration("us"))
+        return spans.cast(pa.type_for_alias(column.dtype), safe=False)
+    data = pa.array(_whole(found, column.dtype).tolist(), mask=missing)
+    if column.dtype.startswith("decimal"):
+        return data
+    return data.cast(pa.type_for_alias(column.dtype))

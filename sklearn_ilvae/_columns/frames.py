@@ -1,0 +1,229 @@
+"""Columns of a pandas, polars or pyarrow table as numbers and codes of levels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+
+LIBRARIES = ("pandas", "polars", "pyarrow")
+
+MICROSECONDS_A_DAY = 86_400e6
+
+
+@dataclass(frozen=True)
+class RawColumn:
+    """A column as it came.
+
+    Parameters
+    ----------
+    name : str or int
+        Name in the table.
+    dtype : str
+        Its dtype, as its library prints it.
+    group : {"number", "boolean", "date", "duration", "text", "empty"}
+        What it holds.
+    values : ndarray of shape (n_rows,), float64
+        Numbers (dates in days since 1970, durations in days) or positions in
+        `levels`; NaN where missing.
+    levels : tuple, default=()
+        Levels of text, in the order of the column's dtype where it declares them.
+    declared : bool, default=False
+        Whether the dtype declares the levels.
+    ordered : bool, default=False
+        Whether the dtype orders the levels.
+    zone : str or None, default=None
+        Time zone.
+    level_dtype : str or None, default=None
+        Dtype of the declared levels, in pandas.
+    """
+
+    name: Any
+    dtype: str
+    group: str
+    values: np.ndarray
+    levels: tuple[Any, ...] = ()
+    declared: bool = False
+    ordered: bool = False
+    zone: str | None = None
+    level_dtype: str | None = None
+
+
+def library_of(X: Any) -> str | None:
+    """Return the library of a data frame, None for anything else."""
+    if not nw.dependencies.is_into_dataframe(X):
+        return None
+    library = nw.get_native_namespace(X).__name__
+    return library if library in LIBRARIES else None
+
+
+def number_columns(X: Any, library: str) -> list[RawColumn] | None:
+    """Return the columns without their values, if all hold numbers or truth values.
+
+    Raises
+    ------
+    ValueError
+        For two columns of one name.
+    """
+    names = _names(X, library)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"X has more than one column named {twice!r}. Give every column a "
+            "name of its own."
+        )
+    kinds = list(nw.from_native(X, eager_only=True).schema.values())
+    if not all(kind.is_numeric() or kind == nw.Boolean for kind in kinds):
+        return None
+    printed = X.schema.types if library == "pyarrow" else X.dtypes
+    nothing = np.empty(0)
+    return [
+        RawColumn(name, str(dtype), _number_group(kind), nothing)
+        for name, kind, dtype in zip(names, kinds, printed, strict=True)
+    ]
+
+
+def _names(X: Any, library: str) -> list[Any]:
+    return list(X.column_names if library == "pyarrow" else X.columns)
+
+
+def _number_group(kind: Any) -> str:
+    return "boolean" if kind == nw.Boolean else "number"
+
+
+def read_columns(X: Any, library: str) -> Iterator[RawColumn]:
+    """Read the columns of a data frame.
+
+    Raises
+    ------
+    ValueError
+        For a dtype without a kind (lists, times of day…), or a column that mixes
+        numbers and text.
+    """
+    names = _names(X, library)
+    series = nw.from_native(X, eager_only=True).iter_columns()
+    for name, each in zip(names, series, strict=True):
+        yield read_column(name, each, library)
+
+
+def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
+    """Read one column."""
+    native = series.to_native()
+    dtype = str(native.type if library == "pyarrow" else native.dtype)
+    kind = series.dtype
+    if kind.is_numeric() or kind == nw.Boolean:
+        return RawColumn(name, dtype, _number_group(kind), _floats(series))
+    if isinstance(kind, nw.Date | nw.Datetime):
+        stamps = series.cast(nw.Datetime("us")) if kind == nw.Date else series
+        days = _floats(stamps.dt.timestamp("us")) / MICROSECONDS_A_DAY
+        zone = getattr(kind, "time_zone", None)
+        return RawColumn(name, dtype, "date", days, zone=zone)
+    if isinstance(kind, nw.Duration):
+        days = _floats(series.dt.total_microseconds()) / MICROSECONDS_A_DAY
+        return RawColumn(name, dtype, "duration", days)
+    if isinstance(kind, nw.String | nw.Categorical | nw.Enum):
+        return _read_text(name, dtype, series, library)
+    if isinstance(kind, nw.Object):
+        return read_objects(name, dtype, native.to_numpy())
+    if series.null_count() == len(series):
+        return RawColumn(name, dtype, "empty", np.full(len(series), np.nan))
+    raise ValueError(
+        f"Column {name!r} has dtype {dtype}, which stands for no kind of column. "
+        "Convert it to numbers, text or dates, or drop it."
+    )
+
+
+def _floats(series: nw.Series[Any]) -> np.ndarray:
+    return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
+
+
+def _read_text(
+    name: Any, dtype: str, series: nw.Series[Any], library: str
+) -> RawColumn:
+    native = series.to_native()
+    declared = ordered = False
+    level_dtype = None
+    if library == "pandas":
+        if hasattr(native, "cat"):
+            declared, ordered = True, bool(native.cat.ordered)
+            codes = native.cat.codes.to_numpy()
+            levels = native.cat.categories.tolist()
+            level_dtype = str(native.cat.categories.dtype)
+        else:
+            if dtype == "object":
+                return read_objects(name, dtype, native.to_numpy())
+            codes, uniques = native.factorize()
+            levels = uniques.tolist()
+    elif library == "polars":
+        if isinstance(series.dtype, nw.Enum):
+            declared, levels = True, native.dtype.categories.to_list()
+        else:
+            series = series.cast(nw.String)
+            levels = series.drop_nulls().unique().sort().to_list()
+            series = series.cast(nw.Enum(levels))
+        codes = series.to_native().to_physical().cast(int).fill_null(-1).to_numpy()
+    else:
+        array = native.combine_chunks()
+        encoded = array if hasattr(array, "dictionary") else array.dictionary_encode()
+        # Without an order a dictionary lists values as they appeared.
+        declared = ordered = bool(encoded.type.ordered)
+        levels = encoded.dictionary.to_pylist()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return RawColumn(
+        name,
+        dtype,
+        "text" if levels else "empty",
+        _positions(codes),
+        tuple(levels),
+        declared,
+        ordered,
+        level_dtype=level_dtype,
+    )
+
+
+def _positions(codes: np.ndarray) -> np.ndarray:
+    values = codes.astype(np.float64)
+    values[values < 0] = np.nan
+    return values
+
+
+def read_objects(name: Any, dtype: str, objects: np.ndarray) -> RawColumn:
+    """Read a column of Python objects: numbers, truth values or text, with gaps."""
+    missing = np.array([_is_missing(value) for value in objects], dtype=bool)
+    present = objects[~missing]
+    values = np.full(len(objects), np.nan)
+    if not len(present):
+        return RawColumn(name, dtype, "empty", values)
+    kinds = {_object_kind(value) for value in present}
+    if kinds == {"number"} or kinds == {"boolean"}:
+        values[~missing] = present.astype(np.float64)
+        return RawColumn(name, dtype, kinds.pop(), values)
+    if kinds != {"text"}:
+        foreign = next(v for v in present if _object_kind(v) != "number")
+        row = next(i for i, value in enumerate(objects) if value is foreign)
+        raise ValueError(
+            f"Column {name!r} holds {foreign!r} in row {row}, which is not a number, "
+            "beside values of another type. Convert the column to one type: for "
+            "example to numbers with pandas.to_numeric, or to text with astype(str)."
+        )
+    numbers: dict[Any, int] = {}
+    codes = [numbers.setdefault(value, len(numbers)) for value in present]
+    values[~missing] = codes
+    return RawColumn(name, dtype, "text", values, tuple(numbers))
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def _object_kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, bool | np.bool_):
+        return "boolean"
+    if isinstance(value, int | float | np.integer | np.floating):
+        return "number"
+    return type(value).__name__

@@ -1,0 +1,154 @@
+"""The likelihood of every column: what the user asks for, and what its dtype says."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..vae.likelihoods import FAMILIES, LEVELS
+
+FROM_DTYPE = "from_dtype"
+
+MOST_ORDERED_LEVELS = 256
+
+
+def column_name(index: int, names: Sequence[Any] | None) -> str:
+    """Return what to call a column in an error."""
+    return f"Column {index}" if names is None else f"Column {names[index]!r}"
+
+
+def asked_likelihood(
+    likelihood: Any, n_features: int, names: Sequence[Any] | None = None
+) -> list[str]:
+    """Return the likelihood that the user asks for in every column, or ``"auto"``.
+
+    Parameters
+    ----------
+    likelihood : str, mapping or sequence of str
+        One for all columns, some by name or number, or one a column.
+    n_features : int
+        Number of columns.
+    names : sequence, default=None
+        Names of the columns.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        For an unknown likelihood or column, or too few.
+    """
+    if isinstance(likelihood, str):
+        asked = [likelihood] * n_features
+    elif isinstance(likelihood, Mapping):
+        asked = ["auto"] * n_features
+        for key, kind in likelihood.items():
+            asked[_position(key, n_features, names, "likelihood")] = str(kind)
+    else:
+        asked = [str(kind) for kind in likelihood]
+    if len(asked) != n_features:
+        raise ValueError(
+            f"likelihood={likelihood!r} names {len(asked)} columns, but X has "
+            f"{n_features}. Name one for every column, pass a dict of some columns, or "
+            "pass 'auto'."
+        )
+    for index, kind in enumerate(asked):
+        if kind not in ("auto", *FAMILIES):
+            raise ValueError(
+                f"likelihood={likelihood!r} has {kind!r} for column {index}; it must "
+                f"be one of {', '.join(map(repr, ('auto', *FAMILIES)))}."
+            )
+    return asked
+
+
+def categorical_columns(
+    categorical_features: Any, n_features: int, names: Sequence[Any] | None
+) -> list[bool]:
+    """Return which columns `categorical_features` names, as in scikit-learn.
+
+    Raises
+    ------
+    ValueError
+        For an unknown column, or a mask of another length.
+    """
+    mask = [False] * n_features
+    if categorical_features is None or (
+        isinstance(categorical_features, str) and categorical_features == FROM_DTYPE
+    ):
+        return mask
+    if isinstance(categorical_features, str):
+        raise ValueError(
+            f"categorical_features={categorical_features!r} must be 'from_dtype', None "
+            f"or an array of names, numbers or truth values, for example "
+            f"[{categorical_features!r}]."
+        )
+    chosen = list(categorical_features)
+    if chosen and all(isinstance(each, bool | np.bool_) for each in chosen):
+        if len(chosen) != n_features:
+            raise ValueError(
+                f"categorical_features has {len(chosen)} truth values, but X has "
+                f"{n_features} columns. Give one for every column, or names."
+            )
+        return [bool(each) for each in chosen]
+    for key in chosen:
+        mask[_position(key, n_features, names, "categorical_features")] = True
+    return mask
+
+
+def _position(
+    key: Any, n_features: int, names: Sequence[Any] | None, parameter: str
+) -> int:
+    if names is not None and key in list(names):
+        return list(names).index(key)
+    if isinstance(key, int | np.integer) and -n_features <= key < n_features:
+        return int(key) % n_features
+    known = list(range(n_features)) if names is None else list(names)
+    raise ValueError(
+        f"{parameter} names column {key!r}, which X does not have. Its columns are "
+        f"{', '.join(map(repr, known[:20]))}{', …' if n_features > 20 else ''}."
+    )
+
+
+def family_of_levels(
+    name: Any, asked: str, n_levels: int, *, ordered: bool, by_name: bool
+) -> str:
+    """Return ``"categorical"`` or ``"ordinal"`` for a column of levels.
+
+    Parameters
+    ----------
+    name : str or int
+        Name of the column.
+    asked : str
+        What the user asks for.
+    n_levels : int
+        Number of levels.
+    ordered : bool
+        Whether the dtype orders them.
+    by_name : bool
+        Whether the user asks for this very column; one name for all columns speaks
+        of those that hold numbers.
+
+    Raises
+    ------
+    ValueError
+        For a likelihood of numbers, or too many ordered levels.
+    """
+    if asked not in ("auto", *LEVELS):
+        if by_name:
+            raise ValueError(
+                f"likelihood has {asked!r} for column {name!r}, which holds "
+                "categories; it must be 'auto', 'categorical' or 'ordinal'. Convert "
+                "the column to numbers first, if that is what it holds."
+            )
+        asked = "auto"
+    if asked == "ordinal" or (asked == "auto" and ordered):
+        if n_levels > MOST_ORDERED_LEVELS:
+            raise ValueError(
+                f"Column {name!r} has {n_levels} ordered levels; at most "
+                f"{MOST_ORDERED_LEVELS} are possible. Use likelihood 'gaussian' or "
+                "'negative_binomial' for it, or 'categorical'."
+            )
+        return "ordinal" if n_levels > 1 else "categorical"
+    return "categorical"

@@ -1,0 +1,304 @@
+"""From a user's table of any kind to one tensor: a number a value, NaN where missing.
+
+A category stands as the position of its level. Tables of numbers alone are read by
+scikit-learn's own validation, at its speed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_array, validate_data
+from torch import Tensor
+
+from ..vae.likelihoods import LEVELS
+from .frames import RawColumn, library_of, number_columns, read_columns, read_objects
+from .kinds import asked_likelihood, categorical_columns, family_of_levels
+from .schema import (
+    Column,
+    TableSchema,
+    as_array,
+    encode_levels,
+    explain_other_groups,
+    in_order,
+)
+from .validation import validated_table
+
+DATES = ("date", "duration")
+
+
+@dataclass(frozen=True)
+class ColumnChoices:
+    """What the user says about columns; the names are the estimator's parameters."""
+
+    likelihood: Any = "auto"
+    categorical_features: Any = "from_dtype"
+    handle_unknown: str = "error"
+
+
+def read_new_table(
+    estimator: Any, X: Any, choices: ColumnChoices
+) -> tuple[Tensor, TableSchema, list[str]]:
+    """Read the table of a fit.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose number and names of columns to set.
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The table.
+    choices : ColumnChoices
+        What the user says about columns.
+
+    Returns
+    -------
+    table : Tensor of shape (n_samples, n_features)
+        Numbers and positions of levels, NaN where missing.
+    schema : TableSchema
+    likelihood : list of str
+        Family of every column, ``"auto"`` where its values decide.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a table or choices that cannot be fitted.
+    """
+    library = library_of(X)
+    columns = number_columns(X, library) if library else None
+    mixed = columns is None and (library is not None or _holds_text(X, choices))
+    if mixed:
+        table, columns = _read_mixed(estimator, X, library, reset=True)
+    else:
+        table = validated_table(
+            estimator, X, reset=True, min_samples=2, allow_missing=True
+        )
+        if columns is None:
+            columns = _array_columns(table)
+    names = [column.name for column in columns] if library else None
+    asked = asked_likelihood(choices.likelihood, len(columns), names)
+    chosen = categorical_columns(choices.categorical_features, len(columns), names)
+    families: list[str] = []
+    fitted: list[Column] = []
+    codes: dict[int, np.ndarray] = {}
+    for index, (raw, kind) in enumerate(zip(columns, asked, strict=True)):
+        if raw.group == "text" or chosen[index] or kind in LEVELS:
+            if not mixed:
+                values = table[:, index].double().cpu().numpy()
+                raw = replace(raw, values=values)
+            levels = _levels(raw)
+            kind = family_of_levels(
+                raw.name,
+                kind,
+                len(levels),
+                ordered=raw.ordered,
+                by_name=not isinstance(choices.likelihood, str),
+            )
+            codes[index] = encode_levels(raw, levels, "error")
+        else:
+            levels = None
+            if kind == "auto" and raw.group in DATES:
+                kind = "gaussian"
+        families.append(kind)
+        fitted.append(
+            Column(
+                _plain(raw.name),
+                raw.dtype,
+                raw.group,
+                levels,
+                raw.ordered,
+                raw.zone,
+                raw.level_dtype,
+            )
+        )
+    schema = TableSchema(library or "array", tuple(fitted))
+    return _with_codes(table, codes), schema, families
+
+
+def read_known_table(
+    estimator: Any,
+    X: Any,
+    schema: TableSchema,
+    handle_unknown: str = "error",
+    min_samples: int = 1,
+) -> Tensor:
+    """Read a table of a fitted schema.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose number and names of columns to check.
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The table.
+    schema : TableSchema
+        The schema.
+    handle_unknown : {"error", "missing"}, default="error"
+        What to do with a category that was not fitted.
+    min_samples : int, default=1
+        Least number of rows.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_features)
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a table of another schema, with the difference.
+    """
+    library = library_of(X)
+    columns = number_columns(X, library) if library else None
+    if schema.numbers_only and (library is None or columns is not None):
+        table = validated_table(
+            estimator, X, reset=False, min_samples=min_samples, allow_missing=True
+        )
+        columns = None
+    else:
+        if library is None and schema.library != "array":
+            kinds = ", ".join(
+                f"{column.name!r} ({column.dtype})"
+                for column in schema.columns
+                if column.group not in ("number", "boolean")
+            )
+            raise ValueError(
+                f"X must be a table with named columns, as in fit (a {schema.library} "
+                f"table), got {type(X).__name__}. Columns such as {kinds} need their "
+                "dtypes."
+            )
+        table, columns = _read_mixed(
+            estimator, X, library, reset=False, min_samples=min_samples
+        )
+        difference = explain_other_groups(schema, columns)
+        if difference is not None:
+            raise ValueError(difference)
+    codes = {}
+    for index, column in enumerate(schema.columns):
+        if column.levels is None:
+            continue
+        values = table[:, index].double().cpu().numpy()
+        raw = (
+            RawColumn(column.name, column.dtype, column.group, values)
+            if columns is None
+            else columns[index]
+        )
+        codes[index] = encode_levels(raw, column.levels, handle_unknown)
+    return _with_codes(table, codes)
+
+
+def _with_codes(table: Tensor, codes: Mapping[int, np.ndarray]) -> Tensor:
+    """Put positions of levels into a copy of a table: it may be the user's own."""
+    if not codes:
+        return table
+    table = table.to(torch.float64, copy=True)
+    for index, each in codes.items():
+        table[:, index] = torch.from_numpy(each).to(table)
+    return table
+
+
+def _holds_text(X: Any, choices: ColumnChoices) -> bool:
+    """Whether an array holds objects, some of which the user calls categories."""
+    if not isinstance(X, np.ndarray) or X.dtype.kind not in "OUS":
+        return False
+    named = choices.categorical_features
+    by_name = not isinstance(choices.likelihood, str)
+    return by_name or (named is not None and not isinstance(named, str))
+
+
+def _array_columns(table: Tensor) -> list[RawColumn]:
+    dtype = str(table.dtype).removeprefix("torch.")
+    nothing = np.empty(0)
+    return [
+        RawColumn(index, dtype, "number", nothing) for index in range(table.shape[1])
+    ]
+
+
+def _read_mixed(
+    estimator: Any,
+    X: Any,
+    library: str | None,
+    *,
+    reset: bool,
+    min_samples: int = 2,
+) -> tuple[Tensor, list[RawColumn]]:
+    """Read a table column by column."""
+    if library is None:
+        X = check_array(X, dtype=None, ensure_all_finite=False)
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        columns = [
+            read_objects(index, str(X.dtype), values.astype(object))
+            for index, values in enumerate(X.T)
+        ]
+    else:
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        columns = list(read_columns(X, library))
+    n_rows = len(columns[0].values)
+    if n_rows < min_samples:
+        raise ValueError(
+            f"Found array with {n_rows} sample(s) (shape={(n_rows, len(columns))}) "
+            f"while a minimum of {min_samples} is required by "
+            f"{type(estimator).__name__}."
+        )
+    for column in columns:
+        infinite = np.flatnonzero(np.isinf(column.values))
+        if len(infinite):
+            raise ValueError(
+                f"Column {column.name!r} holds {column.values[infinite[0]]} in row "
+                f"{infinite[0]}. Replace infinite values, or drop such rows."
+            )
+    stacked = np.column_stack([column.values for column in columns])
+    return torch.from_numpy(stacked), columns
+
+
+def _levels(raw: RawColumn) -> np.ndarray:
+    """Return the levels of a column, in the order of its dtype or sorted."""
+    if raw.group in DATES:
+        raise ValueError(
+            f"Column {raw.name!r} holds dates (dtype {raw.dtype}), which cannot be "
+            "categories. Convert it first, for example to text or to the day of the "
+            "week."
+        )
+    if raw.declared:
+        return as_array(raw.levels)
+    found = np.unique(raw.values[~np.isnan(raw.values)])
+    if raw.levels:
+        return as_array(in_order([raw.levels[int(each)] for each in found]))
+    return found
+
+
+def _plain(name: Any) -> Any:
+    return name.item() if isinstance(name, np.generic) else name
+
+
+def decoded_levels(schema: TableSchema, table: np.ndarray) -> np.ndarray:
+    """Return an array with the levels themselves in the place of their positions.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        Of an array.
+    table : ndarray of shape (n_rows, n_features)
+        Numbers and positions of levels, NaN where missing.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features)
+        Of objects, where levels are text.
+    """
+    if all(column.levels is None for column in schema.columns):
+        return table
+    result = table.copy()
+    if any(column.group == "text" for column in schema.columns):
+        result = result.astype(object)
+    for index, column in enumerate(schema.columns):
+        if column.levels is not None:
+            seen = ~np.isnan(table[:, index])
+            result[seen, index] = column.levels[table[seen, index].astype(np.intp)]
+    return result
+
+
+def names_of(schema: TableSchema) -> Sequence[Any] | None:
+    """Return the names of the columns, None for an array."""
+    if schema.library == "array":
+        return None
+    return [column.name for column in schema.columns]

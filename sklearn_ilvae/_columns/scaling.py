@@ -1,0 +1,360 @@
+"""From a table to the rows of a network and back: scale and levels of each column.
+
+A Gaussian or Student-t column is standardised. Beyond `LINEAR_RANGE` standard
+deviations the scale turns logarithmic, which tames heavy tails as clipping does, but
+keeps the map one-to-one: likelihoods stay exact and the inverse exists. The rare levels
+of a category form one level of the network; which of them it is has the frequencies
+of the table, whatever the rest of the row, so that likelihoods stay exact here too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..vae.likelihoods import COUNTS, EMPTY, LEVELS
+from ..vae.likelihoods.heads import level_frequencies
+from .kinds import asked_likelihood, column_name
+
+LINEAR_RANGE = 3.0
+
+MOST_LEVELS = 50
+"""Levels of a category that a network tells apart, by default."""
+
+
+@dataclass(frozen=True)
+class LevelGroups:
+    """Which level of the network each level of a column belongs to.
+
+    Parameters
+    ----------
+    group : Tensor of shape (n_levels,), int64
+        Level of the network.
+    log_share : Tensor of shape (n_levels,), float64
+        Log-probability of the level within its group.
+    """
+
+    group: Tensor
+    log_share: Tensor
+
+    @property
+    def n_groups(self) -> int:
+        """Number of levels of the network."""
+        return int(self.group.max()) + 1
+
+    def representatives(self) -> Tensor:
+        """Return the most frequent level of every group."""
+        order = self.log_share.argsort(stable=True)
+        found = torch.zeros(self.n_groups, dtype=torch.long)
+        found[self.group[order]] = order  # the last one written stays
+        return found
+
+    def draw(self, groups: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw a level for each group."""
+        levels = self.representatives()[groups]
+        rare = torch.bincount(self.group) > 1
+        for group in rare.nonzero()[:, 0]:
+            here = (groups == group).nonzero()[:, 0]
+            members = (self.group == group).nonzero()[:, 0]
+            if len(here):
+                shares = self.log_share[members].exp()
+                chosen = shares.multinomial(
+                    len(here), replacement=True, generator=generator
+                )
+                levels[here] = members[chosen]
+        return levels
+
+
+@dataclass(frozen=True)
+class ColumnScaling:
+    """Kind, centre and spread of every column.
+
+    Parameters
+    ----------
+    mean, scale : Tensor of shape (n_features,), float64
+        Centre and spread; 0 and 1 for columns that are not standardised. The spread of
+        a constant column is 1.
+    likelihood : tuple of str
+        Family of every column, see `MixedLikelihood`.
+    levels : dict of int to LevelGroups
+        Levels of the columns that have them, by position.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    likelihood: tuple[str, ...]
+    levels: Mapping[int, LevelGroups] = field(default_factory=dict)
+
+    @property
+    def binary(self) -> tuple[bool, ...]:
+        """Which columns are Bernoulli."""
+        return tuple(kind == "bernoulli" for kind in self.likelihood)
+
+    @property
+    def n_levels(self) -> tuple[int, ...]:
+        """Number of levels of the network in every column; empty without levels."""
+        if not self.levels:
+            return ()
+        sizes = {column: each.n_groups for column, each in self.levels.items()}
+        return tuple(sizes.get(index, 1) for index in range(len(self.likelihood)))
+
+    def transform(self, table: Tensor) -> Tensor:
+        """Return rows for the network, in the dtype of the table."""
+        numbers = self._columns("gaussian", "student_t", "bernoulli")
+        if len(numbers) == len(self.likelihood):
+            return self._standardised(table, slice(None))
+        rows = table.clone()
+        if numbers:
+            rows[:, numbers] = self._standardised(table[:, numbers], numbers)
+        for column, levels in self.levels.items():
+            seen = ~table[:, column].isnan()
+            codes = table[seen, column].long()
+            rows[seen, column] = levels.group.to(codes.device)[codes].to(rows.dtype)
+        rows[:, self._columns(EMPTY)] = torch.nan
+        return rows
+
+    def _standardised(self, table: Tensor, columns: slice | list[int]) -> Tensor:
+        scaled = (table - self.mean[columns].to(table)) / self.scale[columns].to(table)
+        outside = scaled.abs() > LINEAR_RANGE
+        values = scaled[outside]  # few: a logarithm of every value would cost more
+        beyond = values.abs() - LINEAR_RANGE
+        scaled[outside] = values.sign() * (LINEAR_RANGE + beyond.log1p())
+        return scaled
+
+    def inverse_transform(
+        self, rows: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Undo `transform`; keep probabilities and expected counts as they are.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_rows, n_features)
+            Rows of the network.
+        generator : torch.Generator, default=None
+            Source of draws among the rare levels of a category. None takes the most
+            frequent of them.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_features)
+        """
+        size = rows.abs()
+        beyond = (size - LINEAR_RANGE).clamp(min=0)
+        scaled = rows.sign() * (size.clamp(max=LINEAR_RANGE) + beyond.expm1())
+        table = scaled * self.scale.to(rows) + self.mean.to(rows)
+        table = torch.where(self._continuous_mask(rows), table, rows)
+        for column, levels in self.levels.items():
+            seen = ~rows[:, column].isnan()
+            groups = rows[seen, column].long()
+            chosen = (
+                levels.representatives().to(groups.device)[groups]
+                if generator is None
+                else levels.draw(groups, generator)
+            )
+            table[seen, column] = chosen.to(table.dtype)
+        return table
+
+    def log_slope(self, table: Tensor) -> Tensor:
+        """Return the logarithm that takes a likelihood of rows to one of the table.
+
+        ``log |d transform / d table|`` of the standardised columns and the
+        log-probability of rare levels, summed over observed values.
+        """
+        scales = torch.where(self._continuous_mask(table), self.scale.to(table), 1.0)
+        slopes = self.log_slopes(table) - scales.log()
+        return slopes.masked_fill(table.isnan(), 0).sum(1)
+
+    def log_slopes(self, table: Tensor) -> Tensor:
+        """Return the log-slope of every value against the linear scale, at most 0.
+
+        For a level its log-probability within its group; 0 for missing values.
+        """
+        scaled = (table - self.mean.to(table)) / self.scale.to(table)
+        beyond = (scaled.abs() - LINEAR_RANGE).clamp(min=0)
+        slopes = -beyond.log1p() * self._continuous_mask(table)
+        for column, levels in self.levels.items():
+            seen = ~table[:, column].isnan()
+            shares = levels.log_share.to(table)
+            slopes[seen, column] = shares[table[seen, column].long()]
+        return slopes.nan_to_num(0.0)
+
+    def _columns(self, *families: str) -> list[int]:
+        kinds = enumerate(self.likelihood)
+        return [index for index, kind in kinds if kind in families]
+
+    def _continuous_mask(self, like: Tensor) -> Tensor:
+        kinds = [kind in ("gaussian", "student_t") for kind in self.likelihood]
+        return torch.tensor(kinds, device=like.device)
+
+
+def find_scaling(
+    table: Tensor,
+    weights: Tensor,
+    likelihood: str | Sequence[str],
+    names: Sequence[str] | None = None,
+    n_levels: Sequence[int] = (),
+    max_categories: int = MOST_LEVELS,
+) -> ColumnScaling:
+    """Find kind, centre and spread of every column.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n_rows, n_features)
+        Finite values, NaN where missing.
+    weights : Tensor of shape (n_rows,)
+        Non-negative weights with a positive sum.
+    likelihood : str or sequence of str
+        Family of all columns or of every column. ``"auto"`` takes columns that hold
+        zeros and ones, both, as Bernoulli, others as Gaussian.
+    names : sequence of str, default=None
+        Names of the columns, for errors.
+    n_levels : sequence of int, default=()
+        Number of levels of every column, where any has levels.
+    max_categories : int, default=50
+        Levels of a category that the network tells apart, at most. The most frequent
+        keep a level each, all others share the last.
+
+    Returns
+    -------
+    ColumnScaling
+        With weighted means and standard deviations.
+
+    Raises
+    ------
+    ValueError
+        When `likelihood` does not fit the table, or a column is too wide for float64.
+    """
+    rows = table.double()
+    asked = asked_likelihood(likelihood, table.shape[1], names)
+    missing = rows.isnan()
+    mean, variance = _moments(rows, missing, weights)
+    rounding = (len(rows) * torch.finfo(torch.float64).eps * mean).square()
+    constant = variance <= rounding
+    scale = torch.where(constant, 1.0, variance.clamp(min=0).sqrt())
+    too_wide = (~scale.isfinite()).nonzero()
+    if len(too_wide):
+        raise ValueError(
+            f"{column_name(int(too_wide[0, 0]), names)} spreads too widely to be "
+            "standardised in float64. Rescale it, for example by taking logarithms."
+        )
+    zero_one = ((rows == 0) | (rows == 1) | missing).all(0) & ~constant
+    automatic = ["bernoulli" if found else "gaussian" for found in zero_one]
+    empty = missing.all(0).tolist()
+    kinds = tuple(
+        EMPTY if nothing else found if kind == "auto" else kind
+        for kind, found, nothing in zip(asked, automatic, empty, strict=True)
+    )
+    others = torch.tensor([kind in (*COUNTS, *LEVELS, EMPTY) for kind in kinds])
+    others = others.to(mean.device)
+    levels = {
+        column: _group_levels(
+            rows[:, column],
+            weights,
+            n_levels[column],
+            max_categories if kind == "categorical" else n_levels[column],
+        )
+        for column, kind in enumerate(kinds)
+        if kind in LEVELS
+    }
+    scaling = ColumnScaling(
+        mean.masked_fill(others, 0), scale.masked_fill(others, 1), kinds, levels
+    )
+    check_support(table, scaling, names)
+    return scaling
+
+
+def _moments(rows: Tensor, missing: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    shares = (weights.double() / weights.sum()).to(rows)
+    if missing.any():
+        present = shares[:, None] * ~missing
+        present = present / present.sum(0).clamp(min=torch.finfo(rows.dtype).tiny)
+        filled = rows.masked_fill(missing, 0)
+        mean = (present * filled).sum(0)
+        centred = filled - mean
+        # The second term corrects the rounding of the mean, as below.
+        correction = (present * centred).sum(0).square()
+        return mean, (present * centred.square()).sum(0) - correction
+    mean = shares @ rows
+    centred = rows - mean
+    # The second term corrects the rounding of the mean (Chan, Golub & LeVeque, 1983).
+    return mean, shares @ centred.square() - (shares @ centred).square()
+
+
+def _group_levels(
+    codes: Tensor, weights: Tensor, n_levels: int, most: int
+) -> LevelGroups:
+    group = torch.arange(n_levels)
+    if n_levels <= most:
+        return LevelGroups(group, torch.zeros(n_levels, dtype=torch.float64))
+    frequency = level_frequencies(codes[:, None], weights, n_levels)[0].cpu()
+    # Levels that keep their own place stay in the order of the column.
+    kept = frequency.argsort(descending=True, stable=True)[: most - 1].sort().values
+    group = torch.full((n_levels,), most - 1)
+    group[kept] = torch.arange(most - 1)
+    totals = torch.zeros(most, dtype=torch.float64).index_add(0, group, frequency)
+    return LevelGroups(group, (frequency / totals[group]).log())
+
+
+def check_support(
+    table: Tensor, scaling: ColumnScaling, names: Sequence[str] | None = None
+) -> None:
+    """Raise an error that names the first column with impossible values.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n_rows, n_features)
+        Values in the units of the table.
+    scaling : ColumnScaling
+        Which families the columns have.
+    names : sequence of str, default=None
+        Names of the columns, for the error.
+
+    Raises
+    ------
+    ValueError
+        When a Bernoulli column holds anything but 0 and 1, or a column of counts
+        anything but whole numbers of at least 0.
+    """
+    check_binary(table, scaling.binary, names)
+    for column, kind in enumerate(scaling.likelihood):
+        if kind in COUNTS:
+            values = table[:, column]
+            others = values[(values < 0) | (values.frac() != 0) & ~values.isnan()]
+            if len(others):
+                raise ValueError(
+                    f"{column_name(column, names)} has likelihood {kind!r} but holds "
+                    f"{float(others[0])}; only whole numbers from 0 on are possible. "
+                    "Refit with likelihood 'gaussian' for it."
+                )
+
+
+def check_binary(
+    table: Tensor, binary: Sequence[bool], names: Sequence[str] | None = None
+) -> None:
+    """Raise an error that names the first Bernoulli column with other values.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n_rows, n_features)
+        Values in the units of the table, NaN where missing.
+    binary : sequence of bool
+        Which columns are Bernoulli.
+    names : sequence of str, default=None
+        Names of the columns, for the error.
+
+    Raises
+    ------
+    ValueError
+        When a Bernoulli column holds anything but 0 and 1.
+    """
+    for column in np.flatnonzero(binary).tolist():
+        values = table[:, column]
+        others = values[(values != 0) & (values != 1) & ~values.isnan()]
+        if len(others):
+            raise ValueError(
+                f"{column_name(column, names)} has a Bernoulli likelihood but holds "
+                f"{float(others[0])}; only 0 and 1 are possible. Refit with "
+                "likelihood='gaussian', or name the likelihood of every column."
+            )

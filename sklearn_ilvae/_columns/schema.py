@@ -1,0 +1,181 @@
+"""What a fitted table looks like: names, dtypes, kinds and levels of its columns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from .frames import RawColumn
+
+
+@dataclass(frozen=True)
+class Column:
+    """A fitted column.
+
+    Parameters
+    ----------
+    name : str or int
+        Name in the table, or its number in an array.
+    dtype : str
+        Its dtype, as its library prints it.
+    group : str
+        What it holds, see `RawColumn`.
+    levels : ndarray or None
+        Levels of a categorical or ordered column, in the order of their codes.
+    ordered, zone, level_dtype
+        See `RawColumn`.
+    """
+
+    name: Any
+    dtype: str
+    group: str
+    levels: np.ndarray | None = None
+    ordered: bool = False
+    zone: str | None = None
+    level_dtype: str | None = None
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The columns of the table that an estimator was fitted to.
+
+    Parameters
+    ----------
+    library : {"array", "pandas", "polars", "pyarrow"}
+        Where the table comes from.
+    columns : tuple of Column
+        In the order of the table.
+    """
+
+    library: str
+    columns: tuple[Column, ...]
+
+    @property
+    def n_levels(self) -> tuple[int, ...]:
+        """Number of levels of every column; 1 for columns of numbers."""
+        return tuple(
+            1 if column.levels is None else len(column.levels)
+            for column in self.columns
+        )
+
+    @property
+    def numbers_only(self) -> bool:
+        """Whether scikit-learn can read the table as one array of numbers."""
+        return all(column.group in ("number", "boolean") for column in self.columns)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return plain values and arrays by name."""
+        return {
+            "library": self.library,
+            "columns": [asdict(column) for column in self.columns],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_state` returned."""
+        columns = tuple(Column(**column) for column in state["columns"])
+        return cls(state["library"], columns)
+
+
+def as_array(levels: Sequence[Any]) -> np.ndarray:
+    """Return levels as an array that holds exactly them."""
+    array = np.array(levels)
+    # Mixed types are cast to one, and trailing NULs of text are lost.
+    if array.ndim == 1 and array.tolist() == list(levels):
+        return array
+    array = np.empty(len(levels), dtype=object)
+    array[:] = levels
+    return array
+
+
+def in_order(levels: Sequence[Any]) -> list[Any]:
+    """Sort levels that no dtype orders; by their type first, where they mix."""
+    try:
+        return sorted(levels)
+    except TypeError:
+        return sorted(levels, key=lambda level: (type(level).__name__, str(level)))
+
+
+def encode_levels(
+    raw: RawColumn, levels: np.ndarray, handle_unknown: str
+) -> np.ndarray:
+    """Return positions in fitted levels, NaN where missing.
+
+    Parameters
+    ----------
+    raw : RawColumn
+        A column with or without levels of its own.
+    levels : ndarray
+        Fitted levels.
+    handle_unknown : {"error", "missing"}
+        What to do with a level that was not fitted.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), float64
+
+    Raises
+    ------
+    ValueError
+        That names an unknown level.
+    """
+    known = {level: code for code, level in enumerate(levels.tolist())}
+    if raw.levels:
+        lookup = np.array([known.get(level, np.nan) for level in raw.levels])
+        present = np.flatnonzero(~np.isnan(raw.values))
+        positions = raw.values[present].astype(np.intp)
+        codes = np.full(len(raw.values), np.nan)
+        codes[present] = lookup[positions]
+        found = raw.levels
+    else:
+        present = np.flatnonzero(~np.isnan(raw.values))
+        unique, positions = np.unique(raw.values[present], return_inverse=True)
+        found = tuple(unique.tolist())
+        lookup = np.array([known.get(level, np.nan) for level in found])
+        codes = np.full(len(raw.values), np.nan)
+        codes[present] = lookup[positions] if len(found) else np.nan
+    if handle_unknown == "error":
+        unknown = np.flatnonzero(np.isnan(codes[present]))
+        if len(unknown):
+            row, level = int(present[unknown[0]]), found[positions[unknown[0]]]
+            raise ValueError(unknown_level(raw.name, level, row, levels))
+    return codes
+
+
+def unknown_level(name: Any, level: Any, row: int, levels: np.ndarray) -> str:
+    """Say which level was not fitted, which were, and what to do."""
+    shown = ", ".join(map(repr, levels[:8].tolist()))
+    more = f", … ({len(levels)} in all)" if len(levels) > 8 else ""
+    return (
+        f"Column {name!r} holds {level!r} in row {row}, which was not seen in fit. "
+        f"Known are {shown}{more}. Map it to one of them, or set "
+        "handle_unknown='missing' to treat it as missing."
+    )
+
+
+def explain_other_groups(
+    schema: TableSchema, columns: Sequence[RawColumn]
+) -> str | None:
+    """Return the difference between fitted and given columns, None if there is none.
+
+    Missing values alone fit any column, and numbers may change their dtype.
+    """
+    lines = []
+    for fitted, given in zip(schema.columns, columns, strict=True):
+        groups = {fitted.group, given.group}
+        if "empty" in groups or len(groups) == 1 or groups == {"number", "boolean"}:
+            continue
+        lines.append(
+            f"- {fitted.name!r}: {fitted.group} ({fitted.dtype}) in fit, "
+            f"{given.group} ({given.dtype}) now"
+        )
+    if not lines:
+        return None
+    return "\n".join(
+        [
+            "The columns of X differ from those in fit:",
+            *lines,
+            "Convert them to the dtypes of the fit, or fit again.",
+        ]
+    )

@@ -1,0 +1,182 @@
+"""Tables of numbers, checked as scikit-learn checks them; errors that name a column."""
+
+from math import isnan
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+from .._sklearn import check_sample_weight
+from .arrays import float_dtypes, to_tensor, view_tensor
+from .kinds import column_name
+
+MISSING = ("NoneType", "NAType", "NaTType")
+"""Types of missing values that are no numbers: None and those of pandas."""
+
+
+def validated_table(
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    min_samples: int = 1,
+    in_place: bool = False,
+    allow_missing: bool = False,
+) -> Tensor:
+    """Return a user's table as a tensor, or raise an error that names a bad column.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose number and names of columns to set or to check.
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The table.
+    reset : bool
+        Whether to set the number and names of columns.
+    min_samples : int, default=1
+        Least number of rows.
+    in_place : bool, default=False
+        Whether the tensor shares the memory of X where it can.
+    allow_missing : bool, default=False
+        Whether values may be missing.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_features)
+        In the floating dtype of X, float64 for other dtypes.
+    """
+    try:
+        table = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=float_dtypes(X),
+            ensure_min_samples=min_samples,
+            ensure_all_finite="allow-nan" if allow_missing else True,
+        )
+    except (ValueError, TypeError) as error:
+        reason = explain_bad_table(X, allow_missing)
+        if reason is None:
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{error}\n{reason}") from error
+    return view_tensor(table) if in_place else to_tensor(table)
+
+
+def weighted_table(
+    estimator: Any, X: Any, sample_weight: Any, *, reset: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the rows of positive weight, at least two, and their weights.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose number and names of columns to set or to check.
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The table.
+    sample_weight : array-like of shape (n_samples,) or None
+        Non-negative weights.
+    reset : bool
+        Whether to set the number and names of columns.
+
+    Returns
+    -------
+    table : Tensor of shape (n_rows, n_features)
+    weights : Tensor of shape (n_rows,), float64
+    """
+    table = validated_table(estimator, X, reset=reset, min_samples=2)
+    return rows_of_weight(table, X, sample_weight)
+
+
+def rows_of_weight(table: Tensor, X: Any, sample_weight: Any) -> tuple[Tensor, Tensor]:
+    """Return the rows of positive weight, at least two, and their weights.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n_samples, n_features)
+        The table as a tensor.
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The table as it came.
+    sample_weight : array-like of shape (n_samples,) or None
+        Non-negative weights.
+
+    Returns
+    -------
+    rows : Tensor of shape (n_rows, n_features)
+    weights : Tensor of shape (n_rows,), float64
+    """
+    if sample_weight is None:
+        return table, torch.ones(len(table), dtype=torch.float64)
+    weights = to_tensor(
+        check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    ).double()
+    present = weights > 0
+    if int(present.sum()) < 2:
+        raise ValueError(
+            f"sample_weight must be positive for at least 2 rows, got "
+            f"{int(present.sum())}. Weights of 0 remove rows."
+        )
+    return table[present], weights[present]
+
+
+def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
+    """Describe the first column of a table that holds no usable number somewhere.
+
+    Parameters
+    ----------
+    table : DataFrame or array-like
+        What a user passed.
+    allow_missing : bool, default=False
+        Whether values may be missing.
+
+    Returns
+    -------
+    str or None
+        Column, value and next step; None when every value is usable.
+    """
+    names = list(table.columns) if hasattr(table, "columns") else None
+    if names == []:
+        return "The table has no columns; at least one is required."
+    foreign = hasattr(table, "__dlpack__") and not isinstance(table, np.ndarray)
+    array = to_tensor(table).cpu().numpy() if foreign else np.asarray(table)
+    if array.ndim != 2:
+        return None
+    if array.dtype.kind in "biufc":
+        bad = np.isinf(array) if allow_missing else ~np.isfinite(array)
+        for index in np.flatnonzero(bad.any(axis=0)).tolist():
+            row = int(np.flatnonzero(bad[:, index])[0])
+            name = column_name(index, names)
+            return _not_usable(name, array[row, index], row, allow_missing)
+        return None
+    for index, values in enumerate(array.T):
+        name = column_name(index, names)
+        for row, value in enumerate(values):
+            if type(value).__name__ in MISSING:
+                if allow_missing:
+                    continue
+                return _not_usable(name, value, row, allow_missing)
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                return (
+                    f"{name} holds {value!r} in row {row}, which is not a number. "
+                    "Encode text first, for example with "
+                    "sklearn.preprocessing.OneHotEncoder, or drop the column."
+                )
+            if not np.isfinite(number) and not (allow_missing and isnan(number)):
+                return _not_usable(name, number, row, allow_missing)
+    return None
+
+
+def _not_usable(name: str, value: object, row: int, allow_missing: bool) -> str:
+    if allow_missing:
+        return (
+            f"{name} holds {value} in row {row}. Replace infinite values, or drop such "
+            "rows; a missing value is NaN."
+        )
+    return (
+        f"{name} holds {value} in row {row}. Impute or drop such rows first, for "
+        "example with sklearn.impute.SimpleImputer."
+    )

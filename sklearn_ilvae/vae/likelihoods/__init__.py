@@ -1,0 +1,19 @@
+"""Likelihood of a row given the natural parameters that a decoder returns."""
+
+from .continuous import VARIANCE_FLOOR
+from .layout import COUNTS, EMPTY, FAMILIES, LEVELS, NUMBERS, Layout
+from .levels import zero_sum_basis, zero_sum_logits
+from .mixed import MixedLikelihood
+
+__all__ = [
+    "COUNTS",
+    "EMPTY",
+    "FAMILIES",
+    "LEVELS",
+    "NUMBERS",
+    "VARIANCE_FLOOR",
+    "Layout",
+    "MixedLikelihood",
+    "zero_sum_basis",
+    "zero_sum_logits",
+]

@@ -1,0 +1,100 @@
+"""What the families of likelihoods have in common."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Head(nn.Module):
+    """Columns of one family, independent given their natural parameters.
+
+    Values have shape (…, n_columns), natural parameters (…, n_columns · width) and
+    statistics (…, n_columns · n_statistics), a column after the other.
+
+    Parameters
+    ----------
+    n_columns : int
+        Number of columns.
+    width : int, default=1
+        Natural parameters of a column.
+    n_statistics : int, default=1
+        Expected statistics of a column: a mean, or the probabilities of its levels.
+    """
+
+    def __init__(self, n_columns: int, width: int = 1, n_statistics: int = 1) -> None:
+        super().__init__()
+        self.n_columns = n_columns
+        self.width = width
+        self.n_statistics = n_statistics
+
+    def log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Return log p(x | f) in nats of every column."""
+        raise NotImplementedError
+
+    def total_log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Return log p(x | f) in nats, summed over columns."""
+        return self.log_prob(values, natural).sum(-1)
+
+    def score(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Return ``∂ log p(x | f) / ∂f``."""
+        raise NotImplementedError
+
+    def statistics(self, natural: Tensor) -> Tensor:
+        """Return the means, or the probabilities of all levels."""
+        raise NotImplementedError
+
+    def decide(self, statistics: Tensor) -> Tensor:
+        """Return one value a column: the mean, or the most probable level."""
+        return statistics
+
+    def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw one value a column."""
+        raise NotImplementedError
+
+    def start_at(self, noise: Tensor, values: Tensor, shares: Tensor) -> None:
+        """Set the parameters that fit the columns by themselves, where f = 0.
+
+        Parameters
+        ----------
+        noise : Tensor of shape (n_columns · width,)
+            Variance of the columns around a linear model.
+        values : Tensor of shape (n_rows, n_columns)
+            The columns, NaN where missing.
+        shares : Tensor of shape (n_rows,)
+            Weights of the rows.
+        """
+        raise NotImplementedError
+
+
+def observed_mean(values: Tensor, shares: Tensor) -> Tensor:
+    """Return the weighted mean over the observed rows, 0 where there are none."""
+    missing = values.isnan()
+    if not missing.any():
+        return shares @ values / shares.sum()
+    total = shares @ (~missing).to(values)
+    return shares @ values.masked_fill(missing, 0) / total.clamp(min=1e-300)
+
+
+def level_frequencies(values: Tensor, shares: Tensor, n_levels: int) -> Tensor:
+    """Return the shares of levels 0, 1, … in every column, all positive.
+
+    Half a row is added to every level, so that one not seen has a finite logarithm.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_rows, n_columns)
+        Levels, NaN where missing.
+    shares : Tensor of shape (n_rows,)
+        Weights of the rows.
+    n_levels : int
+        Number of levels.
+
+    Returns
+    -------
+    Tensor of shape (n_columns, n_levels), float64
+    """
+    weights = shares.double() * (len(values) / shares.sum())
+    found = values.new_full((values.shape[1], n_levels), 0.5, dtype=torch.float64)
+    for column, counts in zip(values.T, found, strict=True):
+        seen = ~column.isnan()
+        counts.index_add_(0, column[seen].long(), weights[seen])
+    return found / found.sum(1, keepdim=True)

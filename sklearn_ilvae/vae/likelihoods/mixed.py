@@ -1,0 +1,184 @@
+"""Likelihood of a row given the natural parameters that a decoder returns."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from .continuous import GaussianHead, StudentTHead
+from .counts import NegativeBinomialHead, PoissonHead
+from .heads import Head
+from .layout import Block, Layout
+from .levels import BernoulliHead, CategoricalHead, OrdinalHead
+
+
+def make_head(block: Block) -> Head:
+    """Build the head of the columns of one family."""
+    n_columns = len(block.columns)
+    if block.family == "categorical":
+        return CategoricalHead(n_columns, block.n_levels)
+    if block.family == "ordinal":
+        return OrdinalHead(n_columns, block.n_levels)
+    heads = {
+        "gaussian": GaussianHead,
+        "student_t": StudentTHead,
+        "bernoulli": BernoulliHead,
+        "poisson": PoissonHead,
+        "negative_binomial": NegativeBinomialHead,
+    }
+    return heads[block.family](n_columns)
+
+
+class MixedLikelihood(nn.Module):
+    """Columns of several families, independent given their natural parameters.
+
+    A row holds one number a column: a standardised value, a count or a level 0, 1, …;
+    NaN stands for a missing value, which adds nothing to the likelihood.
+
+    Parameters
+    ----------
+    likelihood : sequence of str, length n_features
+        Family of every column: ``"gaussian"``, ``"student_t"``, ``"bernoulli"``,
+        ``"categorical"``, ``"ordinal"``, ``"poisson"``, ``"negative_binomial"``, or
+        ``"none"`` for a column without parameters.
+    n_levels : sequence of int, default=()
+        Number of levels of every column; may be left out where no column has levels.
+    """
+
+    def __init__(self, likelihood: Sequence[str], n_levels: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.layout = Layout(likelihood, n_levels)
+        blocks = self.layout.blocks()
+        self.families = [block.family for block in blocks]
+        self.heads = nn.ModuleList(make_head(block) for block in blocks)
+        for number, block in enumerate(blocks):
+            for name in ("columns", "parameters", "statistics"):
+                positions = getattr(block, name)
+                self.register_buffer(f"{name}_{number}", positions, persistent=False)
+        # One family in all columns needs no indexing.
+        self.single = len(blocks) == 1 and "none" not in self.layout.likelihood
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return self.layout.n_features
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of natural parameters."""
+        return self.layout.n_parameters
+
+    def columns(self, family: str) -> Tensor:
+        """Return the positions of the columns of a family."""
+        kinds = self.layout.likelihood
+        return torch.tensor([j for j, kind in enumerate(kinds) if kind == family])
+
+    def variance(self) -> Tensor:
+        """Return the noise variances of the Gaussian columns."""
+        for head in self.heads:
+            if isinstance(head, GaussianHead):
+                return head.variance()
+        return torch.zeros(0)
+
+    @torch.no_grad()
+    def start_at(self, noise: Tensor, rows: Tensor, shares: Tensor) -> None:
+        """Start every column at its own distribution in the table.
+
+        Parameters
+        ----------
+        noise : Tensor of shape (n_parameters,)
+            Noise variances around a linear model.
+        rows : Tensor of shape (n_rows, n_features)
+            Rows of the table.
+        shares : Tensor of shape (n_rows,)
+            Their weights, which sum to 1.
+        """
+        for number, head in self._numbered():
+            values = rows[:, self._at("columns", number)]
+            head.start_at(noise[self._at("parameters", number)], values, shares)
+
+    def log_prob(self, rows: Tensor, parameters: Tensor) -> Tensor:
+        """Return log p(x | f) in nats, summed over observed columns: shape (…,)."""
+        if rows.isnan().any():
+            return self.column_log_prob(rows, parameters).sum(-1)
+        total = rows.new_zeros(())
+        for number, head in self._numbered():
+            values = self._pick(rows, "columns", number)
+            natural = self._pick(parameters, "parameters", number)
+            total = total + head.total_log_prob(values, natural)
+        return total
+
+    def column_log_prob(self, rows: Tensor, parameters: Tensor) -> Tensor:
+        """Return log p(x_j | f) in nats of every column: shape (…, n_features)."""
+        missing = rows.isnan()
+        filled = rows.masked_fill(missing, 0)
+        shape = torch.broadcast_shapes(rows.shape[:-1], parameters.shape[:-1])
+        terms = parameters.new_zeros(*shape, self.n_features)
+        for number, head in self._numbered():
+            values = self._pick(filled, "columns", number)
+            natural = self._pick(parameters, "parameters", number)
+            terms[..., self._at("columns", number)] = head.log_prob(values, natural)
+        return terms.masked_fill(missing, 0)
+
+    def score(self, rows: Tensor, parameters: Tensor) -> Tensor:
+        """Return ``∂ log p(x | f) / ∂f``: T(x) − ∇A in natural units."""
+        missing = rows.isnan()
+        filled = rows.masked_fill(missing, 0)
+        score = torch.empty_like(parameters)
+        for number, head in self._numbered():
+            values = self._pick(filled, "columns", number)
+            natural = self._pick(parameters, "parameters", number)
+            found = head.score(values, natural)
+            absent = self._pick(missing, "columns", number)
+            absent = absent.repeat_interleave(head.width, dim=-1)
+            score[..., self._at("parameters", number)] = found.masked_fill(absent, 0)
+        return score
+
+    def statistics(self, parameters: Tensor) -> Tensor:
+        """Return means, and probabilities of all levels: shape (…, n_statistics).
+
+        They may be averaged over codes, which values decided on may not.
+        """
+        shape = (*parameters.shape[:-1], self.layout.n_statistics)
+        statistics = parameters.new_zeros(shape)
+        for number, head in self._numbered():
+            natural = self._pick(parameters, "parameters", number)
+            found = head.statistics(natural)
+            if self.single:
+                return found
+            statistics[..., self._at("statistics", number)] = found
+        return statistics
+
+    def decide(self, statistics: Tensor) -> Tensor:
+        """Return rows: the means, and the most probable levels."""
+        shape = (*statistics.shape[:-1], self.n_features)
+        rows = statistics.new_full(shape, torch.nan)
+        for number, head in self._numbered():
+            values = head.decide(self._pick(statistics, "statistics", number))
+            if self.single:
+                return values
+            rows[..., self._at("columns", number)] = values
+        return rows
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        """Return the expected row: the mean, the probability of a one, or the mode."""
+        return self.decide(self.statistics(parameters))
+
+    def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw one row for each row of parameters."""
+        rows = parameters.new_full((*parameters.shape[:-1], self.n_features), torch.nan)
+        for number, head in self._numbered():
+            natural = self._pick(parameters, "parameters", number)
+            rows[..., self._at("columns", number)] = head.sample(natural, generator)
+        return rows
+
+    def _numbered(self) -> Iterator[tuple[int, Head]]:
+        return enumerate(cast("Iterable[Head]", self.heads))
+
+    def _at(self, name: str, number: int) -> Tensor:
+        positions: Tensor = getattr(self, f"{name}_{number}")
+        return positions
+
+    def _pick(self, array: Tensor, name: str, number: int) -> Tensor:
+        return array if self.single else array[..., self._at(name, number)]

@@ -1,0 +1,222 @@
+"""Every family of likelihoods against torch.distributions and against itself."""
+
+import pytest
+import torch
+from autoencoders import randomise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import distributions
+
+from sklearn_ilvae.vae.likelihoods import (
+    FAMILIES,
+    LEVELS,
+    VARIANCE_FLOOR,
+    MixedLikelihood,
+    zero_sum_basis,
+    zero_sum_logits,
+)
+
+TABLES = [
+    *((family,) * 3 for family in FAMILIES),
+    ("bernoulli", "gaussian", "bernoulli"),
+    FAMILIES,
+    ("categorical", "none", "gaussian", "categorical", "poisson"),
+]
+by_table = pytest.mark.parametrize("families", TABLES, ids="-".join)
+
+
+def normal(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def levels_of(families):
+    """Level counts 2, 3, 4 … for the columns that have levels."""
+    return [
+        2 + number % 3 if family in LEVELS else 1
+        for number, family in enumerate(families)
+    ]
+
+
+def random_likelihood(families):
+    likelihood = MixedLikelihood(families, levels_of(families)).double()
+    return randomise(likelihood, 0.5, 0)
+
+
+def natural(likelihood, n_rows, seed=1):
+    return normal(n_rows, likelihood.n_parameters, seed=seed)
+
+
+@torch.no_grad()
+def drawn(likelihood, parameters, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return likelihood.sample(parameters, generator)
+
+
+def as_distribution(head, family, parameters):
+    """The distribution of torch that one column of a head stands for."""
+    if family == "gaussian":
+        return distributions.Normal(parameters[..., 0], head.variance().sqrt())
+    if family == "student_t":
+        scale = head.squared_scale().sqrt()
+        return distributions.StudentT(head.freedom(), parameters[..., 0], scale)
+    if family == "bernoulli":
+        return distributions.Bernoulli(logits=parameters[..., 0] + head.logit_offset)
+    if family == "categorical":
+        logits = (parameters + head.logit_offset) @ zero_sum_basis(4).T
+        return distributions.Categorical(logits=logits)
+    if family == "ordinal":
+        at_most = torch.sigmoid(head.thresholds() - parameters)
+        edges = torch.nn.functional.pad(at_most, (1, 0))
+        edges = torch.nn.functional.pad(edges, (0, 1), value=1.0)
+        return distributions.Categorical(probs=edges.diff())
+    mean = (parameters[..., 0] + head.log_rate_offset).exp()
+    if family == "poisson":
+        return distributions.Poisson(mean)
+    size = head.log_size.exp()
+    return distributions.NegativeBinomial(size, probs=mean / (mean + size))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_log_prob_is_that_of_torch_distributions(family):
+    likelihood = MixedLikelihood([family], [4 if family in LEVELS else 1]).double()
+    randomise(likelihood, 0.5, 0)
+    parameters = natural(likelihood, 50)
+    rows = drawn(likelihood, parameters)
+    expected = as_distribution(likelihood.heads[0], family, parameters).log_prob(
+        rows[:, 0]
+    )
+    torch.testing.assert_close(likelihood.log_prob(rows, parameters), expected)
+
+
+@by_table
+def test_columns_add_up_to_the_row(families):
+    likelihood = random_likelihood(families)
+    parameters = natural(likelihood, 20)
+    rows = drawn(likelihood, parameters)
+    rows[:, [kind == "none" for kind in families]] = 0
+    columns = likelihood.column_log_prob(rows, parameters)
+    torch.testing.assert_close(columns.sum(-1), likelihood.log_prob(rows, parameters))
+
+
+@by_table
+def test_score_is_the_gradient(families):
+    likelihood = random_likelihood(families)
+    parameters = natural(likelihood, 20).requires_grad_()
+    rows = drawn(likelihood, natural(likelihood, 20, seed=2))
+    rows[::3, 0] = torch.nan
+    log_prob = likelihood.log_prob(rows, parameters).sum()
+    (gradient,) = torch.autograd.grad(log_prob, parameters)
+    torch.testing.assert_close(likelihood.score(rows, parameters), gradient)
+
+
+@by_table
+def test_a_missing_value_adds_nothing_and_passes_no_gradient(families):
+    likelihood = random_likelihood(families)
+    parameters = natural(likelihood, 20).requires_grad_()
+    rows = drawn(likelihood, parameters.detach())
+    rows[:, [kind == "none" for kind in families]] = 0
+    columns = likelihood.column_log_prob(rows, parameters)
+    rows[:, 0] = torch.nan
+    observed = likelihood.log_prob(rows, parameters)
+    torch.testing.assert_close(observed, columns[:, 1:].sum(-1))
+    observed.sum().backward()
+    assert parameters.grad.isfinite().all()
+    assert all(
+        each.grad is None or each.grad.isfinite().all()
+        for each in likelihood.parameters()
+    )
+
+
+@by_table
+def test_draws_of_codes_broadcast_over_rows(families):
+    likelihood = random_likelihood(families)
+    rows = drawn(likelihood, natural(likelihood, 5))
+    parameters = natural(likelihood, 3 * 5).unflatten(0, (3, 5))
+    together = likelihood.log_prob(rows, parameters)
+    apart = torch.stack([likelihood.log_prob(rows, each) for each in parameters])
+    torch.testing.assert_close(together, apart)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_samples_have_the_expected_statistics(family):
+    likelihood = random_likelihood((family,) * 3)
+    if family == "student_t":  # 4 standard errors speak of finite variances
+        torch.nn.init.constant_(likelihood.heads[0].log_freedom, 3.0)
+    parameters = natural(likelihood, 1)
+    rows = drawn(likelihood, parameters.expand(40_000, -1))
+    with torch.no_grad():
+        statistics = likelihood.statistics(parameters)[0]
+    if family in LEVELS:
+        n_levels = levels_of((family,) * 3)
+        rows = torch.cat(
+            [
+                torch.nn.functional.one_hot(column.long(), size)
+                for column, size in zip(rows.T, n_levels, strict=True)
+            ],
+            dim=1,
+        ).double()
+    error = (rows.mean(0) - statistics) / (rows.std(0) / len(rows) ** 0.5)
+    assert error.abs().max() < 4
+
+
+def test_a_row_decided_on_has_means_and_most_probable_levels():
+    likelihood = MixedLikelihood(("gaussian", "categorical", "none"), (1, 3, 1))
+    statistics = torch.tensor([[0.5, 0.2, 0.7, 0.1], [-1.0, 0.6, 0.2, 0.2]])
+    expected = torch.tensor([[0.5, 1, torch.nan], [-1, 0, torch.nan]])
+    torch.testing.assert_close(likelihood.decide(statistics), expected, equal_nan=True)
+
+
+@given(st.integers(2, 30), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_zero_sum_logits_sum_to_zero_and_keep_distances(n_levels, seed):
+    coordinates = normal(2, n_levels - 1, seed=seed)
+    logits = zero_sum_logits(coordinates)
+    torch.testing.assert_close(logits.sum(-1), torch.zeros(2, dtype=torch.float64))
+    torch.testing.assert_close(
+        logits.diff(dim=0).norm(), coordinates.diff(dim=0).norm()
+    )
+    basis = zero_sum_basis(n_levels)
+    torch.testing.assert_close(coordinates @ basis.T, logits)
+
+
+@pytest.mark.parametrize("families", [(family,) * 3 for family in FAMILIES], ids=str)
+def test_columns_start_at_their_own_distribution(families):
+    likelihood = random_likelihood(families)
+    rows = drawn(likelihood, natural(likelihood, 1).expand(2000, -1))
+    rows[::5] = torch.nan
+    shares = torch.full((2000,), 1 / 2000, dtype=torch.float64)
+    started = MixedLikelihood(families, levels_of(families)).double()
+    noise = torch.ones(started.n_parameters, dtype=torch.float64)
+    started.start_at(noise, rows, shares)
+    assert all(each.isfinite().all() for each in started.parameters())
+    if families[0] in ("gaussian", "student_t"):
+        return  # whose mean is 0 by standardisation
+    zero = torch.zeros(1, started.n_parameters, dtype=torch.float64)
+    seen = rows[~rows[:, 0].isnan()]
+    if families[0] in LEVELS:
+        modes = started.mean(zero)[0]
+        torch.testing.assert_close(modes, seen.mode(dim=0).values)
+    else:
+        found = started.mean(zero)[0]
+        torch.testing.assert_close(found, seen.mean(0), rtol=1e-6, atol=1e-6)
+
+
+def test_variances_have_a_floor():
+    for family in ("gaussian", "student_t"):
+        (head,) = MixedLikelihood([family]).heads
+        torch.nn.init.constant_(head.raw_variance, -1000.0)
+        scale = head.variance() if family == "gaussian" else head.squared_scale()
+        assert scale.item() == pytest.approx(VARIANCE_FLOOR)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("size", [-1e4, 1e4])
+def test_extreme_parameters_have_finite_likelihoods_and_gradients(family, size):
+    likelihood = MixedLikelihood([family], [4 if family in LEVELS else 1])
+    parameters = torch.full((4, likelihood.n_parameters), size).requires_grad_()
+    rows = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
+    log_prob = likelihood.log_prob(rows, parameters).sum()
+    log_prob.backward()
+    assert log_prob.isfinite()
+    assert parameters.grad.isfinite().all()

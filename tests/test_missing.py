@@ -1,0 +1,178 @@
+"""Missing values: what is observed counts, what is not is known to be missing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from autoencoders import correlated_rows
+from mixed import LIBRARIES, people, same_form, short
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.impute import SimpleImputer
+
+from sklearn_ilvae import ILVAETransformer
+
+
+def with_gaps(rows, share, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random(rows.shape) < share, np.nan, rows)
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A factor analysis in disguise, whose every marginal and conditional is known."""
+    rows = correlated_rows(400, 4, 2, seed=0).numpy()
+    model = ILVAETransformer(
+        n_components=2,
+        decoder="mlp",
+        prior="standard_normal",
+        max_iter=1,
+        learning_rate_init=1e-12,
+        n_importance_samples=5000,
+        random_state=0,
+    ).fit(rows)
+    loadings = model.module_.decoder.linear.detach().double().numpy()
+    noise = model.module_.likelihood.variance().detach().double().numpy()
+    covariance = loadings @ loadings.T + np.diag(noise)
+    units = np.outer(model.scale_, model.scale_)
+    inside = np.abs((rows - model.mean_) / model.scale_).max(1) < 2.5
+    return model, rows[inside][:40], covariance * units
+
+
+def test_a_row_with_gaps_scores_the_density_of_what_is_observed(table):
+    """Against an integral over a grid of one-dimensional codes."""
+    rows = torch.tensor(with_gaps(table, 0.3))
+    model = ILVAETransformer(
+        n_components=1, max_iter=40, n_importance_samples=2000, random_state=0
+    ).fit(rows.numpy())
+    network, scaling = model._inference_module(torch.float64), model._scaling()
+    codes = torch.linspace(-8, 8, 2001, dtype=torch.float64)[:, None]
+    observed = ~rows.isnan()
+    scaled = scaling.transform(rows).nan_to_num(0)
+    with torch.no_grad():
+        columns = network.likelihood.column_log_prob(
+            scaled, network.decoder(codes)[:, None]
+        )
+        joint = network.prior.log_prob(codes)[:, None] + (columns * observed).sum(-1)
+        exact = joint.logsumexp(0) + np.log(float(codes[1, 0] - codes[0, 0]))
+    slopes = scaling.log_slopes(rows) - scaling.scale.log() * observed
+    expected = (exact + slopes.sum(1)).numpy()
+    error = model.score_samples(rows.numpy()) - expected
+    assert abs(error.mean()) < 0.02
+    assert np.abs(error).max() < 0.5
+
+
+def test_imputed_values_are_the_conditional_means(linear):
+    model, rows, covariance = linear
+    seen = np.array([True, False, True, True])
+    gain = covariance[~seen][:, seen] @ np.linalg.inv(covariance[np.ix_(seen, seen)])
+    expected = model.mean_[~seen] + (rows - model.mean_)[:, seen] @ gain.T
+    filled = model.impute(np.where(seen, rows, np.nan))
+    assert_array_equal(filled[:, seen], rows[:, seen])
+    error = (filled[:, ~seen] - expected) / model.scale_[~seen]
+    assert np.abs(error).mean() < 0.05
+
+
+def test_multiple_imputations_spread_as_the_conditional_does(linear):
+    model, rows, covariance = linear
+    seen = np.array([True, False, True, True])
+    gain = covariance[~seen][:, seen] @ np.linalg.inv(covariance[np.ix_(seen, seen)])
+    spread = np.sqrt(covariance[1, 1] - gain @ covariance[seen][:, 1]).item()
+    drawn = model.impute(np.where(seen, rows, np.nan), 60, random_state=0)
+    assert len(drawn) == 60
+    found = np.std([table[:, 1] for table in drawn], axis=0)
+    assert_allclose(np.sqrt((found**2).mean()), spread, rtol=0.15)
+    again = model.impute(np.where(seen, rows, np.nan), 2, random_state=0)
+    assert_array_equal(again[1], model.impute(np.where(seen, rows, np.nan), 2, 0)[1])
+
+
+def test_imputation_beats_the_mean_of_the_column(table):
+    missing = with_gaps(table, 0.3)
+    model = ILVAETransformer(n_components=2, max_iter=100, random_state=0).fit(missing)
+    gaps = np.isnan(missing)
+
+    def error(filled):
+        return ((filled - table) / table.std(0))[gaps].std()
+
+    assert error(model.impute(missing)) < 0.8 * error(
+        SimpleImputer().fit_transform(missing)
+    )
+
+
+def test_the_encoder_is_told_what_is_missing(table):
+    missing = with_gaps(table, 0.3)
+    model = short().fit(missing)
+    assert model.module_.encoder.design.width == 2 * table.shape[1]
+    assert short().fit(table).module_.encoder.design.width == table.shape[1]
+    centred = np.where(np.isnan(missing), model.mean_, missing)
+    assert not np.allclose(model.transform(missing), model.transform(centred))
+
+
+def test_gaps_that_training_never_saw_are_scored_too(fitted, table):
+    missing = with_gaps(table, 0.3)
+    assert np.isfinite(fitted.score_samples(missing)).all()
+    assert np.isfinite(fitted.transform(missing)).all()
+    assert np.isfinite(fitted.impute(missing)).all()
+
+
+def test_what_stands_for_missing_does_not_matter(table):
+    frame = pd.DataFrame(with_gaps(table, 0.2), columns=list("abcde"))
+    nothing = frame.astype(object).where(frame.notna(), None)
+    nullable = frame.astype("Float64")
+    polars = LIBRARIES["polars"](frame)
+    scores = short().fit(frame).score_samples(frame)
+    for other in (frame.to_numpy(), nothing, nullable, polars):
+        assert_allclose(short().fit(other).score_samples(other), scores)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_column_of_missing_values_alone_takes_no_part(table, method):
+    missing = np.column_stack([table, np.full(len(table), np.nan)])
+    model = getattr(short(), method)(missing)
+    assert model.likelihood_[-1] == "none"
+    assert model.module_.likelihood.n_parameters == table.shape[1]
+    later = np.column_stack([table, np.arange(len(table))])
+    assert_array_equal(model.score_samples(later), model.score_samples(missing))
+    assert np.isnan(model.impute(missing)[:, -1]).all()
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_mixed_table_is_filled_in_its_form(name):
+    convert = LIBRARIES[name]
+    frame = people(gaps=0.2)
+    table = convert(frame)
+    model = short(likelihood={"visits": "poisson"}).fit(table)
+    for filled in (model.impute(table), *model.impute(table, 2, random_state=0)):
+        assert same_form(filled, table)
+        pandas = filled if name == "pandas" else filled.to_pandas()
+        assert not pandas.isna().any().any()
+        original = table if name == "pandas" else table.to_pandas()
+        for column in original:
+            seen = original[column].notna()
+            assert pandas[column][seen].tolist() == original[column][seen].tolist()
+
+
+def test_rows_without_gaps_are_given_back_as_they_are(fitted, table):
+    assert_array_equal(fitted.impute(table), table)
+
+
+def test_a_first_batch_without_gaps_can_be_followed_by_one_with_gaps(table):
+    model = short().partial_fit(table)
+    model.partial_fit(with_gaps(table, 0.3))
+    assert np.isfinite(model.loss_curve_).all()
+
+
+@pytest.mark.parametrize("n_imputations", [0, -1, 1.5, "many"])
+def test_the_number_of_imputations_is_positive(fitted, table, n_imputations):
+    with pytest.raises((ValueError, TypeError), match="n_imputations"):
+        fitted.impute(table, n_imputations)
+
+
+def test_a_gap_counts_for_nothing_in_the_bound():
+    rows = correlated_rows(50, 4, 2, seed=1)
+    model = short(n_components=1).fit(rows.numpy())
+    network = model._inference_module(torch.float64)
+    parameters = network.decoder(torch.zeros(50, 1, dtype=torch.float64))
+    columns = network.likelihood.column_log_prob(rows, parameters)
+    rows[:, 2] = torch.nan
+    found = network.likelihood.log_prob(rows, parameters)
+    torch.testing.assert_close(found, columns[:, [0, 1, 3]].sum(1))

@@ -1,0 +1,319 @@
+"""Tables of columns of all kinds go in as they are and come back in the same form."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from mixed import LIBRARIES, people, rows_of, same_form, short, tables
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae.metrics import (
+    fisher_divergence_lower_bound,
+    relative_fisher_divergence,
+)
+from sklearn_ilvae.vae.networks import jacobian_at_zero
+
+EXPECTED = {
+    "height": "gaussian",
+    "visits": "gaussian",
+    "smoker": "bernoulli",
+    "city": "categorical",
+    "grade": "ordinal",
+    "kind": "categorical",
+    "joined": "gaussian",
+    "wait": "gaussian",
+}
+
+by_library = pytest.mark.parametrize("convert", LIBRARIES.values(), ids=LIBRARIES)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return people()
+
+
+@pytest.fixture(scope="module")
+def model(frame):
+    return short(max_iter=5).fit(frame)
+
+
+# Kinds
+
+
+@by_library
+def test_kinds_follow_from_dtypes(frame, convert):
+    table = convert(frame)
+    expected = dict(EXPECTED)
+    if isinstance(table, pl.DataFrame):  # whose categories have no order of their own
+        expected["grade"] = "categorical"
+    assert short().fit(table).likelihood_ == list(expected.values())
+
+
+def test_kinds_can_be_chosen_by_name_and_by_position(frame):
+    model = short(likelihood={"visits": "negative_binomial", 7: "student_t"}).fit(frame)
+    assert model.likelihood_[1] == "negative_binomial"
+    assert model.likelihood_[7] == "student_t"
+    named = short(categorical_features=["visits"]).fit(frame)
+    numbered = short(categorical_features=[1]).fit(frame)
+    mask = short(categorical_features=np.arange(8) == 1).fit(frame)
+    assert named.likelihood_ == numbered.likelihood_ == mask.likelihood_
+    assert named.likelihood_[1] == "categorical"
+    assert same_form(named.sample(4, random_state=0), frame)
+
+
+def test_one_likelihood_for_all_speaks_of_the_columns_of_numbers(frame):
+    kinds = short(likelihood="gaussian").fit(frame).likelihood_
+    assert kinds[2:5] == ["gaussian", "categorical", "ordinal"]
+
+
+def test_columns_of_an_array_can_be_categories():
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.standard_normal(60), rng.choice([2, 5, 9], 60)])
+    model = short(categorical_features=[1]).fit(rows)
+    assert model.likelihood_ == ["gaussian", "categorical"]
+    decoded = model.inverse_transform(model.transform(rows))
+    assert set(decoded[:, 1]) <= {2, 5, 9}
+    words = np.array(["x", "y", "z"])[rng.integers(0, 3, 60)]
+    objects = np.column_stack([rows[:, 0].astype(object), words])
+    model = short(categorical_features=[1]).fit(objects)
+    assert set(model.sample(20, random_state=0)[:, 1]) <= {"x", "y", "z"}
+
+
+def test_the_summary_shows_every_column(frame):
+    model = short(likelihood={"visits": "poisson"}).fit(people(gaps=0.2))
+    summary = model.column_summary_
+    assert [each["column"] for each in summary] == list(frame.columns)
+    assert summary[1]["likelihood"] == "poisson"
+    assert summary[3]["values"] == "3 levels: Bonn, Oslo, Rome"
+    assert summary[6]["values"].endswith("days")
+    assert float(summary[0]["missing"].rstrip("%")) > 5
+    lines = repr(summary).splitlines()
+    assert len(lines) == len(frame.columns) + 1
+    assert summary._repr_html_().count("<tr>") == len(lines)
+
+
+# Round trips
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tables())
+def test_any_table_is_fitted_encoded_decoded_and_sampled_in_its_form(table):
+    model = short(n_components=1, max_iter=1).fit(table)
+    codes, deviations = model.transform(table, return_std=True)
+    scores = model.score_samples(table)
+    assert np.isfinite(codes).all()
+    assert (deviations > 0).all()
+    assert np.isfinite(scores).all()
+    for other in (
+        model.inverse_transform(codes),
+        model.sample(3, random_state=0),
+        model.impute(table),
+        *model.impute(table, n_imputations=2, random_state=0),
+    ):
+        assert same_form(other, table)
+    first = rows_of(table, [0])
+    assert_allclose(model.transform(first), codes[:1], rtol=1e-9, atol=1e-12)
+    assert_allclose(model.score_samples(first), scores[:1], rtol=1e-9, atol=1e-9)
+    assert model.inverse_lipschitz_ >= model.module_.architecture.inverse_lipschitz
+
+
+def test_the_three_libraries_give_the_same_codes_and_scores(frame):
+    plain = frame.astype({"grade": "str", "kind": "str"})
+    models = [short().fit(convert(plain)) for convert in LIBRARIES.values()]
+    for model, convert in zip(models, LIBRARIES.values(), strict=True):
+        table = convert(plain)
+        assert_array_equal(model.transform(table), models[0].transform(plain))
+        assert_array_equal(model.score_samples(table), models[0].score_samples(plain))
+
+
+def test_decoded_rows_are_like_the_originals(frame):
+    model = ILVAETransformer(n_components=3, max_iter=60, random_state=0).fit(frame)
+    decoded = model.inverse_transform(model.transform(frame))
+    assert (decoded["grade"] == frame["grade"]).mean() > 0.6
+    assert (decoded["joined"] - frame["joined"]).abs().mean() < pd.Timedelta(days=30)
+    drawn = model.sample(2000, random_state=0)
+    for column in ("smoker", "city", "grade"):
+        found = drawn[column].value_counts(normalize=True)
+        expected = frame[column].value_counts(normalize=True)
+        assert_allclose(found, expected.reindex(found.index), atol=0.12)
+
+
+def test_a_copy_computes_the_same_and_holds_plain_values(frame, model):
+    twin = pickle.loads(pickle.dumps(model))
+    assert_array_equal(twin.score_samples(frame), model.score_samples(frame))
+    assert twin.sample(5, random_state=0).equals(model.sample(5, random_state=0))
+    assert repr(twin.column_summary_) == repr(model.column_summary_)
+
+
+def test_rows_of_pandas_keep_their_index(frame, model):
+    rows = frame.iloc[10:20]
+    assert model.impute(rows).index.equals(rows.index)
+
+
+def test_codes_may_come_as_a_data_frame(frame):
+    model = short().set_output(transform="pandas").fit(frame)
+    codes = model.transform(frame)
+    decoded = model.inverse_transform(codes)
+    assert decoded.index.equals(codes.index)
+    assert same_form(decoded, frame)
+
+
+# Levels
+
+
+def test_scores_of_a_categorical_table_add_up_to_one():
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 3, 200)
+    second = (first + (rng.random(200) < 0.2)) % 3
+    frame = pd.DataFrame({"a": first, "b": second}).astype("category")
+    model = short(n_importance_samples=1000, max_iter=10).fit(frame)
+    grid = np.array(np.meshgrid([0, 1, 2], [0, 1, 2])).reshape(2, 9).T
+    every = pd.DataFrame(grid, columns=["a", "b"]).astype("category")
+    assert_allclose(np.exp(model.score_samples(every)).sum(), 1, atol=0.01)
+
+
+def test_rare_levels_share_one_of_the_network_and_keep_their_frequencies():
+    rng = np.random.default_rng(0)
+    codes = np.minimum(rng.geometric(0.1, 3000) - 1, 59)
+    frame = pd.DataFrame({"c": pd.Categorical.from_codes(codes, range(60))})
+    model = short(max_categories=6, max_iter=10, n_components=1).fit(frame)
+    assert model.module_.architecture.n_levels == (6,)
+    every = pd.DataFrame({"c": pd.Categorical(range(60))})
+    probabilities = np.exp(model.score_samples(every))
+    assert_allclose(probabilities.sum(), 1, atol=0.01)
+    assert_allclose(probabilities, np.bincount(codes, minlength=60) / 3000, atol=0.03)
+    drawn = model.sample(3000, random_state=0)["c"].astype(int)
+    assert drawn.nunique() > 30
+    assert abs(drawn.mean() - codes.mean()) < 1.5
+
+
+def test_fifty_thousand_levels_take_no_more_than_fifty():
+    levels = np.array([f"level {number}" for number in range(50_000)], dtype=object)
+    frame = pd.DataFrame({"id": levels, "x": np.arange(50_000.0)})
+    model = short(max_iter=1).fit(frame)
+    assert model.module_.likelihood.n_parameters == 50
+    assert np.isfinite(model.score_samples(frame[:10])).all()
+    assert set(model.sample(5, random_state=0)["id"]) <= set(levels)
+
+
+def test_a_category_of_one_level_and_one_of_one_row_are_fitted(frame):
+    rare = frame.assign(
+        one="same", rare=["odd", *["even"] * (len(frame) - 1)], nothing=None
+    )
+    model = short().fit(rare)
+    assert model.likelihood_[-1] == "none"
+    assert np.isfinite(model.score_samples(rare)).all()
+    drawn = model.sample(5, random_state=0)
+    assert set(drawn["one"]) == {"same"}
+    assert drawn["nothing"].isna().all()
+
+
+def test_a_table_without_anything_to_learn_says_so():
+    frame = pd.DataFrame({"one": ["same"] * 5, "nothing": [None] * 5})
+    with pytest.raises(ValueError, match="No column of X holds two different values"):
+        short(n_components="auto").fit(frame)
+
+
+@by_library
+def test_an_unknown_level_is_an_error_or_a_missing_value(frame, convert):
+    model = short().fit(convert(frame))
+    other = frame.assign(city=["Paris", *frame["city"][1:]])
+    message = "Column 'city' holds 'Paris' in row 0, .*Known are 'Bonn', 'Oslo', 'Rome'"
+    with pytest.raises(ValueError, match=message):
+        model.transform(convert(other))
+    model.set_params(handle_unknown="missing")
+    missing = frame.assign(city=[None, *frame["city"][1:]])
+    assert_array_equal(
+        model.score_samples(convert(other)), model.score_samples(convert(missing))
+    )
+
+
+# Tables that do not fit the model
+
+
+def test_columns_of_another_kind_are_listed(frame, model):
+    other = frame.assign(height="tall", smoker=frame["joined"])
+    with pytest.raises(ValueError, match="differ from those in fit") as error:
+        model.transform(other)
+    assert "'height': number (float64) in fit, text (str) now" in str(error.value)
+    assert "'smoker': boolean (bool) in fit, date (datetime64[us]) now" in str(
+        error.value
+    )
+
+
+def test_permuted_columns_give_the_error_of_scikit_learn(frame, model):
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.transform(frame[frame.columns[::-1]])
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.transform(frame.rename(columns={"city": "town"}))
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.transform(frame.drop(columns="city"))
+
+
+def test_an_array_cannot_stand_for_a_mixed_table(frame, model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match="must be a table with named columns"):
+            model.transform(frame.to_numpy())
+
+
+BAD_CHOICES = {
+    "likelihood of numbers for text": (
+        {"likelihood": {"city": "gaussian"}},
+        "'gaussian' for column 'city', which holds categories",
+    ),
+    "unknown column": ({"likelihood": {"town": "poisson"}}, "names column 'town'"),
+    "unknown category": ({"categorical_features": ["town"]}, "names column 'town'"),
+    "short mask": ({"categorical_features": [True]}, "has 1 truth values, but X has 8"),
+    "dates as categories": (
+        {"categorical_features": ["joined"]},
+        "Column 'joined' holds dates .* cannot be categories",
+    ),
+    "no counts": (
+        {"likelihood": {"height": "poisson"}},
+        "Column 'height' has likelihood 'poisson' but holds .* whole numbers",
+    ),
+    "too many components": (
+        {"n_components": 11},
+        "must not exceed the number of natural parameters of the columns, 10",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"), BAD_CHOICES.values(), ids=BAD_CHOICES
+)
+def test_a_bad_choice_is_named_and_leaves_nothing_fitted(frame, parameters, message):
+    model = short(**parameters)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match=message):
+        model.fit(frame)
+    assert vars(model) == before
+
+
+# The certificate
+
+
+@pytest.mark.parametrize("decoder", ["anchored", "anchored_warped"])
+def test_the_certificate_holds_in_natural_parameters(frame, decoder):
+    chosen = {"visits": "negative_binomial", "wait": "student_t"}
+    model = short(
+        decoder=decoder, likelihood=chosen, inverse_lipschitz=0.3, max_iter=10
+    ).fit(frame)
+    network = model.module_
+    rng = torch.Generator().manual_seed(0)
+    for point in torch.randn(10, 2, generator=rng):
+        jacobian = jacobian_at_zero(lambda z, p=point: network.decoder(z + p), point)
+        assert torch.linalg.svdvals(jacobian)[-1] >= 0.3 * (1 - 1e-3)
+    rows = people(gaps=0.2).astype(frame.drop(columns=["visits", "smoker"]).dtypes)
+    for table in (frame, rows):
+        found = relative_fisher_divergence(model, table, n_draws=20)
+        bound = fisher_divergence_lower_bound(model, table, n_draws=20)
+        assert (found >= bound * (1 - 1e-9)).all()
+        assert bound.max() > 0

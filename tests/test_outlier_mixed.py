@@ -1,0 +1,88 @@
+"""The detector takes tables as they are: categories, dates and gaps, with reasons."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from mixed import LIBRARIES, people
+from numpy.testing import assert_allclose
+
+from sklearn_ilvae import ILVAEOutlierDetector
+
+
+def short(**parameters):
+    return ILVAEOutlierDetector(
+        **{"n_components": 2, "max_iter": 5, "random_state": 0} | parameters
+    )
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return short(max_iter=40).fit(people(300))
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.2])
+@pytest.mark.parametrize("convert", LIBRARIES.values(), ids=LIBRARIES)
+def test_contributions_add_up_to_the_score(convert, gaps):
+    table = convert(people(gaps=gaps))
+    detector = short().fit(table)
+    scores = detector.score_samples(table)
+    terms = np.asarray(detector.feature_contributions(table))
+    assert np.isfinite(scores).all()
+    assert_allclose(terms.sum(1), scores, rtol=1e-9)
+    assert set(detector.predict(table)) == {-1, 1}
+    assert len(detector.support_) == len(table)
+
+
+def test_a_category_that_does_not_fit_its_row_is_the_reason(detector, capsys):
+    frame = people(300)
+    tall = frame["height"].idxmax()
+    frame.loc[tall, "grade"] = "low"
+    terms = detector.feature_contributions(frame.loc[[tall]])
+    surprise = terms - detector.typical_contributions_
+    assert surprise.iloc[0].drop("latent").idxmin() == "grade"
+    detector.explain(frame.loc[[tall]])
+    assert "low" in capsys.readouterr().out.split("grade")[1].split("\n")[0]
+    detector.explain(frame.loc[tall])  # a row without dtypes of its own
+
+
+def test_expected_rows_come_in_the_form_of_the_table(detector):
+    frame = people(300)
+    _, expected = detector.feature_contributions(frame, return_expected=True)
+    assert expected.dtypes.equals(frame.dtypes)
+    assert (expected["grade"] == frame["grade"]).mean() > 0.6
+
+
+def test_a_missing_value_contributes_nothing(detector):
+    frame = people(300)
+    terms = detector.feature_contributions(frame.assign(city=None))
+    assert (terms["city"] == 0).all()
+
+
+def test_an_unknown_level_is_an_error_or_a_missing_value():
+    frame = people()
+    other = frame.assign(city="Paris")
+    with pytest.raises(ValueError, match="Column 'city' holds 'Paris'"):
+        short().fit(frame).score_samples(other)
+    detector = short(handle_unknown="missing").fit(frame)
+    missing = detector.score_samples(frame.assign(city=None))
+    assert_allclose(detector.score_samples(other), missing)
+
+
+def test_columns_of_numbers_can_be_counts_or_categories():
+    frame = people()
+    chosen = {"likelihood": {"visits": "poisson"}, "categorical_features": ["smoker"]}
+    kinds = short(**chosen).fit(frame).transformer_.likelihood_
+    assert kinds[1:3] == ["poisson", "categorical"]
+    detector = short(**chosen).partial_fit(frame).partial_fit(frame[:60])
+    assert np.isfinite(detector.score_samples(frame)).all()
+
+
+def test_gaps_in_numbers_alone_need_no_imputation(table):
+    rng = np.random.default_rng(0)
+    missing = np.where(rng.random(table.shape) < 0.2, np.nan, table)
+    detector = short().fit(missing)
+    assert np.isfinite(detector.score_samples(missing)).all()
+    frame = pd.DataFrame(missing, columns=list("abcde"))
+    assert_allclose(
+        short().fit(frame).score_samples(frame), detector.score_samples(missing)
+    )
