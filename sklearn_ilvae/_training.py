@@ -17,20 +17,12 @@ from skorch.helper import predefined_split
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .vae import VariationalAutoencoder, evidence_lower_bound
+from .vae import RunningAverage, VariationalAutoencoder, evidence_lower_bound
 
 NOISE_VARIANCE_RATE = 10.0
 """Learning rate of the noise variances relative to the other parameters.
 
 They set the scale of the whole loss and are the last to arrive at the common rate.
-"""
-
-
-AVERAGING_DEGREE = 9
-"""Degree of the polynomial-decay average of the weights.
-
-The average reaches back over about a tenth of the steps so far: enough to remove the
-noise of a high learning rate, and never far behind the last weights.
 """
 
 
@@ -40,31 +32,6 @@ VALIDATION_CHUNK = 8192
 
 class NonFiniteLossError(ArithmeticError):
     """The training loss became infinite or not a number."""
-
-
-class RunningAverage:
-    """Average of the weights of a model over its last steps.
-
-    ``w̄ₜ = w̄ₜ₋₁ + (η + 1) / (t + η) (wₜ − w̄ₜ₋₁)`` with η the degree (Shamir & Zhang,
-    ICML 2013, Section 4).
-
-    Parameters
-    ----------
-    model : VariationalAutoencoder
-        The model to follow.
-    """
-
-    def __init__(self, model: VariationalAutoencoder) -> None:
-        self.module = deepcopy(model)
-        self.averages = [weights.detach() for weights in self.module.parameters()]
-        self.weights = [weights.detach() for weights in model.parameters()]
-        self.n_steps = 0
-
-    def update(self) -> None:
-        """Take in the present weights of the model."""
-        self.n_steps += 1
-        share = (AVERAGING_DEGREE + 1) / (AVERAGING_DEGREE + self.n_steps)
-        torch._foreach_lerp_(self.averages, self.weights, share)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from sklearn_ilvae import ILVAETransformer, _training
 from sklearn_ilvae._fitting import split_validation
 from sklearn_ilvae._random import draw_seed
 from sklearn_ilvae._transformer import VALIDATION_DRAWS
-from sklearn_ilvae.vae import evidence_lower_bound, shared_noise
+from sklearn_ilvae.vae import RunningAverage, evidence_lower_bound, shared_noise
+from sklearn_ilvae.vae.averaging import AVERAGING_DEGREE
 
 
 def short(**parameters):
@@ -104,13 +105,13 @@ def test_the_start_is_kept_when_training_only_spoils_it(table):
 
 def test_the_running_average_lags_behind_by_a_fixed_share_of_the_steps():
     layer = torch.nn.Linear(1, 1).double().requires_grad_(False)
-    average = _training.RunningAverage(layer)
+    average = RunningAverage(layer)
     for step in range(1, 501):
         layer.weight.fill_(float(step))
         layer.bias.fill_(3.0)
         average.update()
         # The mean of a straight line under weights that rise like step**degree.
-        lag = (step - 1) / (_training.AVERAGING_DEGREE + 2)
+        lag = (step - 1) / (AVERAGING_DEGREE + 2)
         assert_allclose(average.module.weight.item(), step - lag, rtol=1e-12)
         assert_allclose(average.module.bias.item(), 3.0)
 

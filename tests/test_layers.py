@@ -40,6 +40,7 @@ FLOORS = [
     ["_device", "_random", "_sklearn"],
     ["vae", "stein"],
     [
+        "vae.averaging",
         "vae.concentration",
         "vae.diagnostics",
         "vae.imputation",

@@ -1,6 +1,7 @@
 """The inverse-Lipschitz variational autoencoder in plain torch."""
 
 from .autoencoder import Architecture, VariationalAutoencoder
+from .averaging import RunningAverage
 from .bounds import (
     evidence_lower_bound,
     importance_log_weights,
@@ -25,6 +26,7 @@ __all__ = [
     "Architecture",
     "Design",
     "LikelihoodTerms",
+    "RunningAverage",
     "VariationalAutoencoder",
     "choose_inverse_lipschitz",
     "choose_n_components",

@@ -29,7 +29,7 @@ class LikelihoodTerms:
     --------
     >>> import torch
     >>> from sklearn_ilvae import vae
-    >>> shape = vae.Architecture("anchored", 2, (False,) * 3, (8,), "elu", 0.1, 0)
+    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.1, 0)
     >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
     >>> terms = vae.laplace_terms(model, torch.randn(10, 3))
     >>> terms.columns.shape, terms.total().shape
@@ -69,7 +69,7 @@ def laplace_terms(model: VariationalAutoencoder, rows: Tensor) -> LikelihoodTerm
     --------
     >>> import torch
     >>> from sklearn_ilvae import vae
-    >>> shape = vae.Architecture("anchored", 2, (False,) * 3, (8,), "elu", 0.1, 0)
+    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.1, 0)
     >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
     >>> terms = vae.laplace_terms(model, torch.randn(10, 3))
     >>> terms.latent.shape
