@@ -140,13 +140,15 @@ def test_gram_of_whitened_fields_equals_the_whitened_gram(seed, form, kernel):
 
 
 @few
-@given(seeds, st.integers(5, 25), st.sampled_from(["own", "common"]))
+@given(seeds, st.integers(6, 25), st.sampled_from(["own", "common"]))
 def test_leave_one_out_loss_equals_that_of_fits_without_each_row(seed, n, scale):
     x = points(n, 3, seed) * torch.tensor([1.0, 2.0, 3.0]).double()
     x = torch.cat([x, x[:2]])
     rows = rows_of(x)
     (total,) = _moments_of_parts(rows, Split(rows.rank * 0, 1, 0, rows.rank, n))
-    ratio = torch.ones(3).double() if scale == "own" else torch.tensor([1.0, 2.0, 3.0])
+    ratio = torch.tensor(
+        [1.0, 1.0, 1.0] if scale == "own" else [1.0, 2.0, 3.0]
+    ).double()
     found = _left_out_losses(rows, total, torch.eye(3).double(), lambda _: ratio)
     U = rows.read(slice(0, n)) * ratio
     centered = U - rows.weights @ U
@@ -164,8 +166,7 @@ def test_leave_one_out_loss_equals_that_of_fits_without_each_row(seed, n, scale)
             score = -(precision @ inner[i]) * ratio
             trace = precision.diagonal() @ ratio.square()
             expected += rows.weights[i] * (0.5 * score.square().sum() - trace)
-        if torch.isfinite(loss):
-            torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_shrinkage_does_not_hang_on_the_random_state():
