@@ -85,8 +85,10 @@ default="tikhonov"
     base_ : str or None
         The family of the base score.
     bandwidth_ : ndarray of shape (n_features,) or None
-        The chosen length scales in the units of X. Given back as parameters, together
-        with the other choices, they give the same estimate.
+        The chosen length scales in the units of X. Given back as parameters together
+        with kernel, form, regularisation and base they give the same estimate, except
+        that a mixture is then fitted in units of these lengths and can come out
+        differently. Without the base it is the Gaussian that they correct.
     regularization_ : float or None
         The chosen strength.
     n_landmarks_ : int

@@ -68,8 +68,13 @@ class Base:
 
     def stretched(self, ratio: Tensor) -> Base:
         """Return the same scores in coordinates ``u' = ratio · u``."""
-        without = [score.stretched(ratio) for score in self.without]
-        return Base(self.name, self.full.stretched(ratio), without)
+        full = self.full.stretched(ratio)
+        # A score shared by all parts stays one, and is evaluated once.
+        without = [
+            full if score is self.full else score.stretched(ratio)
+            for score in self.without
+        ]
+        return Base(self.name, full, without)
 
 
 def fit_bases(

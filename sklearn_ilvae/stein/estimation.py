@@ -90,7 +90,7 @@ class _Fit:
         names = self._base_names()
         if bool((self.rows.inverse_scale == 0).all()):
             return self._alone(self._frame(names[:1]), names[0])
-        candidate, chosen = self._only_candidate(), list(names[:1])
+        candidate = self._only_candidate()
         searched = candidate is None or len(names) > 1
         few = len(self.rows) < _FEWEST_ROWS_FOR_A_KERNEL
         if few and (self.strength is None or searched):
@@ -103,15 +103,20 @@ class _Fit:
                 )
             return self._alone(self._frame(names[:1]), names[0])
         if searched:
-            candidate, chosen = self._search(names)
-        assert candidate is not None
-        frame = self._frame(tuple(chosen), candidate.isotropic)
+            candidate, frame = self._search(names)
+        else:
+            frame = self._frame(names[:1])
+        if candidate is None:
+            return self._best_alone(frame)
         if self.strength is None:
             return self._with_chosen_strength(frame, candidate)
         return self._with_fixed_strength(frame, candidate, self.strength)
 
-    def _search(self, names: tuple[str, ...]) -> tuple[Candidate, list[str]]:
-        """Return a candidate, its base, and the best base to stand alone."""
+    def _search(self, names: tuple[str, ...]) -> tuple[Candidate | None, Frame]:
+        """Return a candidate, None for no kernel part, and its frame.
+
+        The frame has the base of the candidate and the best base to stand alone.
+        """
         strength = self.strength
         if self.published and strength is not None:
             # The ridge of the published estimator is η = n λ.
@@ -120,7 +125,11 @@ class _Fit:
             self.rows, self.settings, names, strength, self.method, self.seed
         )
         candidate, chosen = search.run()
-        return search.refine(candidate, chosen, len(self._landmarks()))
+        if search.whole:
+            return candidate, search.frames[candidate.isotropic].only(set(chosen))
+        refined, chosen = search.refine(candidate, chosen, len(self._landmarks()))
+        isotropic = refined is not None and refined.isotropic
+        return refined, self._frame(tuple(chosen), isotropic)
 
     def _base_names(self) -> tuple[str, ...]:
         """Return the bases to compare."""
@@ -188,13 +197,10 @@ class _Fit:
             return self._publish(
                 frame, candidate, choice.strength * len(self.rows.source)
             )
-        rivals = {name: base_losses(frame, base) for name, base in frame.bases.items()}
-        share = weights / weights.sum()
-        rival = min(rivals, key=lambda name: float(share @ rivals[name]))
-        base_loss = float(share @ rivals[rival])
-        if not improves(choice.losses, rivals[rival], weights):
-            model, report = self._alone(frame, rival)
-            return model, replace(report, loss=base_loss, base_loss=base_loss)
+        alone, described = self._best_alone(frame)
+        rival = base_losses(frame, frame.bases[described.base or "none"])
+        if not improves(choice.losses, rival, weights):
+            return alone, described
         place = next(
             i for i, s in enumerate(scores) if s is frame.bases[choice.base].full
         )
@@ -207,10 +213,21 @@ class _Fit:
         )
         return model, replace(
             report,
-            loss=float(share @ choice.losses),
-            base_loss=base_loss,
+            loss=float(weights @ choice.losses / weights.sum()),
+            base_loss=described.base_loss,
             degrees_of_freedom=choice.degrees_of_freedom,
         )
+
+    def _best_alone(self, frame: Frame) -> tuple[ScoreModel, Report]:
+        """Return the base of least held-out loss without a kernel part."""
+        share = frame.weights / frame.weights.sum()
+        losses = {
+            name: float(share @ base_losses(frame, base))
+            for name, base in frame.bases.items()
+        }
+        best = min(losses, key=lambda name: losses[name])
+        model, report = self._alone(frame, best)
+        return model, replace(report, loss=losses[best], base_loss=losses[best])
 
     def _with_fixed_strength(
         self, frame: Frame, candidate: Candidate, strength: float

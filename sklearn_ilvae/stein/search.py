@@ -83,7 +83,7 @@ class Search:
         seed: int,
     ) -> None:
         self.settings, self.method, self.seed = settings, method, seed
-        self.rows, self.names = rows, names
+        self.rows, self.names, self.whole = rows, names, len(rows) <= _SEARCH_ROWS
         few = len(rows) < _FEW_ROWS
         self.narrowest = _NARROWEST_FOR_FEW_ROWS if few else _NARROWEST_FACTOR
         self.strengths = (
@@ -91,7 +91,7 @@ class Search:
         )
         self.searched = settings.bandwidth == "auto"
         sample = rows
-        if len(rows) > _SEARCH_ROWS:
+        if not self.whole:
             sample = rows.take(rows.lowest_ranks(_SEARCH_ROWS))
         split = split_rows(sample)
         self.frames = frames_of(sample, split, settings, names, seed)
@@ -130,11 +130,13 @@ class Search:
 
     def refine(
         self, candidate: Candidate, names: list[str], n_landmarks: int
-    ) -> tuple[Candidate, list[str]]:
+    ) -> tuple[Candidate | None, list[str]]:
         """Search form, bandwidth and base again with more rows and landmarks.
 
         Few landmarks favour the diagonal form, which has more freedom at each, and
-        families that do much of the work.
+        families that do much of the work. No candidate is returned where none improves
+        on the bases by one standard error here: the t-statistic grows with the root of
+        the number of rows held out, so what all rows show by `improves` shows already.
         """
         if not self.searched or len(self.rows) < _MANY_ROWS:
             return candidate, names
@@ -167,7 +169,17 @@ class Search:
             near = self._factors_near(best.candidate, 0.5, 2.0)
             waiting = [self._candidate_at(best.candidate, factor) for factor in near]
             waiting = [c for c in waiting if c.bandwidth not in tried]
-        return best.candidate, list(dict.fromkeys([best.base, names[-1]]))
+        chosen = list(dict.fromkeys([best.base, names[-1]]))
+        if self.strengths is None and "none" not in chosen:
+            losses = [
+                base_losses(frames[False], frames[False].bases[n])
+                for n in chosen
+                if n in frames[False].bases
+            ]
+            rival = min(losses, key=lambda loss: float(frame.weights @ loss))
+            if not improves(best.losses, rival, frame.weights, standard_errors=1.0):
+                return None, chosen
+        return best.candidate, chosen
 
     def _factors_near(self, candidate: Candidate, *steps: float) -> list[float]:
         factors = [self._factor(candidate) * step for step in steps]
