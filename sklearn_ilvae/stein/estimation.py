@@ -22,6 +22,7 @@ from .selection import (
     choose,
     cross_validate,
     distinct_scores,
+    evidence_against,
     improves,
     narrow_basis,
     sums_of_parts,
@@ -199,7 +200,8 @@ class _Fit:
             )
         alone, described = self._best_alone(frame)
         rival = base_losses(frame, frame.bases[described.base or "none"])
-        if not improves(choice.losses, rival, weights):
+        evidence = evidence_against(described.base or "none")
+        if not improves(choice.losses, rival, weights, standard_errors=evidence):
             return alone, described
         place = next(
             i for i, s in enumerate(scores) if s is frame.bases[choice.base].full

@@ -12,6 +12,7 @@ from .selection import (
     base_losses,
     choose,
     cross_validate,
+    evidence_against,
     improves,
 )
 from .settings import Settings
@@ -121,7 +122,10 @@ class Search:
         weights = self.frames[False].weights
         best = choose(self.evaluations, weights)
         rival = base_losses(self.frames[False], self.frames[False].bases[alone])
-        if alone == "none" or improves(best.losses, rival, weights):
+        evidence = evidence_against(alone)
+        if alone == "none" or improves(
+            best.losses, rival, weights, standard_errors=evidence
+        ):
             names = list(dict.fromkeys([best.base, alone]))
         else:
             best = choose([e for e in self.evaluations if e.base == alone], weights)

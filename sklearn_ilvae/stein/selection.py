@@ -355,6 +355,15 @@ def improves(
     return bool(gain > standard_errors * error)
 
 
+def evidence_against(base: str) -> float | None:
+    """Return the standard errors by which a kernel part must beat a base alone.
+
+    A family of few parameters has to be refuted, by the default of `improves`. A
+    mixture has about as much freedom as a kernel part and no such claim to be the truth.
+    """
+    return 1.0 if base == "mixture" else None
+
+
 def mean_and_error(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weighted mean of each column and its standard error."""
     share = weights / weights.sum()
