@@ -68,7 +68,7 @@ def test_mixture_is_estimated_far_better_than_by_its_gaussian(base):
     fresh, truth = two_clusters(1000, 1)
     model, report = fit_score(x, Settings(base=base))
     assert report.loss <= report.base_loss
-    assert (report.kernel is None) == (report.base == "mixture")
+    assert report.base == "mixture" or report.kernel is not None
     gaussian, _ = fit_score(x, Settings(base="gaussian", kernel="rbf", n_landmarks=1))
     plain = error(gaussian.score(fresh), truth)
     assert error(model.score(fresh), truth) < 0.25 * plain

@@ -359,7 +359,7 @@ def evidence_against(base: str) -> float | None:
     """Return the standard errors by which a kernel part must beat a base alone.
 
     A family of few parameters has to be refuted, by the default of `improves`. A
-    mixture has about as much freedom as a kernel part and no such claim to be the truth.
+    mixture has about as much freedom as a kernel part, and no better claim to be true.
     """
     return 1.0 if base == "mixture" else None
 
