@@ -9,14 +9,9 @@ from samples import points
 from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.bases import BASE_NAMES, fit_bases
 from sklearn_ilvae.stein.forms import FORMS
-from sklearn_ilvae.stein.gaussian import (
-    _SHRINKAGES,
-    _left_out_losses,
-    _moments_of_parts,
-    fit_gaussian,
-)
+from sklearn_ilvae.stein.gaussian import fit_gaussian
 from sklearn_ilvae.stein.kernels import make_kernel
-from sklearn_ilvae.stein.rows import Split, read_rows, split_rows
+from sklearn_ilvae.stein.rows import read_rows, split_rows
 from sklearn_ilvae.stein.solvers import whiten
 
 few = settings(max_examples=8, deadline=None)
@@ -137,36 +132,6 @@ def test_gram_of_whitened_fields_equals_the_whitened_gram(seed, form, kernel):
     assert narrow.shape == (whitening.shape[1],) * 2
     expected = whitening.T @ plain @ whitening
     torch.testing.assert_close(narrow, expected, rtol=1e-6, atol=1e-8)
-
-
-@few
-@given(seeds, st.integers(6, 25), st.sampled_from(["own", "common"]))
-def test_leave_one_out_loss_equals_that_of_fits_without_each_row(seed, n, scale):
-    x = points(n, 3, seed) * torch.tensor([1.0, 2.0, 3.0]).double()
-    x = torch.cat([x, x[:2]])
-    rows = rows_of(x)
-    (total,) = _moments_of_parts(rows, Split(rows.rank * 0, 1, 0, rows.rank, n))
-    ratio = torch.tensor(
-        [1.0, 1.0, 1.0] if scale == "own" else [1.0, 2.0, 3.0]
-    ).double()
-    found = _left_out_losses(rows, total, torch.eye(3).double(), lambda _: ratio)
-    U = rows.read(slice(0, n)) * ratio
-    centered = U - rows.weights @ U
-    target = (rows.weights @ centered.square()).mean() * torch.eye(3).double()
-    for shrinkage, loss in zip(_SHRINKAGES, found, strict=True):
-        expected = 0.0
-        for i in range(n):
-            weights = rows.weights * (torch.arange(n) != i)
-            weights = weights / weights.sum()
-            inner = U - weights @ U
-            covariance = (inner.T * weights) @ inner
-            precision = torch.linalg.inv(
-                (1 - shrinkage) * covariance + shrinkage * target
-            )
-            score = -(precision @ inner[i]) * ratio
-            trace = precision.diagonal() @ ratio.square()
-            expected += rows.weights[i] * (0.5 * score.square().sum() - trace)
-        torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_shrinkage_does_not_hang_on_the_random_state():

@@ -4,9 +4,12 @@ The precision ``P = ((1 − α) S + α T)⁻¹`` shrinks the covariance ``S`` li
 target ``T``, as Ledoit and Wolf (2004) do; here ``T`` is a multiple of the identity in
 coordinates of unit scale or, where columns share a unit, in that unit. Their formula
 for ``α`` minimises the error of the covariance, which wipes out its small eigenvalues;
-a score needs the inverse, so ``α`` and ``T`` minimise the leave-one-out Hyvärinen loss
-of the Gaussian (Hyvärinen 2005), ``½‖P (x − μ)‖² − tr P``. It has a closed form, and no
-random folds on which the choice would hang.
+a score needs the inverse, so ``α`` and ``T`` minimise the cross-validated Hyvärinen
+loss of the Gaussian (Hyvärinen 2005), ``½ tr(P M P) − tr P`` with ``M`` the held-out
+covariance, averaged over several draws of folds. The draws are the same at every call,
+so that the choice depends on nothing but the sample. The variances of the columns are
+those of the rows of each fit: the scale of all rows would show it those held out, also
+where one row at a time is left out.
 """
 
 from __future__ import annotations
@@ -17,15 +20,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .rows import Rows, Split
+from .rows import N_FOLDS, Rows, Split
 
 # Below this share of the largest eigenvalue a direction is an exact linear combination
 # of others, up to the rounding of float32 input.
 _RANK_TOLERANCE = 1e-12
 _SHRINKAGES = (0.0, *(10.0 ** (-k / 2) for k in range(16, -1, -1)))
 _SHRINKAGE_OF_A_HANDFUL = 0.5
-# Rows times columns; all rows of a table for which shrinkage matters.
-_MOST_LEFT_OUT = 2**19
+_DRAWS = 4
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,10 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
     constant = rows.inverse_scale == 0
     basis = _support(total.covariance(total.mean), constant, len(rows))
     held_out = parts[: split.n_held_out] if basis.shape[1] > 0 else []
+    draws, n_train = [held_out], split.n_kept
+    if split.in_folds:
+        splits = [_folds(rows, seed) for seed in range(_DRAWS)]
+        draws, n_train = [_moments_of_parts(rows, s) for s in splits], splits[0].n_kept
     # Along a plane the targets would not be comparable.
     full = basis.shape[1] == int((~constant).sum())
     common = rows.ratio_to_common_scale() if full else None
@@ -154,7 +160,14 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
         targets.append(lambda _: common)
     target, shrinkage = targets[0], _SHRINKAGE_OF_A_HANDFUL
     if held_out:
-        losses = torch.stack([_left_out_losses(rows, total, basis, t) for t in targets])
+        losses = torch.stack(
+            [
+                torch.stack(
+                    [_held_out_losses(total, d, basis, t, n_train) for d in draws]
+                ).mean(0)
+                for t in targets
+            ]
+        )
         place = int(losses.argmin())
         target = targets[place // len(_SHRINKAGES)]
         shrinkage = _SHRINKAGES[place % len(_SHRINKAGES)]
@@ -166,6 +179,13 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
 
     without = [score(total - part) for part in held_out]
     return GaussianFit(shrinkage, basis, score(total), without)
+
+
+def _folds(rows: Rows, seed: int) -> Split:
+    n = len(rows)
+    generator = torch.Generator().manual_seed(seed)
+    labels = (torch.randperm(n, generator=generator) % N_FOLDS).to(rows.device)
+    return Split(labels, N_FOLDS, N_FOLDS, rows.lowest_ranks(n), n - -(-n // N_FOLDS))
 
 
 def _own_scale(variances: Tensor) -> Tensor:
@@ -211,39 +231,30 @@ def _eigen(moments: _Moments, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return variance, eigenvalues.clamp(min=0.0), basis @ vectors
 
 
-def _left_out_losses(
-    rows: Rows, total: _Moments, basis: Tensor, target: Callable[[Tensor], Tensor]
+def _held_out_losses(
+    total: _Moments,
+    parts: list[_Moments],
+    basis: Tensor,
+    target: Callable[[Tensor], Tensor],
+    n_train: int,
 ) -> Tensor:
-    """Return the leave-one-out loss for each shrinkage in the coordinates of a target.
-
-    Without row ``x`` of weight ``w``, about the mean, the covariance is
-    ``S/(1 − w) − w x xᵀ/(1 − w)²`` and the row lies ``x/(1 − w)`` from the mean, so the
-    formula of Sherman and Morrison gives every precision from one decomposition. The
-    target is that of all rows.
-    """
-    count = max(1, _MOST_LEFT_OUT // max(basis.shape[1], 1))
-    left_out = rows.lowest_ranks(count)
-    ratio = target(total.variances)
-    variance, eigenvalues, vectors = _eigen(total.stretched(ratio), basis)
-    # The loss is that of coordinates u, whatever the target.
-    metric = vectors.T @ (ratio.square()[:, None] * vectors)
-    V = ((rows.read(left_out) - total.mean) * ratio) @ vectors
-    weights = rows.weights[left_out]
-    others = 1.0 - weights
-    losses = []
-    for shrinkage in _SHRINKAGES:
-        sample = (1.0 - shrinkage) * eigenvalues / others[:, None]
-        precision = 1.0 / ((sample + shrinkage) * variance)
-        own = (1.0 - shrinkage) * weights / others.square()
-        pull = precision * V
-        rest = 1.0 - own * (pull * V).sum(1)
-        squares = ((pull @ metric) * pull).sum(1)
-        trace = precision @ metric.diagonal() + own * squares / rest
-        losses.append(weights @ (0.5 * squares / (rest * others).square() - trace))
-    found = torch.stack(losses)
-    if len(rows) <= basis.shape[1] + 2:
-        found[0] = torch.inf
-    return found.nan_to_num(nan=torch.inf)
+    """Return the held-out loss for each shrinkage in the coordinates of a target."""
+    losses = total.weight.new_zeros(len(_SHRINKAGES))
+    shrinkage = losses.new_tensor(_SHRINKAGES)[:, None]
+    for part in parts:
+        ratio = target((total - part).variances)
+        train, test = (total - part).stretched(ratio), part.stretched(ratio)
+        variance, eigenvalues, vectors = _eigen(train, basis)
+        held_out = vectors.T @ test.covariance(train.mean) @ vectors
+        # The loss is that of coordinates u, whatever the target.
+        metric = vectors.T @ (ratio.square()[:, None] * vectors)
+        precision = 1.0 / (((1.0 - shrinkage) * eigenvalues + shrinkage) * variance)
+        squares = ((precision @ (metric * held_out)) * precision).sum(1)
+        losses += (0.5 * squares - precision @ metric.diagonal()) * part.weight
+    if n_train <= basis.shape[1] + 1:
+        losses[0] = torch.inf
+    # A column that is constant among the training rows makes ∞ − ∞ at no shrinkage.
+    return losses.nan_to_num(nan=torch.inf)
 
 
 def _gaussian(moments: _Moments, basis: Tensor, shrinkage: float) -> GaussianScore:
