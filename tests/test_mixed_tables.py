@@ -123,6 +123,15 @@ def test_any_table_is_fitted_encoded_decoded_and_sampled_in_its_form(table):
     assert model.inverse_lipschitz_ >= model.module_.architecture.inverse_lipschitz
 
 
+@pytest.mark.parametrize("dtype", ["float32", "Int64", "boolean", "str", "category"])
+def test_a_column_without_any_value_keeps_its_dtype(frame, dtype):
+    table = frame.assign(nothing=pd.Series([None] * len(frame), dtype=dtype))
+    model = short().fit(table)
+    assert model.likelihood_[-1] == "none"
+    for other in (model.sample(3, random_state=0), model.impute(table)):
+        assert same_form(other, table)
+
+
 def test_the_three_libraries_give_the_same_codes_and_scores(frame):
     plain = frame.astype({"grade": "str", "kind": "str"})
     models = [short().fit(convert(plain)) for convert in LIBRARIES.values()]

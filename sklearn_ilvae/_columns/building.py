@@ -100,8 +100,8 @@ def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> A
         # Nullable integers must be whole, and missing values have no integer.
         kept = _whole(found, column.dtype).astype(object)
         kept[missing] = None
-        nullable = column.dtype[0].isupper() or "[" in column.dtype
-        return pd.Series(kept, index=index, dtype=column.dtype if nullable else float)
+        integer = re.fullmatch(r"u?int\d+|bool", column.dtype)
+        return pd.Series(kept, index=index, dtype=float if integer else column.dtype)
     return pd.Series(kept, index=index, dtype=object).astype(column.dtype)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .likelihoods import COUNTS, LEVELS, NUMBERS, Layout, zero_sum_basis
-from .likelihoods.heads import level_frequencies, observed_mean
+from .likelihoods.heads import any_missing, level_frequencies, observed_mean
 
 LARGEST_UNIT = 5.0
 """Most natural units that one standardised unit stands for.
@@ -123,14 +123,13 @@ class Design(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return inputs (…, width): coordinates, then what is missing."""
-        missing = rows.isnan()
-        any_missing = bool(missing.any())
         coordinates = self.coordinates(rows)
-        if any_missing:
-            coordinates = coordinates.nan_to_num(0.0)
+        if any_missing(rows):
+            missing = coordinates.isnan()
+            coordinates = coordinates.masked_fill(missing, 0)
         if self.width == self.n_parameters:
             return coordinates
-        indicators = missing[..., self.gap_columns].to(coordinates)
+        indicators = rows[..., self.gap_columns].isnan().to(coordinates)
         return torch.cat([coordinates, indicators], dim=-1)
 
     def coordinates(self, rows: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -40,6 +41,10 @@ class Block:
     parameters: Tensor
     statistics: Tensor
 
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return itself: copies of a network share what does not change."""
+        return self
+
 
 class Layout:
     """Positions of all columns, in the order of the table.
@@ -58,6 +63,10 @@ class Layout:
         sizes = [self._sizes(*each) for each in self._columns()]
         self._parameters = [0, *accumulate(width for width, _ in sizes)]
         self._statistics = [0, *accumulate(size for _, size in sizes)]
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return itself: copies of a network share what does not change."""
+        return self
 
     @property
     def n_features(self) -> int:

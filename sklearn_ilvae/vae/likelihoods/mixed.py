@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .continuous import GaussianHead, StudentTHead
 from .counts import NegativeBinomialHead, PoissonHead
-from .heads import Head
+from .heads import Head, any_missing
 from .layout import Block, Layout
 from .levels import BernoulliHead, CategoricalHead, OrdinalHead
 
@@ -100,7 +100,7 @@ class MixedLikelihood(nn.Module):
 
     def log_prob(self, rows: Tensor, parameters: Tensor) -> Tensor:
         """Return log p(x | f) in nats, summed over observed columns: shape (…,)."""
-        if rows.isnan().any():
+        if any_missing(rows):
             return self.column_log_prob(rows, parameters).sum(-1)
         total = rows.new_zeros(())
         for number, head in self._numbered():
