@@ -132,6 +132,15 @@ def test_a_column_without_any_value_keeps_its_dtype(frame, dtype):
         assert same_form(other, table)
 
 
+@by_library
+def test_a_category_without_any_value_keeps_its_levels(frame, convert):
+    nothing = pd.Series(pd.Categorical([None] * len(frame), ["a", "b"]))
+    table = convert(frame.assign(nothing=nothing))
+    model = short().fit(table)
+    assert model.likelihood_[-1] == "none"
+    assert same_form(model.sample(3, random_state=0), table)
+
+
 def test_the_three_libraries_give_the_same_codes_and_scores(frame):
     plain = frame.astype({"grade": "str", "kind": "str"})
     models = [short().fit(convert(plain)) for convert in LIBRARIES.values()]

@@ -170,11 +170,14 @@ def _read_text(
         declared = ordered = bool(encoded.type.ordered)
         levels = encoded.dictionary.to_pylist()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    values = _positions(codes)
+    # A dictionary without an order may list values that no row holds.
+    holds_levels = bool(levels) and (declared or not np.isnan(values).all())
     return RawColumn(
         name,
         dtype,
-        "text" if levels else "empty",
-        _positions(codes),
+        "text" if holds_levels else "empty",
+        values,
         tuple(levels),
         declared,
         ordered,
