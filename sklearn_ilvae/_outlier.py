@@ -436,8 +436,10 @@ default="from_dtype"
         scores, order = all_scores[used].sort()
         self.training_scores_ = from_tensor(scores, X)
         self._training_weights = from_tensor(weights[used][order], X)
-        terms, _ = self._split(table[used])
-        self.typical_contributions_ = from_tensor(trust / trust.sum() @ terms, X)
+        trusted = trust > 0
+        terms, _ = self._split(table[used][trusted])
+        shares = trust[trusted] / trust.sum()
+        self.typical_contributions_ = from_tensor(shares @ terms, X)
         if held_out.any():
             self.calibration_scores_ = from_tensor(all_scores[held_out].sort()[0], X)
         elif hasattr(self, "calibration_scores_"):

@@ -11,7 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._columns import (
-    ColumnChoices,
     ColumnScaling,
     LevelGroups,
     TableSchema,
@@ -33,8 +32,6 @@ IMPUTATION_CHUNK = 1 << 21
 class TableMixin:
     """Columns of an autoencoder: their kinds, and tables of the fitted form."""
 
-    likelihood: Any
-    categorical_features: Any
     handle_unknown: str
     n_importance_samples: int
     module_: VariationalAutoencoder
@@ -178,9 +175,6 @@ class TableMixin:
 
     def _table_schema(self) -> TableSchema:
         return TableSchema.from_state(self._schema)
-
-    def _column_choices(self) -> ColumnChoices:
-        return ColumnChoices(self.likelihood, self.categorical_features)
 
     def _column_names(self) -> Any:
         return names_of(self._table_schema()) if hasattr(self, "_schema") else None

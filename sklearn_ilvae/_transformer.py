@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._columns import (
+    ColumnChoices,
     check_support,
     find_scaling,
     float_dtypes,
@@ -591,7 +592,7 @@ default="from_dtype"
                     self, X, self._table_schema(), self.handle_unknown, min_samples=2
                 )
             else:
-                choices = self._column_choices()
+                choices = ColumnChoices(self.likelihood, self.categorical_features)
                 table, schema, families = read_new_table(self, X, choices)
                 self._schema = schema.to_state()
             table, weights = rows_of_weight(table, X, sample_weight)
