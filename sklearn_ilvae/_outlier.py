@@ -1,50 +1,47 @@
 """`ILVAEOutlierDetector`: rows that a table does not explain, and the reasons."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._columns import (
-    ColumnChoices,
-    ColumnScaling,
-    check_support,
-    find_scaling,
-    from_tensor,
-    names_of,
-    read_known_table,
-    read_new_table,
-    rows_of_weight,
-    to_tensor,
-)
+from ._columns import check_support, from_tensor, read_known_table
 from ._conformal import ConformalMixin
 from ._html import DiagramMixin, summary_of_detector
 from ._random import draw_seed
 from ._reasons import ReasonsMixin
+from ._scoring import (
+    contributions_and_expected,
+    impossible_flags,
+    row_contributions,
+    row_scores,
+)
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
-from ._tables import readable_cells
+from ._tables import TrainingTable, read_training_table
+from ._threshold import ThresholdMixin
 from ._transformer import TRANSFORM_CHUNK, ILVAETransformer
 from ._trust import (
     comparable_numbers,
     present_rows,
     split_calibration,
-    threshold_below,
     trusted_weights,
-    tukey_fence,
 )
-from .vae import LikelihoodTerms, laplace_terms
-from .vae.likelihoods import EMPTY
 
 
 class ILVAEOutlierDetector(
-    DiagramMixin, ReasonsMixin, ConformalMixin, OutlierMixin, BaseEstimator
+    DiagramMixin,
+    ReasonsMixin,
+    ConformalMixin,
+    ThresholdMixin,
+    OutlierMixin,
+    BaseEstimator,
 ):
     """Outliers of a table by a variational autoencoder, with a reason for each.
 
@@ -153,6 +150,10 @@ default="from_dtype"
     logarithmic scale of values beyond three standard deviations. So columns compare
     whatever their units; scores of two fits do not, unless the scaling agrees.
 
+    A column that held zeros and ones alone may hold something else in a new row. That
+    value is as unlikely as the rarer of the two, and at most 1 / (n + 2) for n rows:
+    the rule of succession for what was never seen.
+
     References
     ----------
     .. [1] Tierney & Kadane (1986). "Accurate approximations for posterior moments and
@@ -176,6 +177,7 @@ default="from_dtype"
     """
 
     transformer_: ILVAETransformer
+    _n_seen: int
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         name: constraint
@@ -344,51 +346,6 @@ default="from_dtype"
         scores = self._scores(self._checked(X, "predict"))
         return from_tensor(1 - 2 * (scores < self.offset_).long(), X)
 
-    def set_threshold(
-        self, *, contamination: float | None = None, offset: float | None = None
-    ) -> Self:
-        """Move the threshold of `predict`, without a new fit.
-
-        Parameters
-        ----------
-        contamination : float in (0, 0.5], default=None
-            Share of the training rows to call outliers.
-        offset : float, default=None
-            The threshold itself, in the unit of `score_samples`.
-
-        Returns
-        -------
-        self
-            With a new `offset_`.
-
-        Raises
-        ------
-        ValueError
-            Unless exactly one of the two is given, in its range.
-        """
-        check_is_fitted(self)
-        if (contamination is None) == (offset is None):
-            raise ValueError(
-                f"set_threshold takes either contamination or offset, got "
-                f"contamination={contamination!r} and offset={offset!r}. Pass one, for "
-                "example contamination=0.05."
-            )
-        if offset is not None:
-            self.offset_ = float(check_scalar(offset, "offset", Real))
-            return self
-        share = check_scalar(
-            contamination,
-            "contamination",
-            Real,
-            min_val=0,
-            max_val=0.5,
-            include_boundaries="right",
-        )
-        scores = to_tensor(self.training_scores_).cpu()
-        weights = to_tensor(self._training_weights).cpu()
-        self.offset_ = threshold_below(scores, weights, share)
-        return self
-
     @property
     def n_iter_(self) -> int:
         """Epochs run."""
@@ -397,83 +354,56 @@ default="from_dtype"
     def _fit(self, X: Any, sample_weight: Any, method: str) -> Self:
         resume = method == "partial_fit" and hasattr(self, "transformer_")
         with unchanged_on_error(self):
-            table, weights, scaling = self._read(X, sample_weight, resume)
+            known = self.transformer_ if resume else None
+            table = read_training_table(self, X, sample_weight, known)
+            scaling = (
+                table.scaling(self.max_categories)
+                if known is None
+                else known._scaling()
+            )
             seed = draw_seed(self.random_state)
             fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
-            held_out = split_calibration(len(table), fraction, seed)
-            numbers = comparable_numbers(table, weights, scaling)
+            held_out = split_calibration(len(table.rows), fraction, seed)
+            numbers = comparable_numbers(table.rows, table.weights, scaling)
             kept, trusted = trusted_weights(
-                numbers[~held_out], weights[~held_out], self.support_fraction
+                numbers[~held_out], table.weights[~held_out], self.support_fraction
             )
-            used = present_rows(sample_weight, len(table))
-            used[used.clone()] = ~held_out
             if not resume:
-                self.transformer_ = self._transformer(scaling, seed)
-            # The transformer reads the user's own table: it keeps names and library.
-            in_training = torch.zeros(len(used), dtype=torch.float64)
-            in_training[used] = kept
-            train = getattr(self.transformer_, method)
-            train(X, sample_weight=from_tensor(in_training, X))
-            support = torch.zeros(len(used), dtype=torch.bool)
-            support[used] = trusted
-            self.support_ = from_tensor(support, X)
+                self.transformer_ = self._transformer(seed)
+            in_training = torch.zeros_like(table.weights)
+            in_training[~held_out] = kept
+            # The kind of a column is that in all rows: the trusted may hold fewer.
+            training = table.reweighted(in_training, scaling.likelihood)
+            getattr(self.transformer_, method)(training)
 
-            self._describe(X, table.double(), weights, held_out, kept * trusted)
-            if self.contamination == "auto":
-                self.offset_ = tukey_fence(
-                    to_tensor(self.training_scores_), to_tensor(self._training_weights)
-                )
-            else:
-                self.set_threshold(contamination=float(self.contamination))
+            present = present_rows(sample_weight, len(held_out))
+            support = torch.zeros(len(present), dtype=torch.bool)
+            support[present.nonzero()[~held_out, 0]] = trusted
+            self.support_ = from_tensor(support, X)
+            self._n_seen = len(table.rows)
+            self._describe(table, held_out, kept * trusted)
+            self._start_threshold()
         return self
 
-    def _describe(
-        self, X: Any, table: Tensor, weights: Tensor, held_out: Tensor, trust: Tensor
-    ) -> None:
+    def _describe(self, table: TrainingTable, held_out: Tensor, trust: Tensor) -> None:
         """Keep the scores of the rows, and what is typical of the trusted ones."""
-        used = ~held_out
-        all_scores = self._scores(table)
+        X, used = table.source, ~held_out
+        contributions = self._over_chunks(row_contributions, table.rows.double())
+        all_scores = contributions.sum(1)
         scores, order = all_scores[used].sort()
         self.training_scores_ = from_tensor(scores, X)
-        self._training_weights = from_tensor(weights[used][order], X)
-        trusted = trust > 0
-        terms, _ = self._split(table[used][trusted])
-        shares = trust[trusted] / trust.sum()
-        self.typical_contributions_ = from_tensor(shares @ terms, X)
+        self._training_weights = from_tensor(table.weights[used][order], X)
+        typical = (trust / trust.sum()).to(contributions) @ contributions[used]
+        self.typical_contributions_ = from_tensor(typical, X)
         if held_out.any():
             self.calibration_scores_ = from_tensor(all_scores[held_out].sort()[0], X)
         elif hasattr(self, "calibration_scores_"):
             del self.calibration_scores_
 
-    def _read(
-        self, X: Any, sample_weight: Any, resume: bool
-    ) -> tuple[Tensor, Tensor, ColumnScaling]:
-        """Return the rows of positive weight, their weights and the scaling."""
-        if resume:
-            schema = self.transformer_._table_schema()
-            table = read_known_table(self, X, schema, self.handle_unknown, 2)
-            table, weights = rows_of_weight(table, X, sample_weight)
-            return table, weights, self.transformer_._scaling()
-        choices = ColumnChoices(self.likelihood, self.categorical_features)
-        table, schema, families = read_new_table(self, X, choices)
-        table, weights = rows_of_weight(table, X, sample_weight)
-        scaling = find_scaling(
-            table,
-            weights,
-            families,
-            names_of(schema),
-            schema.n_levels,
-            self.max_categories,
-        )
-        return table, weights, scaling
-
-    def _transformer(self, scaling: ColumnScaling, seed: int) -> ILVAETransformer:
+    def _transformer(self, seed: int) -> ILVAETransformer:
         own = ILVAETransformer._parameter_constraints.keys()
         shared = {name: getattr(self, name) for name in own & self.get_params()}
-        # The kind of a column is that in all rows: the trusted may hold fewer values.
-        kinds = ["auto" if kind == EMPTY else kind for kind in scaling.likelihood]
-        changes = {"likelihood": kinds, "random_state": seed}
-        return ILVAETransformer(**(shared | changes))
+        return ILVAETransformer(**(shared | {"random_state": seed}))
 
     def _checked(self, X: Any, method: str) -> Tensor:
         check_is_fitted(self)
@@ -481,43 +411,22 @@ default="from_dtype"
         schema = self.transformer_._table_schema()
         return read_known_table(self, X, schema, self.handle_unknown).double()
 
-    def _expected_table(self, expected: Tensor, X: Any) -> Any:
-        if self.transformer_._table_schema().numbers_only:
-            return super()._expected_table(expected, X)
-        return self.transformer_._user_table(expected, X)
-
-    def _cells(self, row: Tensor) -> list[str]:
-        return readable_cells(self.transformer_._table_schema(), row)
-
     def _scores(self, table: Tensor) -> Tensor:
-        return self._over_chunks(table, _score_of)
+        return self._over_chunks(row_scores, table)
 
     def _split(self, table: Tensor) -> tuple[Tensor, Tensor]:
-        n_features = table.shape[1]
-        joined = self._over_chunks(table, _terms_of)
-        return joined[:, : n_features + 1], joined[:, n_features + 1 :]
+        joined = self._over_chunks(contributions_and_expected, table)
+        n_terms = table.shape[1] + 1
+        return joined[:, :n_terms], joined[:, n_terms:]
 
-    def _over_chunks(self, table: Tensor, function: Callable[..., Tensor]) -> Tensor:
-        """Apply a function of scaling, raw rows and terms to some rows at a time."""
+    def _over_chunks(self, function: Callable[..., Tensor], table: Tensor) -> Tensor:
         inner = self.transformer_
         scaling = inner._scaling()
-        check_support(table, scaling, self._feature_names())
+        possible = table.masked_fill(impossible_flags(scaling, table), 0)
+        check_support(possible, scaling, inner._column_names())
         module = inner._inference_module(table.dtype)
-
-        def of_chunk(rows: Tensor) -> Tensor:
-            terms = laplace_terms(module, scaling.transform(rows))
-            return function(scaling, rows, terms)
-
-        return inner._in_chunks(of_chunk, table, TRANSFORM_CHUNK)
-
-    def _feature_names(self) -> Sequence[str] | None:
-        return getattr(self, "feature_names_in_", None)
-
-    def _names(self) -> list[str]:
-        names = self._feature_names()
-        if names is None:
-            return [f"x{index}" for index in range(self.n_features_in_)]
-        return [str(name) for name in names]
+        scored = partial(function, module, scaling, self._n_seen)
+        return inner._in_chunks(scored, table, TRANSFORM_CHUNK)
 
     def _fit_summary(self) -> str:
         return summary_of_detector(self)
@@ -533,13 +442,3 @@ default="from_dtype"
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         return tags
-
-
-def _score_of(scaling: ColumnScaling, rows: Tensor, terms: LikelihoodTerms) -> Tensor:
-    return terms.total() + scaling.log_slopes(rows).sum(1)
-
-
-def _terms_of(scaling: ColumnScaling, rows: Tensor, terms: LikelihoodTerms) -> Tensor:
-    columns = terms.columns + scaling.log_slopes(rows)
-    expected = scaling.inverse_transform(terms.expected)
-    return torch.cat([columns, terms.latent[:, None], expected], dim=1)

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._columns import from_tensor, to_tensor
+from ._tables import TableMixin, readable_cells
 
 
 def frame_like(values: Tensor, names: Sequence[str], X: Any) -> Any:
@@ -115,23 +116,15 @@ class ReasonsMixin:
     """Reasons for a detector whose scores are sums."""
 
     offset_: float
+    transformer_: TableMixin
     typical_contributions_: Any
+    n_features_in_: int
 
     def _checked(self, X: Any, method: str) -> Tensor:
         raise NotImplementedError
 
     def _split(self, table: Tensor) -> tuple[Tensor, Tensor]:
         """Return the terms of every score, and the expected row."""
-        raise NotImplementedError
-
-    def _names(self) -> list[str]:
-        raise NotImplementedError
-
-    def _expected_table(self, expected: Tensor, X: Any) -> Any:
-        return frame_like(expected, self._names(), X)
-
-    def _cells(self, row: Tensor) -> list[str]:
-        """Return the values of a row as their users know them."""
         raise NotImplementedError
 
     def feature_contributions(self, X: Any, return_expected: bool = False) -> Any:
@@ -210,3 +203,18 @@ class ReasonsMixin:
                 n_features,
             )
         )
+
+    def _names(self) -> list[str]:
+        names = getattr(self, "feature_names_in_", None)
+        if names is None:
+            return [f"x{index}" for index in range(self.n_features_in_)]
+        return [str(name) for name in names]
+
+    def _expected_table(self, expected: Tensor, X: Any) -> Any:
+        if self.transformer_._table_schema().numbers_only:
+            return frame_like(expected, self._names(), X)
+        return self.transformer_._user_table(expected, X)
+
+    def _cells(self, row: Tensor) -> list[str]:
+        """Return the values of a row as their users know them."""
+        return readable_cells(self.transformer_._table_schema(), row)

@@ -1,32 +1,134 @@
 """What an autoencoder does with tables: read them, fill them, give them back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from ._columns import (
+    ColumnChoices,
     ColumnScaling,
     LevelGroups,
     TableSchema,
     build_frame,
     decoded_levels,
+    find_scaling,
     from_tensor,
     library_of,
     names_of,
+    read_known_table,
+    read_new_table,
+    rows_of_weight,
     to_tensor,
 )
 from ._columns.summary import ColumnSummary
 from ._random import draw_seed
 from .vae import VariationalAutoencoder, drawn_rows, expected_rows, shared_noise
+from .vae.likelihoods import EMPTY
 
 IMPUTATION_CHUNK = 1 << 21
 """Numbers held at once, for each layer, while values are imputed."""
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """A user's table as `fit` reads it: its rows of positive weight.
+
+    An estimator that has read a table passes it on to the one inside it in this form.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_rows, n_features)
+        Numbers and positions of levels, NaN where missing.
+    weights : Tensor of shape (n_rows,), float64
+        Positive weights.
+    schema : TableSchema
+        Names, dtypes and levels of the columns.
+    likelihood : sequence of str
+        Family of every column, ``"auto"`` where its values decide.
+    source : DataFrame or array-like
+        The table as it came.
+    """
+
+    rows: Tensor
+    weights: Tensor
+    schema: TableSchema
+    likelihood: Sequence[str]
+    source: Any
+
+    def scaling(self, max_categories: int) -> ColumnScaling:
+        """Find kind, centre and spread of every column, see `find_scaling`."""
+        return find_scaling(
+            self.rows,
+            self.weights,
+            self.likelihood,
+            names_of(self.schema),
+            self.schema.n_levels,
+            max_categories,
+        )
+
+    def reweighted(self, weights: Tensor, likelihood: Sequence[str]) -> "TrainingTable":
+        """Return the rows that have a positive weight among others, of known kinds.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n_rows,)
+            Non-negative weights.
+        likelihood : sequence of str
+            Family of every column; one that was all missing may yet have values.
+        """
+        kept = weights > 0
+        kinds = ["auto" if kind == EMPTY else kind for kind in likelihood]
+        return replace(
+            self, rows=self.rows[kept], weights=weights[kept], likelihood=kinds
+        )
+
+
+def read_training_table(
+    estimator: Any, X: Any, sample_weight: Any, fitted: "TableMixin | None" = None
+) -> TrainingTable:
+    """Read the table of a fit and set, or check, number and names of its columns.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose parameters say what the columns are.
+    X : DataFrame or array-like of shape (n_samples, n_features), or TrainingTable
+        The table, at least two rows.
+    sample_weight : array-like of shape (n_samples,) or None
+        Non-negative weights.
+    fitted : TableMixin, default=None
+        The autoencoder to train on, whose columns the table must have.
+
+    Returns
+    -------
+    TrainingTable
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a table that cannot be fitted.
+    """
+    if isinstance(X, TrainingTable):
+        new = fitted is None
+        validate_data(estimator, X.source, reset=new, skip_check_array=True)
+        return X
+    if fitted is None:
+        choices = ColumnChoices(estimator.likelihood, estimator.categorical_features)
+        table, schema, families = read_new_table(estimator, X, choices)
+    else:
+        schema, families = fitted._table_schema(), fitted.likelihood_
+        table = read_known_table(
+            estimator, X, schema, estimator.handle_unknown, min_samples=2
+        )
+    rows, weights = rows_of_weight(table, X, sample_weight)
+    return TrainingTable(rows, weights, schema, families, X)
 
 
 class TableMixin:

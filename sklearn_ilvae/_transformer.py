@@ -18,14 +18,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._columns import (
-    ColumnChoices,
     check_support,
-    find_scaling,
     float_dtypes,
     from_tensor,
     read_known_table,
-    read_new_table,
-    rows_of_weight,
     to_tensor,
 )
 from ._device import inference_device, training_device
@@ -41,7 +37,12 @@ from ._html import DiagramMixin, divergences_of_units, summary_of_autoencoder
 from ._random import draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import module_from_arrays, module_to_arrays, unchanged_on_error
-from ._tables import TableMixin, levels_to_arrays
+from ._tables import (
+    TableMixin,
+    TrainingTable,
+    levels_to_arrays,
+    read_training_table,
+)
 from ._training import NonFiniteLossError, TrainingSettings, train
 from .vae import (
     DECODERS,
@@ -586,26 +587,19 @@ default="from_dtype"
         context = self._init_callback_context(max_subtasks=max_iter)
         with unchanged_on_error(self):
             context.call_on_fit_task_begin(estimator=self)
-            families: list[str] = []
-            if resume:
-                table = read_known_table(
-                    self, X, self._table_schema(), self.handle_unknown, min_samples=2
-                )
-            else:
-                choices = ColumnChoices(self.likelihood, self.categorical_features)
-                table, schema, families = read_new_table(self, X, choices)
-                self._schema = schema.to_state()
-            table, weights = rows_of_weight(table, X, sample_weight)
+            table = read_training_table(
+                self, X, sample_weight, self if resume else None
+            )
             device = training_device(self.device, torch.float32)
             seed = draw_seed(self.random_state)
             if resume:
-                check_support(table, self._scaling(), self._column_names())
+                check_support(table.rows, self._scaling(), self._column_names())
             else:
-                self._start(X, table, weights, families, seed)
-            rows = self._scaling().transform(table).float().to(device)
+                self._start(table, seed)
+            rows = self._scaling().transform(table.rows).float().to(device)
             generator = torch.Generator(device).manual_seed(seed)
             training, validation = split_validation(
-                rows, weights.to(rows), validation_fraction, generator
+                rows, table.weights.to(rows), validation_fraction, generator
             )
             noise = shared_noise(VALIDATION_DRAWS, self.n_components_, self._noise_seed)
             module = deepcopy(self.module_).to(device)
@@ -637,26 +631,18 @@ default="from_dtype"
             context.call_on_fit_task_end(estimator=self)
         return self
 
-    def _start(
-        self, X: Any, table: Tensor, weights: Tensor, families: list[str], seed: int
-    ) -> None:
-        scaling = find_scaling(
-            table,
-            weights,
-            families,
-            self._column_names(),
-            self._table_schema().n_levels,
-            self.max_categories,
-        )
-        shares = weights / weights.sum()
-        self._missing = (shares.to(table) @ table.isnan().to(table)).tolist()
+    def _start(self, table: TrainingTable, seed: int) -> None:
+        self._schema = table.schema.to_state()
+        scaling = table.scaling(self.max_categories)
+        shares = (table.weights / table.weights.sum()).to(table.rows)
+        self._missing = (shares @ table.rows.isnan().to(table.rows)).tolist()
         self._levels = levels_to_arrays(scaling)
-        self.mean_ = from_tensor(scaling.mean, X)
-        self.scale_ = from_tensor(scaling.scale, X)
+        self.mean_ = from_tensor(scaling.mean, table.source)
+        self.scale_ = from_tensor(scaling.scale, table.source)
         self.likelihood_ = list(scaling.likelihood)
         self.module_ = start_model(
-            scaling.transform(table),
-            weights,
+            scaling.transform(table.rows),
+            table.weights,
             scaling.likelihood,
             scaling.n_levels,
             decoder=self.decoder,

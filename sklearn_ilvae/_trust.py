@@ -1,4 +1,4 @@
-"""Which rows a detector trains on, which it keeps out, and where it draws the line."""
+"""Which rows a detector trains on, and which it keeps out."""
 
 from math import ceil
 from numbers import Real
@@ -103,49 +103,3 @@ def split_calibration(n_rows: int, fraction: float, seed: int) -> Tensor:
     mask = torch.zeros(n_rows, dtype=torch.bool)
     mask[order[: max(0, min(ceil(fraction * n_rows), n_rows - 2))]] = True
     return mask
-
-
-def threshold_below(scores: Tensor, weights: Tensor, share: float) -> float:
-    """Return the threshold below which a share of rows lies, at most.
-
-    Parameters
-    ----------
-    scores : Tensor of shape (n_rows,), float64
-        Scores in increasing order.
-    weights : Tensor of shape (n_rows,)
-        Their positive weights.
-    share : float
-        Share of the weight, in (0, 1).
-
-    Returns
-    -------
-    float
-        Just under the score of the first row that no longer fits in the share: the
-        same row scored in another batch may differ by rounding.
-    """
-    cumulative = weights.cumsum(0) / weights.sum()
-    rounding = torch.finfo(scores.dtype).eps * len(scores)
-    first = int((cumulative <= share + rounding).sum())
-    score = float(scores[min(first, len(scores) - 1)])
-    return score - 1e-9 * (1 + abs(score))
-
-
-def tukey_fence(scores: Tensor, weights: Tensor) -> float:
-    """Return the lower fence of a box plot (Tukey, 1977).
-
-    Parameters
-    ----------
-    scores : Tensor of shape (n_rows,), float64
-        Scores in increasing order.
-    weights : Tensor of shape (n_rows,)
-        Their positive weights.
-
-    Returns
-    -------
-    float
-        1.5 interquartile ranges below the lower quartile.
-    """
-    shares = weights.cumsum(0) / weights.sum()
-    quartiles = torch.searchsorted(shares, shares.new_tensor([0.25, 0.75]))
-    lower, upper = scores[quartiles.clamp(max=len(scores) - 1)].tolist()
-    return lower - 1.5 * (upper - lower)

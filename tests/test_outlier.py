@@ -155,6 +155,17 @@ def test_a_binary_column_that_is_constant_among_trusted_rows_stays_binary():
     assert np.isfinite(model.score_samples(rows)).all()
 
 
+def test_a_value_that_a_binary_column_never_held_is_scored_not_refused(table):
+    rows = np.column_stack([table, table[:, 0] > 0])
+    model = short().fit(rows)
+    odd = rows[:5].copy()
+    odd[:, -1] = [0, 1, 2, -1, 0.5]
+    terms = model.feature_contributions(odd)
+    assert (terms[:2, -2] > terms[2:, -2].max()).any()
+    assert (terms[2:, -2] <= -np.log(302)).all()
+    assert_allclose(terms.sum(1), model.score_samples(odd), rtol=1e-12)
+
+
 # Streams, copies and searches
 
 

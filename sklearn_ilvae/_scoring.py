@@ -1,0 +1,100 @@
+"""Scores of rows as sums: one term a column, and one for the code."""
+
+from math import log
+
+import torch
+from torch import Tensor
+
+from ._columns import ColumnScaling
+from .vae import LikelihoodTerms, VariationalAutoencoder, laplace_terms
+
+
+def row_scores(
+    module: VariationalAutoencoder, scaling: ColumnScaling, n_seen: int, rows: Tensor
+) -> Tensor:
+    """Return the approximate log-likelihood of rows: the sums of their terms.
+
+    Parameters
+    ----------
+    module : VariationalAutoencoder
+        The trained model.
+    scaling : ColumnScaling
+        From the table to the rows of the model.
+    n_seen : int
+        Rows of the fit.
+    rows : Tensor of shape (n_rows, n_features)
+        Rows in the units of the table.
+
+    Returns
+    -------
+    Tensor of shape (n_rows,)
+    """
+    return row_contributions(module, scaling, n_seen, rows).sum(1)
+
+
+def row_contributions(
+    module: VariationalAutoencoder, scaling: ColumnScaling, n_seen: int, rows: Tensor
+) -> Tensor:
+    """Return the terms of every score; the parameters are those of `row_scores`.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_features + 1)
+        In nats of standardised columns, the term of the code last.
+    """
+    return _contributions(_terms(module, scaling, rows), scaling, n_seen, rows)
+
+
+def contributions_and_expected(
+    module: VariationalAutoencoder, scaling: ColumnScaling, n_seen: int, rows: Tensor
+) -> Tensor:
+    """Return the terms of every score and, beside them, the row that was expected.
+
+    The parameters are those of `row_scores`.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, 2 * n_features + 1)
+        Expected values in the units of the table.
+    """
+    terms = _terms(module, scaling, rows)
+    contributions = _contributions(terms, scaling, n_seen, rows)
+    return torch.cat([contributions, scaling.inverse_transform(terms.expected)], dim=1)
+
+
+def impossible_flags(scaling: ColumnScaling, rows: Tensor) -> Tensor:
+    """Return where columns of zeros and ones hold anything else.
+
+    A fit takes a column for one of zeros and ones by its values; what a new row holds
+    may refute it, and such a row is what a detector is for.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_features), bool
+    """
+    if not any(scaling.binary):
+        return torch.zeros_like(rows, dtype=torch.bool)
+    binary = torch.tensor(scaling.binary, device=rows.device)
+    return binary & (rows != 0) & (rows != 1) & ~rows.isnan()
+
+
+def _terms(
+    module: VariationalAutoencoder, scaling: ColumnScaling, rows: Tensor
+) -> LikelihoodTerms:
+    possible = rows.masked_fill(impossible_flags(scaling, rows), 0)
+    return laplace_terms(module, scaling.transform(possible))
+
+
+def _contributions(
+    terms: LikelihoodTerms, scaling: ColumnScaling, n_seen: int, rows: Tensor
+) -> Tensor:
+    columns = terms.columns + scaling.log_slopes(rows)
+    impossible = impossible_flags(scaling, rows)
+    if impossible.any():
+        # As likely as the rarer of the two values, and at most as Laplace's rule of
+        # succession has it for what n rows never held.
+        p = terms.expected.clamp(torch.finfo(rows.dtype).tiny, 1)
+        rarer = torch.minimum(p, 1 - p).clamp(min=torch.finfo(rows.dtype).tiny)
+        unseen = rarer.log().clamp(max=-log(n_seen + 2))
+        columns = torch.where(impossible, unseen, columns)
+    return torch.cat([columns, terms.latent[:, None]], dim=1)

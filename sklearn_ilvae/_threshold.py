@@ -1,0 +1,120 @@
+"""Where a detector draws the line, and how to move it without a new fit."""
+
+from numbers import Real
+from typing import Any, Self
+
+import torch
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from ._columns import to_tensor
+
+
+def threshold_below(scores: Tensor, weights: Tensor, share: float) -> float:
+    """Return the threshold below which a share of rows lies, at most.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_rows,), float64
+        Scores in increasing order.
+    weights : Tensor of shape (n_rows,)
+        Their positive weights.
+    share : float
+        Share of the weight, in (0, 1).
+
+    Returns
+    -------
+    float
+        Just under the score of the first row that no longer fits in the share: the
+        same row scored in another batch may differ by rounding.
+    """
+    cumulative = weights.cumsum(0) / weights.sum()
+    rounding = torch.finfo(scores.dtype).eps * len(scores)
+    first = int((cumulative <= share + rounding).sum())
+    score = float(scores[min(first, len(scores) - 1)])
+    return score - 1e-9 * (1 + abs(score))
+
+
+def tukey_fence(scores: Tensor, weights: Tensor) -> float:
+    """Return the lower fence of a box plot (Tukey, 1977).
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_rows,), float64
+        Scores in increasing order.
+    weights : Tensor of shape (n_rows,)
+        Their positive weights.
+
+    Returns
+    -------
+    float
+        1.5 interquartile ranges below the lower quartile.
+    """
+    shares = weights.cumsum(0) / weights.sum()
+    quartiles = torch.searchsorted(shares, shares.new_tensor([0.25, 0.75]))
+    lower, upper = scores[quartiles.clamp(max=len(scores) - 1)].tolist()
+    return lower - 1.5 * (upper - lower)
+
+
+class ThresholdMixin:
+    """A threshold for a detector that keeps the scores of its training rows."""
+
+    contamination: float | str
+    offset_: float
+    training_scores_: Any
+    _training_weights: Any
+
+    def set_threshold(
+        self, *, contamination: float | None = None, offset: float | None = None
+    ) -> Self:
+        """Move the threshold of `predict`, without a new fit.
+
+        Parameters
+        ----------
+        contamination : float in (0, 0.5], default=None
+            Share of the training rows to call outliers.
+        offset : float, default=None
+            The threshold itself, in the unit of `score_samples`.
+
+        Returns
+        -------
+        self
+            With a new `offset_`.
+
+        Raises
+        ------
+        ValueError
+            Unless exactly one of the two is given, in its range.
+        """
+        check_is_fitted(self)
+        if (contamination is None) == (offset is None):
+            raise ValueError(
+                f"set_threshold takes either contamination or offset, got "
+                f"contamination={contamination!r} and offset={offset!r}. Pass one, for "
+                "example contamination=0.05."
+            )
+        if offset is not None:
+            self.offset_ = float(check_scalar(offset, "offset", Real))
+            return self
+        share = check_scalar(
+            contamination,
+            "contamination",
+            Real,
+            min_val=0,
+            max_val=0.5,
+            include_boundaries="right",
+        )
+        scores = to_tensor(self.training_scores_).cpu()
+        weights = to_tensor(self._training_weights).cpu()
+        self.offset_ = threshold_below(scores, weights, share)
+        return self
+
+    def _start_threshold(self) -> None:
+        """Set the threshold that `contamination` asks for."""
+        if self.contamination != "auto":
+            self.set_threshold(contamination=float(self.contamination))
+            return
+        scores = to_tensor(self.training_scores_).cpu()
+        weights = to_tensor(self._training_weights).cpu()
+        self.offset_ = tukey_fence(scores, weights)
