@@ -192,7 +192,7 @@ default="tikhonov"
             The fitted estimator.
         """
         with unchanged_on_error(self):
-            table = validated_table(self, X, reset=True, min_samples=2, in_place=True)
+            table = validated_table(self, X, reset=True, min_samples=2)
             model, report = fit_score(
                 table,
                 self._settings(table.shape[1]),
@@ -342,7 +342,7 @@ default="tikhonov"
         check_is_fitted(self)
         if self.bandwidth_ is not None:
             check_same_namespace(X, self, attribute="bandwidth_", method=method)
-        return validated_table(self, X, reset=False, in_place=True)
+        return validated_table(self, X, reset=False)
 
     def _model_here(self) -> ScoreModel:
         return model_to(self.model_, inference_device(self.device, torch.float64))

@@ -1,6 +1,6 @@
 """From tables to tensors and back: kinds, levels, scales and names of columns."""
 
-from .arrays import float_dtypes, from_tensor, to_tensor, view_tensor
+from .arrays import float_dtypes, from_tensor, to_tensor
 from .building import build_frame
 from .frames import library_of
 from .kinds import column_name
@@ -19,7 +19,7 @@ from .scaling import (
     find_scaling,
 )
 from .schema import TableSchema
-from .validation import rows_of_weight, validated_table, weighted_table
+from .validation import rows_of_weight, validated_table
 
 __all__ = [
     "ColumnChoices",
@@ -41,6 +41,4 @@ __all__ = [
     "rows_of_weight",
     "to_tensor",
     "validated_table",
-    "view_tensor",
-    "weighted_table",
 ]

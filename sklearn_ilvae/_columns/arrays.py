@@ -11,17 +11,9 @@ from .._sklearn import get_namespace_and_device, move_to, supported_float_dtypes
 
 
 def to_tensor(array: Any) -> Tensor:
-    """Return an array of any namespace as a tensor, which must not be written to."""
-    if torch.is_tensor(array):
-        return array.detach()
-    # Torch has neither read-only tensors nor negative strides: copy.
-    return torch.tensor(np.ascontiguousarray(move_to(array, xp=np, device="cpu")))
+    """Return an array of any namespace as a tensor, which must not be written to.
 
-
-def view_tensor(array: Any) -> Tensor:
-    """Return an array as a tensor in the same memory, which must not be written to.
-
-    A copy would read a memory-mapped file whole.
+    It shares the memory of the array: a copy would read a memory-mapped file whole.
     """
     if torch.is_tensor(array):
         return array.detach()

@@ -73,7 +73,7 @@ def read_new_table(
     else:
         table = validated_table(
             estimator, X, reset=True, min_samples=2, allow_missing=True
-        )
+        ).contiguous()
         if columns is None:
             columns = _array_columns(table)
     names = [column.name for column in columns] if library else None
@@ -152,7 +152,7 @@ def read_known_table(
     if schema.numbers_only and (library is None or columns is not None):
         table = validated_table(
             estimator, X, reset=False, min_samples=min_samples, allow_missing=True
-        )
+        ).contiguous()
         columns = None
     else:
         if library is None and schema.library != "array":

@@ -9,7 +9,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from .._sklearn import check_sample_weight
-from .arrays import float_dtypes, to_tensor, view_tensor
+from .arrays import float_dtypes, to_tensor
 from .kinds import column_name
 
 MISSING = ("NoneType", "NAType", "NaTType")
@@ -22,7 +22,6 @@ def validated_table(
     *,
     reset: bool,
     min_samples: int = 1,
-    in_place: bool = False,
     allow_missing: bool = False,
 ) -> Tensor:
     """Return a user's table as a tensor, or raise an error that names a bad column.
@@ -37,15 +36,14 @@ def validated_table(
         Whether to set the number and names of columns.
     min_samples : int, default=1
         Least number of rows.
-    in_place : bool, default=False
-        Whether the tensor shares the memory of X where it can.
     allow_missing : bool, default=False
         Whether values may be missing.
 
     Returns
     -------
     Tensor of shape (n_samples, n_features)
-        In the floating dtype of X, float64 for other dtypes.
+        In the floating dtype of X, float64 for other dtypes, and in its memory where
+        that can be: not to be written to.
     """
     try:
         table = validate_data(
@@ -62,32 +60,7 @@ def validated_table(
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{error}\n{reason}") from error
-    return view_tensor(table) if in_place else to_tensor(table)
-
-
-def weighted_table(
-    estimator: Any, X: Any, sample_weight: Any, *, reset: bool
-) -> tuple[Tensor, Tensor]:
-    """Return the rows of positive weight, at least two, and their weights.
-
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        Whose number and names of columns to set or to check.
-    X : DataFrame or array-like of shape (n_samples, n_features)
-        The table.
-    sample_weight : array-like of shape (n_samples,) or None
-        Non-negative weights.
-    reset : bool
-        Whether to set the number and names of columns.
-
-    Returns
-    -------
-    table : Tensor of shape (n_rows, n_features)
-    weights : Tensor of shape (n_rows,), float64
-    """
-    table = validated_table(estimator, X, reset=reset, min_samples=2)
-    return rows_of_weight(table, X, sample_weight)
+    return to_tensor(table)
 
 
 def rows_of_weight(table: Tensor, X: Any, sample_weight: Any) -> tuple[Tensor, Tensor]:

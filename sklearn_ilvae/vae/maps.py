@@ -113,13 +113,23 @@ class RidgeGradientMap(StronglyMonotoneMap):
 
     def nonlinear(self, inputs: Tensor) -> Tensor:
         """Return ``Wᵀ diag(a²) σ(Wx + b)``."""
-        projected = functional.linear(inputs, self.weight, self.bias)
-        n_bounded = len(self.weight) // 2
-        bounded = torch.tanh(projected[..., :n_bounded])
-        others = self.activation(projected[..., n_bounded:])
-        # The gains multiply the small matrix rather than the ridges of every row.
+        # The gains multiply the small matrix rather than the ridges of every row, and
+        # the matrix is split rather than the ridges, which would be copied.
         outgoing = self.root_gain.square()[:, None] * self.weight
-        return torch.cat([bounded, others], dim=-1) @ outgoing
+        n_bounded = len(self.weight) // 2
+        sizes = [n_bounded, len(self.weight) - n_bounded]
+        parts = zip(
+            (torch.tanh, self.activation),
+            self.weight.split(sizes),
+            self.bias.split(sizes),
+            outgoing.split(sizes),
+            strict=True,
+        )
+        bounded, others = (
+            activation(functional.linear(inputs, weight, bias)) @ back
+            for activation, weight, bias, back in parts
+        )
+        return bounded + others
 
     def input_weights(self) -> list[Tensor]:
         """Return W."""

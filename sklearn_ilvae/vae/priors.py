@@ -11,6 +11,17 @@ def standard_normal_log_prob(codes: Tensor) -> Tensor:
     return -0.5 * (codes.square().sum(-1) + codes.shape[-1] * log(2 * pi))
 
 
+def log_of_sum(exponents: Tensor, dim: int) -> Tensor:
+    """Return ``log Σ exp(x)`` along an axis, of finite values.
+
+    Terms below exp(−80) of the largest count as that, far below rounding: as subnormal
+    numbers of float32 they would cost a processor many times as much.
+    """
+    largest = exponents.detach().amax(dim, keepdim=True)
+    terms = (exponents - largest).clamp(min=-80).exp()
+    return terms.sum(dim).log() + largest.squeeze(dim)
+
+
 class StandardNormalPrior(nn.Module):
     """``p(z) = N(0, I)``.
 
@@ -86,14 +97,14 @@ class MixturePrior(nn.Module):
             (means * scaled + variances.log()).sum(1) + self.n_components * log(2 * pi)
         )
         exponents = codes @ scaled.T - 0.5 * codes.square() @ precisions.T
-        return (exponents + constant).logsumexp(-1)
+        return log_of_sum(exponents + constant, -1)
 
     def marginal_log_prob(self, codes: Tensor) -> Tensor:
         """Return the log-density of every unit by itself: shape of codes."""
         log_weights, means, variances = self.components()
         squares = (codes[..., None, :] - means).square() / variances
         log_probs = -0.5 * (squares + variances.log() + log(2 * pi))
-        return (log_weights[:, None] + log_probs).logsumexp(-2)
+        return log_of_sum(log_weights[:, None] + log_probs, -2)
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw codes of shape (n_samples, n_components)."""
