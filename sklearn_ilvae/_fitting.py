@@ -192,6 +192,43 @@ def start_model(
     return model
 
 
+def check_same_network(
+    architecture: Architecture,
+    *,
+    n_clusters: int,
+    hidden_layer_sizes: int | Sequence[int],
+    **others: int | float | str,
+) -> None:
+    """Raise where parameters ask for another network than the one to continue with.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Of the fitted network.
+    n_clusters, hidden_layer_sizes, others
+        As in `start_model`; ``"auto"`` goes with any network.
+
+    Raises
+    ------
+    ValueError
+        With the parameter, its value and that of the network.
+    """
+    asked = {"hidden_layer_sizes": _widths(hidden_layer_sizes), **others}
+    for name, value in asked.items():
+        _check_unchanged(name, value, getattr(architecture, name))
+    _check_unchanged(
+        "number of Gaussians of the prior", n_clusters, architecture.n_clusters
+    )
+
+
+def _check_unchanged(name: str, asked: object, fitted: object) -> None:
+    if asked not in ("auto", fitted):
+        raise ValueError(
+            f"The fitted network has {name}={fitted}, and cannot go on as one with "
+            f"{asked}. Set the parameter back, or fit anew with warm_start=False."
+        )
+
+
 def _automatic_constant(axes: PrincipalAxes, linear: LinearModel) -> float:
     constant = choose_inverse_lipschitz(axes.variances, len(linear.slopes))
     if linear.units.trivial:

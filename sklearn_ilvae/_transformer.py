@@ -26,6 +26,7 @@ from ._columns import (
 )
 from ._device import inference_device, training_device
 from ._fitting import (
+    check_same_network,
     choose_batch_size,
     choose_patience,
     epoch_hooks,
@@ -169,7 +170,9 @@ default="from_dtype"
     tol : float, default=1e-3
         Least improvement that counts, in nats a row.
     warm_start : bool, default=False
-        Whether `fit` continues from the present network and scaling.
+        Whether `fit` continues from the present network and scaling. What shapes the
+        network (`n_components`, `inverse_lipschitz`, `decoder`, `hidden_layer_sizes`,
+        `activation`, `prior`) must then be as before.
     n_importance_samples : int, default=100
         Draws from the posterior in `score_samples`. More draws raise the bound
         towards the log-likelihood.
@@ -593,6 +596,7 @@ default="from_dtype"
             device = training_device(self.device, torch.float32)
             seed = draw_seed(self.random_state)
             if resume:
+                check_same_network(self.module_.architecture, **self._network())
                 check_support(table.rows, self._scaling(), self._column_names())
             else:
                 self._start(table, seed)
@@ -645,12 +649,7 @@ default="from_dtype"
             table.weights,
             scaling.likelihood,
             scaling.n_levels,
-            decoder=self.decoder,
-            n_components=self.n_components,
-            inverse_lipschitz=self.inverse_lipschitz,
-            hidden_layer_sizes=self.hidden_layer_sizes,
-            activation=self.activation,
-            n_clusters=self.n_mixture_components if self.prior == "mixture" else 0,
+            **self._network(),
             seed=seed,
         )
         self.n_iter_ = 0
@@ -658,6 +657,16 @@ default="from_dtype"
         self.validation_scores_ = []
         self._noise_seed = seed
         self._optimizer_state = None
+
+    def _network(self) -> dict[str, Any]:
+        return {
+            "decoder": self.decoder,
+            "n_components": self.n_components,
+            "inverse_lipschitz": self.inverse_lipschitz,
+            "hidden_layer_sizes": self.hidden_layer_sizes,
+            "activation": self.activation,
+            "n_clusters": self.n_mixture_components if self.prior == "mixture" else 0,
+        }
 
     def _training_settings(self, n_rows: int, max_iter: int) -> TrainingSettings:
         batch_size = choose_batch_size(self.batch_size, n_rows)

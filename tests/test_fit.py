@@ -139,6 +139,29 @@ def test_warm_start_continues_where_fit_ended(table):
     assert_array_equal(model.scale_, scale)
 
 
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("n_components", 1),
+        ("inverse_lipschitz", 0.7),
+        ("decoder", "brenier"),
+        ("hidden_layer_sizes", (5,)),
+        ("activation", "tanh"),
+        ("n_mixture_components", 3),
+    ],
+)
+def test_continuing_with_another_network_is_an_error_that_changes_nothing(
+    table, parameter, value
+):
+    model = short(warm_start=True).fit(table)
+    before = weights_of(model)
+    model.set_params(**{parameter: value})
+    for go_on in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=f"{value}.*warm_start=False"):
+            go_on(table)
+    assert_same_weights(weights_of(model), before, rtol=0)
+
+
 def test_fit_without_warm_start_forgets_the_last_fit(table):
     model = short().fit(table * 2).fit(table)
     assert_same_weights(weights_of(model), weights_of(short().fit(table)), rtol=0)
