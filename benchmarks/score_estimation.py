@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import multiprocessing
 import resource
 import tempfile
@@ -21,7 +22,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from score_peers import FACTORS, PEERS, STRENGTHS, predictions
+from score_peers import (
+    FACTORS,
+    PEERS,
+    README_KERNEL,
+    README_STRENGTH,
+    predict,
+    tuned,
+)
 from score_tasks import (
     Task,
     accuracy_tasks,
@@ -39,6 +47,7 @@ from sklearn_ilvae.stein.rows import read_rows, split_rows
 
 Row = dict[str, Any]
 FRESH_ROWS = 2000
+README = {peer: (README_KERNEL, 1.0, s) for peer, s in README_STRENGTH.items()}
 COLUMNS = {
     "accuracy": ["task", "n", "seed", "method", "setting", "error", "seconds"],
     "growth": [
@@ -49,54 +58,51 @@ COLUMNS = {
 }
 
 
-def gaussian_error(task: Task, X: torch.Tensor, fresh: np.ndarray) -> float:
-    """Return the error of the Gaussian base score alone."""
+def gaussian_score(X: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+    """Return the Gaussian base score alone."""
     generator = torch.Generator().manual_seed(0)
     rows = read_rows(X, generator=generator, device=torch.device("cpu"))
     base = fit_gaussian(rows, split_rows(rows)).full
-    U = (torch.from_numpy(fresh) - rows.center) * rows.inverse_scale
-    return task.error(fresh, (base.score(U) * rows.inverse_scale).numpy())
+    return base.score((queries - rows.center) * rows.inverse_scale) * rows.inverse_scale
 
 
 def accuracy_of(task: Task, n: int, seed: int, methods: list[str]) -> list[Row]:
     rng = np.random.default_rng([seed, n])
     sample, fresh = task.sample(n, rng), task.sample(FRESH_ROWS, rng)
-    X, queries = torch.from_numpy(sample), torch.from_numpy(fresh)
+    X, queries, truth = (
+        torch.from_numpy(sample),
+        torch.from_numpy(fresh),
+        task.score(fresh),
+    )
+
+    def error(scores: torch.Tensor) -> float:
+        return task.error(truth, scores.numpy())
+
     rows: list[Row] = []
     if "ours" in methods:
         start = time.perf_counter()
         model, report = fit_score(X, seed=seed)
         seconds = time.perf_counter() - start
-        found = task.error(fresh, model.score(queries).numpy())
-        chosen = f"{report.base} {report.kernel} {report.form} {report.regularization}"
-        ours = {"method": "ours", "setting": chosen, "error": found}
-        rows.append(ours | {"seconds": seconds})
+        ours = {"setting": setting_of(report), "error": error(model.score(queries))}
+        rows.append({"method": "ours", "seconds": seconds} | ours)
     if "Gaussian" in methods:
-        rows.append({"method": "Gaussian", "error": gaussian_error(task, X, fresh)})
-    for peer in PEERS:
-        if peer in methods:
-            rows += peer_errors(peer, task, X, fresh)
+        rows.append({"method": "Gaussian", "error": error(gaussian_score(X, queries))})
+    peers = [peer for peer in PEERS if peer in methods]
+    readme, best = {}, {peer: {"error": np.inf, "setting": ""} for peer in peers}
+    for kernel, factor in itertools.product(KERNELS, FACTORS if peers else ()):
+        for peer, strength, scores in tuned(X, queries, kernel, factor, peers):
+            found = error(scores)
+            if found < best[peer]["error"]:
+                setting = f"{kernel} {factor}x median {strength:g}"
+                best[peer] = {"error": found, "setting": setting}
+            if (kernel, factor, strength) == README.get(peer):
+                readme.setdefault(peer, found)
+    for peer in peers:
+        # The default of SSGE is not in the grid.
+        found = readme.get(peer) or error(predict(peer, X, queries))
+        rows.append({"method": f"{peer} README", "error": found})
+        rows.append({"method": f"{peer} best"} | best[peer])
     return [{"task": task.name, "n": n, "seed": seed} | row for row in rows]
-
-
-def peer_errors(peer: str, task: Task, X: torch.Tensor, fresh: np.ndarray) -> list[Row]:
-    """Return the error of a peer as its README has it, and at its oracle best."""
-    queries = torch.from_numpy(fresh)
-    rows: list[Row] = []
-    for _, scores in predictions(peer, X, queries):
-        error = task.error(fresh, scores.numpy())
-        rows.append({"method": f"{peer} README", "error": error})
-    best: Row = {"error": np.inf}
-    strengths = STRENGTHS[:-1] if peer == "nu" else STRENGTHS
-    for kernel in KERNELS:
-        for factor in FACTORS:
-            options = {"kernel": kernel, "factor": factor, "strengths": strengths}
-            for strength, scores in predictions(peer, X, queries, **options):
-                error = task.error(fresh, scores.numpy())
-                if error < best["error"]:
-                    setting = f"{kernel} {factor}x median {strength:g}"
-                    best = {"error": error, "setting": setting}
-    return [*rows, {"method": f"{peer} best"} | best]
 
 
 def accuracy(arguments: argparse.Namespace) -> Iterator[list[Row]]:
@@ -132,7 +138,11 @@ def growth(arguments: argparse.Namespace) -> Iterator[list[Row]]:
         for n in arguments.sizes or [10_000, 100_000, 1_000_000]:
             rng = np.random.default_rng(n)
             sample, fresh = task.sample(n, rng), task.sample(FRESH_ROWS, rng)
-            X, queries = mapped(sample), torch.from_numpy(fresh)
+            X, queries, truth = (
+                mapped(sample),
+                torch.from_numpy(fresh),
+                task.score(fresh),
+            )
             del sample
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             start = time.process_time()
@@ -143,8 +153,8 @@ def growth(arguments: argparse.Namespace) -> Iterator[list[Row]]:
             row: Row = {
                 "task": task.name,
                 "n": n,
-                "error": task.error(fresh, found),
-                "typical_error": task.typical_error(fresh, found),
+                "error": task.error(truth, found),
+                "typical_error": task.typical_error(truth, found),
                 "landmarks": model.n_landmarks,
                 "setting": setting_of(report),
                 "cpu_seconds": seconds,
@@ -214,9 +224,7 @@ def speed(arguments: argparse.Namespace) -> Iterator[list[Row]]:
             X = torch.from_numpy(task.sample(n, np.random.default_rng(n)))
             few = X[:1]
             runs: dict[str, Callable[[], object]] = {
-                f"{peer} fixed": lambda peer=peer, X=X, few=few: list(
-                    predictions(peer, X, few)
-                )
+                f"{peer} fixed": lambda peer=peer, X=X, few=few: predict(peer, X, few)
                 for peer in PEERS
                 if peer in arguments.methods
             }

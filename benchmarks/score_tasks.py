@@ -31,19 +31,17 @@ class Task:
     score: Callable[[Array], Array]
     directions: Array | None = None
 
-    def typical_error(self, X: Array, estimate: Array) -> float:
+    def typical_error(self, truth: Array, estimate: Array) -> float:
         """Return the normalised error without the hundredth of the rows that is worst.
 
         One row far outside the sample can make up nearly all of the error.
         """
-        truth = self.score(X)
-        worst = np.argsort(np.square(estimate - truth).sum(1))[-(len(X) // 100) :]
+        worst = np.argsort(np.square(estimate - truth).sum(1))[-(len(truth) // 100) :]
         kept = np.delete(np.square(estimate - truth).sum(1), worst)
         return float(kept.sum() / np.square(truth).sum())
 
-    def error(self, X: Array, estimate: Array) -> float:
+    def error(self, truth: Array, estimate: Array) -> float:
         """Return the normalised error ``Σ‖ŝ − s‖² / Σ‖s‖²``."""
-        truth = self.score(X)
         if self.directions is not None:
             estimate = estimate @ self.directions
         # Each direction counts alike, whatever its unit.
