@@ -125,10 +125,8 @@ class DiagonalForm:
         moments = slopes.T @ torch.cat([U * weights[:, None], weights[:, None]], 1)
         gradient = 2.0 * (moments[:, :-1] - moments[:, -1:] * self.landmarks)
         linear = values.T @ (base_scores * weights[:, None]) + gradient
-        root = weights.sqrt()[:, None]
-        if basis is not None:
-            return _gram((values @ basis).mul_(root)), linear
-        return _gram(values.mul_(root)), linear
+        fields = values if basis is None else values @ basis
+        return _gram(fields.mul_(weights.sqrt()[:, None])), linear
 
     def evaluate(
         self, U: Tensor, coefficients: Tensor, metric: Tensor
@@ -242,8 +240,9 @@ class CurlFreeForm:
             return _gram(fields.flatten(0, 1)), linear[..., None]
         plain = _gram(slopes)
         mixed = squared.mul_(slopes).T @ slopes
-        between = squared_distances(self.landmarks, self.landmarks)
-        return 0.5 * (mixed + mixed.T - between * plain), linear[..., None]
+        gram = mixed + mixed.T
+        gram -= plain.mul_(squared_distances(self.landmarks, self.landmarks))
+        return gram.mul_(0.5), linear[..., None]
 
     def evaluate(
         self, U: Tensor, coefficients: Tensor, metric: Tensor

@@ -66,10 +66,14 @@ class Rows:
         block = self.source[which].to(self.device, torch.float64)
         return (block - self.center) * self.inverse_scale
 
-    def chunks(self, width: int) -> Iterator[tuple[slice, Tensor]]:
+    def chunks(
+        self, width: int, positions: Tensor | None = None
+    ) -> Iterator[tuple[slice | Tensor, Tensor]]:
         """Yield ``(positions, rows)`` so that arrays of `width` columns stay small."""
-        for part in _slices(len(self), max(width, self.n_features)):
-            yield part, self.read(part)
+        count = len(self) if positions is None else len(positions)
+        for part in _slices(count, max(width, self.n_features)):
+            place = part if positions is None else positions[part]
+            yield place, self.read(place)
 
     def lowest_ranks(self, count: int) -> Tensor:
         """Return the sorted positions of `count` distinct rows drawn at random."""
@@ -131,6 +135,10 @@ class Split:
     def in_folds(self) -> bool:
         """Whether every row is held out once."""
         return self.n_parts == self.n_held_out
+
+    def positions(self, part: int) -> Tensor:
+        """Return the sorted positions of the rows of a part."""
+        return torch.nonzero(self.labels == part).squeeze(1)
 
 
 def split_rows(rows: Rows) -> Split:

@@ -115,18 +115,14 @@ def sums_of_parts(
         )
         for _ in range(n_parts)
     ]
-    for place, block in rows.chunks(len(landmarks) // n_parts):
-        for part in range(n_parts):
-            U, weights = block, rows.weights[place]
-            if split is not None:
-                inside = split.labels[place] == part
-                U, weights = U[inside], weights[inside]
-            if len(U) == 0:
-                continue
+    for part, total in enumerate(sums):
+        # One part after the other: few rows of a part cost a whole Gram matrix.
+        inside = None if split is None else split.positions(part)
+        for place, U in rows.chunks(len(landmarks), inside):
             base = torch.stack([score.score(U) for score in scores])
-            gram, linear = form.accumulate(U, weights, base, basis)
-            sums[part].gram.add_(gram)
-            sums[part].linear.add_(linear)
+            gram, linear = form.accumulate(U, rows.weights[place], base, basis)
+            total.gram.add_(gram)
+            total.linear.add_(linear)
     return sums
 
 
