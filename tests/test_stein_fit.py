@@ -228,8 +228,9 @@ def test_equal_columns_share_the_score_of_one():
     )
 
 
-def test_identical_rows_have_score_zero():
-    model, _ = fit_score(torch.ones(20, 3))
+@pytest.mark.parametrize("n", [1, 20])
+def test_identical_rows_have_score_zero(n):
+    model, _ = fit_score(torch.ones(n, 3))
     assert (model.score(points(4, 3, 0)) == 0).all()
 
 
@@ -256,6 +257,28 @@ def test_a_column_too_fine_for_its_score_is_named():
     x[:, 1] *= 1e-300
     with pytest.raises(ValueError, match="column 1 of X"):
         fit_score(x)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_column_with_values_that_are_not_finite_is_named(bad):
+    x, _ = two_clusters(50, 0)
+    x[7, 1] = bad
+    with pytest.raises(ValueError, match="column 1 of X contains NaN or infinity"):
+        fit_score(x)
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (5, 0), (5,)])
+def test_a_sample_needs_rows_and_columns(shape):
+    with pytest.raises(ValueError, match="at least one row and one column"):
+        fit_score(torch.zeros(shape))
+
+
+def test_whole_numbers_of_any_type_are_a_sample():
+    x = torch.from_numpy(np.random.default_rng(0).poisson(4.0, size=(300, 2)))
+    model, _ = fit_score(x)
+    floating, _ = fit_score(x.double())
+    assert torch.equal(model.score(x), floating.score(x.double()))
+    assert torch.isfinite(model.score(x)).all()
 
 
 def test_most_rows_equal_leaves_a_positive_median():

@@ -189,6 +189,10 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
     rows : Rows
         Centred at the mean, each column divided by its standard deviation.
     """
+    if X.ndim != 2 or X.numel() == 0:
+        raise ValueError(
+            f"X has shape {tuple(X.shape)}; pass at least one row and one column"
+        )
     index, weights = _distinct(X, device)
     rank = torch.randperm(len(weights), generator=generator).to(device)
     nothing = torch.zeros(X.shape[1], dtype=torch.float64, device=device)
@@ -198,6 +202,12 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
     for _, block in rows.chunks(1):
         low = torch.minimum(low, block.amin(0))
         high = torch.maximum(high, block.amax(0))
+    bad = ~torch.isfinite(low + high)
+    if bad.any():
+        raise ValueError(
+            f"column {int(torch.nonzero(bad)[0])} of X contains NaN or infinity; drop or "
+            "impute those rows"
+        )
     # Halves, and moments on [−1, 1], keep columns near the largest float finite.
     middle, half_range = low / 2 + high / 2, high / 2 - low / 2
     unit = (1.0 / half_range).masked_fill(high == low, 0.0)

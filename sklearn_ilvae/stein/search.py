@@ -149,7 +149,7 @@ class Search:
         split = hold_out(sample, min(_REFINEMENT_HELD_OUT, count // 5))
         frames = frames_of(sample, split, self.settings, self.names, self.seed)
         frame = frames[candidate.isotropic]
-        landmarks = sample.lowest_ranks(n_landmarks)
+        landmarks = sample.lowest_ranks(min(n_landmarks, split.n_kept))
         evaluations: list[Evaluation] = []
         tried: set[float] = set()
         waiting = [
