@@ -204,9 +204,9 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
         high = torch.maximum(high, block.amax(0))
     bad = ~torch.isfinite(low + high)
     if bad.any():
+        column = int(torch.nonzero(bad)[0])
         raise ValueError(
-            f"column {int(torch.nonzero(bad)[0])} of X contains NaN or infinity; drop or "
-            "impute those rows"
+            f"column {column} of X contains NaN or infinity; drop or impute those rows"
         )
     # Halves, and moments on [−1, 1], keep columns near the largest float finite.
     middle, half_range = low / 2 + high / 2, high / 2 - low / 2
