@@ -1,175 +1,268 @@
-"""Tables as they are: mixed likelihoods against one-hot codes, and imputation.
+"""Tables as they are, in four parts.
 
-    python benchmarks/tables.py --part likelihood
-    python benchmarks/tables.py --part imputation
+likelihood
+    Test log-likelihood of mixed tables against one-hot codes with Gaussian noise.
+imputation
+    Error of imputed values against imputers of scikit-learn.
+gaps
+    AUROC of the detector with values removed at random.
+codes
+    AUROC of the detector on discrete tables: their kinds against one-hot codes.
 
-The mixed tables are built from those of scikit-learn: every second column is cut at its
-quantiles into text of 2 to 5 levels. A density of one-hot codes is not the probability
-of a category. What both models say of a category is the same in kind: its probability
-given the rest of the row, by the scores of the row with every level in its place. The
-measure is the sum of their logarithms over the categories, on test rows.
+    python benchmarks/tables.py --part likelihood --data FOLDER --australian FILE
+    python benchmarks/tables.py --part imputation --data FOLDER
+    python benchmarks/tables.py --part gaps --data FOLDER
+    python benchmarks/tables.py --part codes --data FOLDER
 
-Values are removed completely at random (MCAR), or the more the larger they are (MNAR).
-The error is the root mean square of standardised values over what was removed.
+Values are removed completely at random (MCAR), or the more the larger they are (MNAR):
+with a probability that rises linearly with the rank of the value in its column. The
+error is the root mean square of standardised values over what was removed.
+
+Every measurement adds a line to the output as it ends; ``--resume`` goes on where an
+interrupted run stopped.
 """
 
 import argparse
 import itertools
-from collections.abc import Callable
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.datasets import (
-    load_breast_cancer,
-    load_diabetes,
-    load_digits,
-    load_iris,
-    load_wine,
-)
+import torch
+from _datasets import SOURCE
+from _mixed_tables import AUSTRALIAN, mixed_table, numbers, one_hot
+from _table_detectors import PROTOCOLS, with_codes, with_gaps
+from _table_likelihoods import codes_given_rest, levels_given_rest, log_total
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.model_selection import train_test_split
 
 from sklearn_ilvae import ILVAETransformer
 
-LOADERS: dict[str, Callable[..., object]] = {
-    "wine": load_wine,
-    "iris": load_iris,
-    "diabetes": load_diabetes,
-    "breast_cancer": load_breast_cancer,
-    "digits": load_digits,
+CONTINUOUS = ["2_annthyroid", "22_magic.gamma", "27_PageBlocks", "39_vertebral"]
+DISCRETE = ["21_Lymphography", "4_breastw", "42_WBC", "8_celeba", "17_InternetAds"]
+TABLES = {
+    "likelihood": [
+        AUSTRALIAN,
+        *("wine", "iris", "diabetes", "breast_cancer", "digits"),
+        *(*CONTINUOUS, *DISCRETE[:3]),
+    ],
+    "imputation": [
+        *("wine", "iris", "diabetes", "breast_cancer"),
+        *(*CONTINUOUS, "41_Waveform", "44_Wilt"),
+    ],
+    "gaps": [
+        *(*CONTINUOUS, "38_thyroid", "4_breastw", "18_Ionosphere", "44_Wilt"),
+        *("30_satellite", "31_satimage-2", "41_Waveform", "42_WBC"),
+    ],
+    "codes": DISCRETE,
 }
+SHARES, RULES = (0.1, 0.3, 0.5), ("MCAR", "MNAR")
 
 
-def numeric_table(name: str) -> pd.DataFrame:
-    frame = LOADERS[name](as_frame=True).data
-    return frame.loc[:, frame.nunique() > 2].astype(float)
+def likelihood_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for table, seed in itertools.product(arguments.tables, range(arguments.seeds)):
+        yield {"table": table, "seed": seed}
 
 
-def mixed_table(name: str) -> pd.DataFrame:
-    """Cut every second column at its quantiles into text."""
-    frame = numeric_table(name)
-    for number, column in enumerate(frame.columns[::2]):
-        levels = 2 + number % 4
-        cut = pd.qcut(frame[column].rank(method="first"), levels, labels=False)
-        frame[column] = [f"level {each}" for each in cut]
-    return frame
+def compare_likelihoods(
+    arguments: argparse.Namespace, table: str, seed: int
+) -> dict[str, float]:
+    folders = (arguments.data, arguments.australian)
+    frame = mixed_table(table, *folders, arguments.rows, seed)
+    coded, blocks = one_hot(frame)
+    train, test = train_test_split(
+        np.arange(len(frame)), test_size=0.3, random_state=seed
+    )
+    settings = {
+        "max_iter": arguments.max_iter,
+        "random_state": seed,
+        "n_importance_samples": 200,
+    }
+    mixed = ILVAETransformer(**settings).fit(frame.iloc[train])
+    plain = ILVAETransformer(likelihood="gaussian", **settings).fit(coded[train])
+    total = log_total(plain, coded.shape[1], blocks)
+    return {
+        "columns": frame.shape[1],
+        "of levels": len(blocks),
+        "row, mixed": mixed.score(frame.iloc[test]),
+        "row, one-hot": plain.score(coded[test]) - total,
+        "rest, mixed": levels_given_rest(mixed, frame.iloc[test]),
+        "rest, one-hot": codes_given_rest(plain, coded[test], blocks),
+    }
 
 
-def one_hot(frame: pd.DataFrame) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Return the table with codes for text, and where the codes of a column lie."""
-    parts, blocks, width = [], [], 0
-    for column in frame:
-        if frame[column].dtype.kind == "f":
-            part = frame[[column]].to_numpy()
-        else:
-            part = pd.get_dummies(frame[column]).to_numpy(float)
-            blocks.append((width, part.shape[1]))
-        parts.append(part)
-        width += part.shape[1]
-    return np.hstack(parts), blocks
+def summarise_likelihoods(found: pd.DataFrame) -> None:
+    gain = pd.DataFrame(
+        {
+            measure: found[f"{measure}, mixed"] - found[f"{measure}, one-hot"]
+            for measure in ("row", "rest")
+        }
+    )
+    by_table = gain.groupby(found["table"]).mean()
+    print("mixed wins:", ", ".join(f"{m} {(by_table[m] > 0).sum()}" for m in by_table))
+    print(f"of {len(by_table)} tables; median gain", by_table.median().to_dict())
 
 
-def normalised(
-    model: ILVAETransformer, rows: np.ndarray, blocks: list[tuple[int, int]]
-) -> float:
-    """Return the mean over rows of Σⱼ log p(xⱼ | rest), over one-hot codes xⱼ."""
-    own = model.score_samples(rows)
-    gain = np.zeros(len(rows))
-    for start, width in blocks:
-        alternatives = []
-        for level in range(width):
-            other = rows.copy()
-            other[:, start : start + width] = np.eye(width)[level]
-            alternatives.append(model.score_samples(other))
-        gain += own - np.logaddexp.reduce(alternatives)
-    return float(gain.mean())
-
-
-def conditional(model: ILVAETransformer, frame: pd.DataFrame) -> float:
-    """Return the mean over rows of Σⱼ log p(xⱼ | rest), over categories xⱼ."""
-    own = model.score_samples(frame)
-    gain = np.zeros(len(frame))
-    for column, kind in zip(frame.columns, model.likelihood_, strict=True):
-        if kind != "categorical":
-            continue
-        levels = sorted(set(frame[column]))
-        scores = [model.score_samples(frame.assign(**{column: v})) for v in levels]
-        gain += own - np.logaddexp.reduce(scores)
-    return float(gain.mean())
-
-
-def compare_likelihoods(names: list[str], seeds: int, max_iter: int) -> None:
-    print(f"{'table':15s} {'mixed':>9s} {'one-hot':>9s}  nats a row")
-    for name, seed in itertools.product(names, range(seeds)):
-        frame = mixed_table(name)
-        coded, blocks = one_hot(frame)
-        index = np.arange(len(frame))
-        train, test = train_test_split(index, test_size=0.3, random_state=seed)
-        settings = {"max_iter": max_iter, "random_state": seed}
-        mixed = ILVAETransformer(**settings).fit(frame.iloc[train])
-        plain = ILVAETransformer(likelihood="gaussian", **settings).fit(coded[train])
-        found = conditional(mixed, frame.iloc[test])
-        other = normalised(plain, coded[test], blocks)
-        print(f"{name:15s} {found:9.2f} {other:9.2f}", flush=True)
+def imputation_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for table, rule, share, seed in itertools.product(
+        arguments.tables, RULES, SHARES, range(arguments.seeds)
+    ):
+        yield {"table": table, "rule": rule, "share": share, "seed": seed}
 
 
 def remove(
-    rows: np.ndarray, share: float, rule: str, rng: np.random.Generator
+    rows: np.ndarray, share: float, rule: str, random: np.random.Generator
 ) -> np.ndarray:
     if rule == "MCAR":
-        gone = rng.random(rows.shape) < share
+        gone = random.random(rows.shape) < share
     else:
         ranks = rows.argsort(0).argsort(0) / (len(rows) - 1)
-        gone = rng.random(rows.shape) < np.minimum(2 * share * ranks, 0.95)
+        gone = random.random(rows.shape) < np.minimum(2 * share * ranks, 0.95)
     return np.where(gone, np.nan, rows)
 
 
-def compare_imputations(names: list[str], seeds: int, max_iter: int) -> None:
-    shares, rules = (0.1, 0.3, 0.5), ("MCAR", "MNAR")
-    methods: dict[str, Callable[[int], object]] = {
-        "mean": lambda seed: SimpleImputer(keep_empty_features=True),
-        "knn": lambda seed: KNNImputer(keep_empty_features=True),
-        "iterative": lambda seed: IterativeImputer(
-            random_state=seed, keep_empty_features=True
-        ),
-        "ilvae": lambda seed: ILVAETransformer(max_iter=max_iter, random_state=seed),
+def imputers(seed: int, max_iter: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Return functions that fill in a table."""
+    forest = RandomForestRegressor(20, min_samples_leaf=3, random_state=seed)
+    keep = {"keep_empty_features": True}
+    iterative = IterativeImputer(random_state=seed, **keep)
+    forests = IterativeImputer(forest, max_iter=3, random_state=seed, **keep)
+    ours = ILVAETransformer(max_iter=max_iter, random_state=seed, device="cpu")
+    return {
+        "ilvae": lambda missing: ours.fit(missing).impute(missing),
+        "mean": SimpleImputer(**keep).fit_transform,
+        "knn": KNNImputer(**keep).fit_transform,
+        "iterative": iterative.fit_transform,
+        "forests": forests.fit_transform,
     }
-    print(f"{'table':15s} {'rule':5s} share " + " ".join(f"{m:>9s}" for m in methods))
-    ranks = []
-    for name, rule, share, seed in itertools.product(
-        names, rules, shares, range(seeds)
+
+
+def compare_imputations(
+    arguments: argparse.Namespace, table: str, rule: str, share: float, seed: int
+) -> dict[str, float]:
+    rows = numbers(table, arguments.data, arguments.rows, seed)
+    rows = (rows - rows.mean(0)) / rows.std(0)
+    missing = remove(rows, share, rule, np.random.default_rng(seed))
+    gaps = np.isnan(missing)
+    methods = imputers(seed, arguments.max_iter)
+    return {
+        name: float(np.sqrt(((fill(missing) - rows)[gaps] ** 2).mean()))
+        for name, fill in methods.items()
+        if name in arguments.methods
+    }
+
+
+def summarise_imputations(found: pd.DataFrame) -> None:
+    errors = found.drop(columns=["table", "rule", "share", "seed", "seconds"])
+    ranks = errors.rank(axis=1)
+    print("mean rank:", ranks.mean().round(2).to_dict())
+    second = (ranks["ilvae"] <= 2).groupby(found["table"]).mean()
+    print("share of cases in which ilvae is best or second, by table:")
+    print(second.round(2).to_dict(), f"all: {(ranks['ilvae'] <= 2).mean():.2f}")
+
+
+def gap_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for table, protocol, seed, share in itertools.product(
+        arguments.tables, PROTOCOLS, range(arguments.seeds), (0.0, *SHARES[:2])
     ):
-        rows = numeric_table(name).to_numpy()
-        rows = (rows - rows.mean(0)) / rows.std(0)
-        missing = remove(rows, share, rule, np.random.default_rng(seed))
-        gaps = np.isnan(missing)
-        errors = []
-        for make in methods.values():
-            model = make(seed)
-            filled = (
-                model.fit(missing).impute(missing)
-                if isinstance(model, ILVAETransformer)
-                else model.fit_transform(missing)
-            )
-            errors.append(np.sqrt(((filled - rows)[gaps] ** 2).mean()))
-        ranks.append(np.argsort(np.argsort(errors)))
-        cells = " ".join(f"{each:9.3f}" for each in errors)
-        print(f"{name:15s} {rule:5s} {share:5.1f} {cells}", flush=True)
-    mean = np.mean(ranks, axis=0) + 1
-    print("mean rank".ljust(27) + " ".join(f"{each:9.2f}" for each in mean))
+        yield {"table": table, "protocol": protocol, "seed": seed, "share": share}
+
+
+def compare_gaps(
+    arguments: argparse.Namespace, table: str, protocol: str, seed: int, share: float
+) -> dict[str, float]:
+    return with_gaps(table, protocol, share, seed, arguments.data, arguments.rows)
+
+
+def summarise_gaps(found: pd.DataFrame) -> None:
+    keys = ["table", "protocol", "share"]
+    means = found.groupby(keys)[["auroc", "filled"]].mean().unstack("share")
+    complete = means["auroc", 0.0]
+    for share, allowed in zip(SHARES[:2], (1.5, 4.0), strict=True):
+        for method in ("auroc", "filled"):
+            loss = complete - means[method, share]
+            inside = (loss <= allowed).groupby("protocol").mean().round(2).to_dict()
+            mean = loss.groupby("protocol").mean().round(2).to_dict()
+            print(f"{share:.0%} removed, {method}: lost {mean}; ≤ {allowed}: {inside}")
+
+
+def code_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for table, protocol, seed in itertools.product(
+        arguments.tables, PROTOCOLS, range(arguments.seeds)
+    ):
+        yield {"table": table, "protocol": protocol, "seed": seed}
+
+
+def compare_codes(
+    arguments: argparse.Namespace, table: str, protocol: str, seed: int
+) -> dict[str, float]:
+    return with_codes(table, protocol, seed, arguments.data, arguments.rows)
+
+
+def summarise_codes(found: pd.DataFrame) -> None:
+    print(found.groupby(["protocol", "table"]).mean(numeric_only=True).round(1))
+
+
+PARTS = {
+    "likelihood": (likelihood_jobs, compare_likelihoods, summarise_likelihoods),
+    "imputation": (imputation_jobs, compare_imputations, summarise_imputations),
+    "gaps": (gap_jobs, compare_gaps, summarise_gaps),
+    "codes": (code_jobs, compare_codes, summarise_codes),
+}
+
+
+def run(arguments: argparse.Namespace) -> pd.DataFrame:
+    """Run what is not in the output yet, and add a line for each as it ends."""
+    make_jobs, measure, _ = PARTS[arguments.part]
+    output = arguments.output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    old = arguments.resume and output.exists()
+    lines = pd.read_csv(output).to_dict("records") if old else []
+    for job in make_jobs(arguments):
+        if any(job.items() <= line.items() for line in lines):
+            continue
+        start = time.process_time()
+        line = job | measure(arguments, **job)
+        line["seconds"] = time.process_time() - start
+        lines.append(line)
+        print(pd.DataFrame([line]).to_string(index=False, header=len(lines) == 1))
+        pd.DataFrame(lines).to_csv(output, index=False)
+    return pd.DataFrame(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"{SOURCE.split(';')[0]}; labels are read to measure only.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--part", choices=PARTS, required=True)
+    parser.add_argument("--data", type=Path, help="ADBench's tables")
+    parser.add_argument("--australian", type=Path, help="file of Statlog's table")
+    parser.add_argument("--tables", nargs="+", help="only these, by name")
+    parser.add_argument("--rows", type=int, default=1000, help="most rows of a table")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--max-iter", type=int, default=500)
+    methods = list(imputers(0, 1))
+    parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
+    parser.add_argument("--resume", action="store_true", help="add to the output")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    arguments.tables = arguments.tables or TABLES[arguments.part]
+    if arguments.output is None:
+        arguments.output = Path(f"benchmarks/results/tables_{arguments.part}.csv")
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    found = run(arguments)
+    PARTS[arguments.part][2](found)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--part", choices=("likelihood", "imputation"), required=True)
-    parser.add_argument("--tables", nargs="+", default=list(LOADERS), choices=LOADERS)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--max-iter", type=int, default=500)
-    arguments = parser.parse_args()
-    compare = (
-        compare_likelihoods if arguments.part == "likelihood" else compare_imputations
-    )
-    compare(arguments.tables, arguments.seeds, arguments.max_iter)
+    main()

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from mixed import LIBRARIES
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 
-from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae import ILVAETransformer, SteinScoreEstimator
 
 
 def short(**parameters):
@@ -50,7 +51,7 @@ BAD_TABLES = {
     ),
     "text among numbers": (
         lambda f: with_value(f, "c", "red"),
-        "Column 'c' holds 'red' in row 5, which is not a number, beside values",
+        "Column 'c' holds 'red' in row 5; a column of objects must hold numbers",
     ),
     "text in an array": (
         lambda f: with_value(f, "c", "red").to_numpy(),
@@ -256,3 +257,31 @@ def test_a_failed_fit_does_not_touch_its_table(frame):
     with pytest.raises(ValueError, match="n_components"):
         short(n_components=7).fit(frame)
     assert_array_equal(frame, before)
+
+
+# A gradient of a density takes numbers alone
+
+
+NO_NUMBERS = {
+    "text": lambda n: ["red", "blue"] * (n // 2),
+    "categories": lambda n: pd.Categorical(["red", "blue"] * (n // 2)),
+    "dates": lambda n: pd.date_range("2024-01-01", periods=n),
+    "durations": lambda n: pd.to_timedelta(np.arange(n), unit="h"),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("make", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_a_score_of_other_columns_is_refused_by_name(frame, make, library):
+    rows = frame[["a", "b"]][: len(frame) // 2 * 2]
+    table = LIBRARIES[library](rows.assign(shade=make(len(rows))))
+    message = "Column 'shade' holds .*, and this estimator takes numbers alone"
+    with pytest.raises(ValueError, match=message):
+        SteinScoreEstimator().fit(table)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_score_of_missing_values_is_refused_by_name(frame, library):
+    rows = frame[["a", "b"]].assign(b=frame["b"].where(frame.index != 3))
+    with pytest.raises(ValueError, match="Column 'b' holds nan in row 3. Impute"):
+        SteinScoreEstimator().fit(LIBRARIES[library](rows))

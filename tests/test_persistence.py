@@ -7,10 +7,11 @@ import pickle
 import joblib
 import numpy as np
 import pytest
+from mixed import LIBRARIES, people, same_form
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
-from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 
 
 def through_joblib(model):
@@ -57,6 +58,25 @@ def test_a_copy_trains_on_and_leaves_the_original_alone(fitted, table, duplicate
     twin = duplicate(fitted).partial_fit(table)
     assert twin.n_iter_ == fitted.n_iter_ + 1
     assert_array_equal(fitted.transform(table), before)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_skops_keeps_a_model_of_a_mixed_table(library):
+    """The file holds no code; the only types to trust are the package's own."""
+    skops = pytest.importorskip("skops.io")
+    frame = LIBRARIES[library](people(gaps=0.2))
+    for kind in (ILVAETransformer, ILVAEOutlierDetector):
+        model = kind(2, max_iter=2, handle_unknown="missing", random_state=0)
+        model.fit(frame)
+        stored = skops.dumps(model)
+        unknown = skops.get_untrusted_types(data=stored)
+        assert all(name.startswith("sklearn_ilvae.") for name in unknown)
+        twin = skops.loads(stored, trusted=unknown)
+        assert_array_equal(twin.score_samples(frame), model.score_samples(frame))
+    twin, model = (each.transformer_ for each in (twin, model))
+    assert same_form(twin.sample(5, random_state=0), frame)
+    assert twin.sample(5, random_state=0).equals(model.sample(5, random_state=0))
+    assert repr(twin.column_summary_) == repr(model.column_summary_)
 
 
 def test_an_unfitted_estimator_can_be_pickled():

@@ -3,6 +3,7 @@
 from .arrays import float_dtypes, from_tensor, to_tensor
 from .building import build_frame
 from .frames import library_of
+from .keeping import keep_observed
 from .kinds import column_name
 from .reading import (
     ColumnChoices,
@@ -34,6 +35,7 @@ __all__ = [
     "find_scaling",
     "float_dtypes",
     "from_tensor",
+    "keep_observed",
     "library_of",
     "names_of",
     "read_known_table",

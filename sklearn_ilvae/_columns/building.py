@@ -57,15 +57,22 @@ def _levels(column: Column) -> list[Any]:
 
 
 def _whole(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Round to what an integer dtype can hold."""
-    found = re.match(r"(u?)int(\d+)", dtype.lower())
-    if found is None or values.dtype.kind != "f":
+    """Round to what a dtype of integers or decimal numbers can hold."""
+    if values.dtype.kind != "f":
         return values
+    decimal = _decimals(dtype)
+    if decimal is not None:
+        precision, scale = decimal
+        limit = np.nextafter(10.0 ** (precision - scale), 0)
+        return values.round(scale).clip(-limit, limit)
+    found = re.match(r"(u?)int(8|16|32|64)\b", dtype.lower())
+    if found is None:
+        return np.rint(values) if dtype == "Int128" else values
     limits = np.iinfo(f"{found[1]}int{found[2]}")
-    whole = np.rint(values)
-    # The largest integers have no float64 of their own.
-    inside = whole.clip(np.nextafter(limits.min, 0), np.nextafter(limits.max, 0))
-    return inside.astype(limits.dtype)
+    largest = float(limits.max)
+    if int(largest) > limits.max:  # of 64 bits: it has no float64 of its own
+        largest = np.nextafter(largest, 0)
+    return np.rint(values).clip(float(limits.min), largest).astype(limits.dtype)
 
 
 def _pandas(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:
@@ -137,7 +144,17 @@ def _polars_series(pl: Any, column: Column, values: np.ndarray) -> Any:
     series = pl.Series(column.name, data, strict=False)
     if column.dtype.startswith("Enum"):
         return series.cast(pl.Enum(_levels(column)))
+    if decimal := _decimals(column.dtype):
+        return series.cast(pl.Decimal(*decimal))
     return series.cast(getattr(pl, column.dtype.split("(")[0]))
+
+
+def _decimals(dtype: str) -> tuple[int, int] | None:
+    """Return precision and scale of a dtype of decimal numbers, None for others."""
+    found = re.match(
+        r"decimal\d*\((?:precision=)?(\d+), (?:scale=)?(\d+)", dtype.lower()
+    )
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _time_unit(dtype: str) -> str:
@@ -182,6 +199,7 @@ def _pyarrow_array(pa: Any, column: Column, values: np.ndarray) -> Any:
         spans = pa.array(found, mask=missing).cast(pa.duration("us"))
         return spans.cast(pa.type_for_alias(column.dtype), safe=False)
     data = pa.array(_whole(found, column.dtype).tolist(), mask=missing)
-    if column.dtype.startswith("decimal"):
-        return data
+    if decimal := _decimals(column.dtype):
+        kind = getattr(pa, column.dtype.split("(")[0])
+        return data.cast(kind(*decimal), safe=False)
     return data.cast(pa.type_for_alias(column.dtype))

@@ -66,7 +66,7 @@ def number_columns(X: Any, library: str) -> list[RawColumn] | None:
     ValueError
         For two columns of one name.
     """
-    names = _names(X, library)
+    names = names_in(X, library)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(
@@ -84,8 +84,38 @@ def number_columns(X: Any, library: str) -> list[RawColumn] | None:
     ]
 
 
-def _names(X: Any, library: str) -> list[Any]:
+def names_in(X: Any, library: str) -> list[Any]:
+    """Return the names of the columns of a data frame."""
     return list(X.column_names if library == "pyarrow" else X.columns)
+
+
+def explain_other_kinds(X: Any) -> str | None:
+    """Describe the first column of a data frame that cannot hold numbers.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like
+        What a user passed.
+
+    Returns
+    -------
+    str or None
+        Column, dtype and next step; None when all columns may hold numbers.
+    """
+    library = library_of(X)
+    if library is None:
+        return None
+    kinds = nw.from_native(X, eager_only=True).schema.values()
+    for name, kind in zip(names_in(X, library), kinds, strict=True):
+        if kind in (nw.String, nw.Categorical, nw.Enum, nw.Date) or isinstance(
+            kind, nw.Datetime | nw.Duration
+        ):
+            return (
+                f"Column {name!r} holds {kind}, and this estimator takes numbers "
+                "alone. Convert dates to numbers, encode text, for example with "
+                "sklearn.preprocessing.OneHotEncoder, or drop the column."
+            )
+    return None
 
 
 def _number_group(kind: Any) -> str:
@@ -101,7 +131,7 @@ def read_columns(X: Any, library: str) -> Iterator[RawColumn]:
         For a dtype without a kind (lists, times of day…), or a column that mixes
         numbers and text.
     """
-    names = _names(X, library)
+    names = names_in(X, library)
     series = nw.from_native(X, eager_only=True).iter_columns()
     for name, each in zip(names, series, strict=True):
         yield read_column(name, each, library)
@@ -111,6 +141,8 @@ def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
     """Read one column."""
     native = series.to_native()
     dtype = str(native.type if library == "pyarrow" else native.dtype)
+    if dtype == "date64[ms]":  # which narwhals does not know
+        series = nw.from_native(native.cast("timestamp[ms]"), series_only=True)
     kind = series.dtype
     if kind.is_numeric() or kind == nw.Boolean:
         return RawColumn(name, dtype, _number_group(kind), _floats(series))
@@ -206,9 +238,10 @@ def read_objects(name: Any, dtype: str, objects: np.ndarray) -> RawColumn:
         foreign = next(v for v in present if _object_kind(v) != "number")
         row = next(i for i, value in enumerate(objects) if value is foreign)
         raise ValueError(
-            f"Column {name!r} holds {foreign!r} in row {row}, which is not a number, "
-            "beside values of another type. Convert the column to one type: for "
-            "example to numbers with pandas.to_numeric, or to text with astype(str)."
+            f"Column {name!r} holds {foreign!r} in row {row}; a column of objects must "
+            "hold numbers, truth values or text alone. Convert it to one type: for "
+            "example to numbers with pandas.to_numeric, to dates with "
+            "pandas.to_datetime, or to text with astype(str)."
         )
     numbers: dict[Any, int] = {}
     codes = [numbers.setdefault(value, len(numbers)) for value in present]

@@ -28,6 +28,9 @@ from .validation import validated_table
 
 DATES = ("date", "duration")
 
+LARGEST_WHOLE = 2.0**53
+"""Up to it every whole number has a float64 of its own."""
+
 
 @dataclass(frozen=True)
 class ColumnChoices:
@@ -263,6 +266,12 @@ def _levels(raw: RawColumn) -> np.ndarray:
     found = np.unique(raw.values[~np.isnan(raw.values)])
     if raw.levels:
         return as_array(in_order([raw.levels[int(each)] for each in found]))
+    if np.abs(found).max(initial=0) > LARGEST_WHOLE:
+        raise ValueError(
+            f"Column {raw.name!r} holds numbers beyond 2**53, which float64 cannot "
+            "tell apart: they cannot be categories. Convert the column to text first, "
+            "for example with astype(str)."
+        )
     return found
 
 

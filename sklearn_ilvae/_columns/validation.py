@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .._sklearn import check_sample_weight
 from .arrays import float_dtypes, to_tensor
+from .frames import explain_other_kinds, library_of, names_in
 from .kinds import column_name
 
 MISSING = ("NoneType", "NAType", "NaTType")
@@ -45,6 +46,9 @@ def validated_table(
         In the floating dtype of X, float64 for other dtypes, and in its memory where
         that can be: not to be written to.
     """
+    foreign = explain_other_kinds(X)
+    if foreign is not None:
+        raise ValueError(foreign)
     try:
         table = validate_data(
             estimator,
@@ -109,7 +113,8 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
     str or None
         Column, value and next step; None when every value is usable.
     """
-    names = list(table.columns) if hasattr(table, "columns") else None
+    library = library_of(table)
+    names = names_in(table, library) if library else None
     if names == []:
         return "The table has no columns; at least one is required."
     foreign = hasattr(table, "__dlpack__") and not isinstance(table, np.ndarray)

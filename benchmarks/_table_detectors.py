@@ -1,0 +1,80 @@
+"""What gaps and codes cost a detector: jobs of ``tables.py`` that read labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from _datasets import labelled_table
+from _mixed_tables import discrete_table, one_hot
+from sklearn.impute import SimpleImputer
+from sklearn.metrics import roc_auc_score
+
+from sklearn_ilvae import ILVAEOutlierDetector
+
+PROTOCOLS = ("one-class", "unsupervised")
+
+
+def split(
+    y: np.ndarray, protocol: str, random: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of training rows and of rows to score."""
+    if protocol == "unsupervised":
+        return np.arange(len(y)), np.arange(len(y))
+    normal = random.permutation(np.flatnonzero(y == 0))
+    training, others = np.split(normal, [len(normal) // 2])
+    return training, np.concatenate([others, np.flatnonzero(y == 1)])
+
+
+def auroc(
+    table: np.ndarray | pd.DataFrame,
+    y: np.ndarray,
+    parts: tuple[np.ndarray, np.ndarray],
+    seed: int,
+    **parameters: object,
+) -> float:
+    """Fit a detector to one part of a table and rank the other, in percent."""
+    training, scored = parts
+    take = table.iloc.__getitem__ if isinstance(table, pd.DataFrame) else table.take
+    first = take(training) if isinstance(table, pd.DataFrame) else table[training]
+    second = take(scored) if isinstance(table, pd.DataFrame) else table[scored]
+    detector = ILVAEOutlierDetector(random_state=seed, device="cpu", **parameters)
+    detector.fit(first)
+    return 100 * float(roc_auc_score(y[scored], -detector.score_samples(second)))
+
+
+def with_gaps(
+    name: str, protocol: str, share: float, seed: int, folder: Path, n_rows: int
+) -> dict[str, float]:
+    """Return AUROC of rows with values removed at random, in training and in test.
+
+    ``filled`` is the same detector on rows whose gaps hold the means of the training
+    rows.
+    """
+    random = np.random.RandomState(seed)
+    X, y = labelled_table(name, folder, n_rows, random)
+    parts = split(y, protocol, random)
+    X = X[:, np.ptp(X[parts[0]], axis=0) > 0]
+    missing = np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
+    found = {"auroc": auroc(missing, y, parts, seed)}
+    if share > 0:
+        imputer = SimpleImputer(keep_empty_features=True).fit(missing[parts[0]])
+        found["filled"] = auroc(imputer.transform(missing), y, parts, seed)
+    return found
+
+
+def with_codes(
+    name: str, protocol: str, seed: int, folder: Path, n_rows: int
+) -> dict[str, float]:
+    """Return AUROC of a discrete table as kinds, as one-hot codes and as numbers."""
+    random = np.random.RandomState(seed)
+    X, y = labelled_table(name, folder, n_rows, random)
+    parts = split(y, protocol, random)
+    X = X[:, np.ptp(X, axis=0) > 0]
+    frame = discrete_table(X)
+    coded, _ = one_hot(frame)
+    ignore = {"handle_unknown": "missing"}
+    return {
+        "kinds": auroc(frame, y, parts, seed, **ignore),
+        "one-hot Gaussian": auroc(coded, y, parts, seed, likelihood="gaussian"),
+        "numbers": auroc(X, y, parts, seed, likelihood="gaussian"),
+    }

@@ -1,0 +1,131 @@
+"""Values come back as they were: large integers, fine dates, decimals, narrow dtypes."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from mixed import LIBRARIES, same_form, short
+
+N_ROWS = 24
+CODES = np.arange(N_ROWS) % 5
+BASE = np.arange(N_ROWS) % 3 * 0.5
+GAPS = np.arange(N_ROWS) % 4 == 1
+
+LARGE = 2**60 + 1 + CODES.astype(object)
+"""No two of them have a float64 of their own."""
+
+COLUMNS = {
+    "large integers": LARGE.tolist(),
+    "dates to the nanosecond": pd.date_range(
+        "2024-01-01", periods=N_ROWS, freq="137ns"
+    ),
+    "durations to the nanosecond": pd.to_timedelta(137 * CODES + 1, unit="ns"),
+}
+
+
+def with_gaps(name, library):
+    values = pd.Series(COLUMNS[name])
+    if name == "large integers":
+        values = values.astype("Int64")
+    frame = pd.DataFrame({"c": values.mask(GAPS), "x": BASE})
+    return LIBRARIES[library](frame)
+
+
+def column(table):
+    """The first column of a table of any library, as a list."""
+    return (
+        table["c"].to_list()
+        if hasattr(table["c"], "to_list")
+        else table["c"].to_pylist()
+    )
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("name", COLUMNS)
+def test_observed_values_stay_exactly_as_they_are(name, library):
+    table = with_gaps(name, library)
+    model = short(n_components=1, max_iter=1).fit(table)
+    for filled in (model.impute(table), *model.impute(table, 2, random_state=0)):
+        assert same_form(filled, table)
+        pairs = zip(column(filled), column(table), GAPS, strict=True)
+        assert all(new == old for new, old, gap in pairs if not gap)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "UInt8", "Int64"])
+def test_the_ends_of_an_integer_dtype_are_given_back(dtype):
+    limits = np.iinfo(dtype.lower())
+    ends = np.where(np.arange(60) % 2, limits.max, limits.min).astype(dtype.lower())
+    frame = pd.DataFrame({"c": pd.Series(ends).astype(dtype), "x": np.arange(60) % 2})
+    model = short(n_components=1, max_iter=1).fit(frame)
+    assert same_form(model.sample(100, random_state=0), frame)
+    far = model.inverse_transform([[-1e6], [1e6]])["c"].astype(object)
+    assert limits.min <= far.min() < far.max() <= limits.max
+
+
+def with_base(values):
+    return pa.table({"c": values, "x": BASE})
+
+
+ODD_DTYPES = {
+    "polars decimal": lambda: pl.DataFrame(
+        {"c": [Decimal(int(code)) / 4 for code in CODES], "x": BASE}
+    ).cast({"c": pl.Decimal(9, 2)}),
+    "polars Int128": lambda: pl.DataFrame({"c": CODES, "x": BASE}).cast(
+        {"c": pl.Int128}
+    ),
+    "polars zone": lambda: pl.DataFrame(
+        {"c": [datetime(2024, 1, 1 + code, tzinfo=UTC) for code in CODES], "x": BASE}
+    ).cast({"c": pl.Datetime("ns", "Asia/Tokyo")}),
+    "polars Enum": lambda: pl.DataFrame(
+        {"c": [str(code) for code in CODES], "x": BASE}
+    ).cast({"c": pl.Enum(list("43210"))}),
+    "pyarrow decimal": lambda: with_base(
+        pa.array([Decimal(int(code)) / 4 for code in CODES], pa.decimal128(9, 2))
+    ),
+    "pyarrow date64": lambda: with_base(
+        pa.array([date(2024, 1, 1 + code) for code in CODES], pa.date64())
+    ),
+    "pyarrow duration": lambda: with_base(
+        pa.array([timedelta(int(code)) for code in CODES], pa.duration("ns"))
+    ),
+    "pyarrow chunks": lambda: with_base(
+        pa.chunked_array([["a", "b"] * 6, ["b", "c"] * 6])
+    ),
+    "pandas of pyarrow": lambda: pd.DataFrame({"c": CODES, "x": BASE}).astype(
+        {"c": "int64[pyarrow]"}
+    ),
+    "pandas objects": lambda: pd.DataFrame({"c": CODES.astype(object), "x": BASE}),
+}
+
+
+@pytest.mark.parametrize("make", ODD_DTYPES.values(), ids=ODD_DTYPES)
+def test_an_unusual_dtype_is_kept(make):
+    table = make()
+    model = short(n_components=1, max_iter=1).fit(table)
+    for other in (
+        model.inverse_transform(model.transform(table)),
+        model.sample(3, random_state=0),
+        model.impute(table),
+    ):
+        assert same_form(other, table)
+
+
+def test_categories_beyond_what_float64_tells_apart_are_an_error():
+    frame = pd.DataFrame({"c": LARGE.astype(np.int64), "x": BASE})
+    with pytest.raises(ValueError, match=r"Column 'c' holds numbers beyond 2\*\*53"):
+        short(categorical_features=["c"]).fit(frame)
+    model = short(n_components=1, max_iter=1).fit(frame.astype({"c": "str"}))
+    assert set(model.sample(9, random_state=0)["c"]) <= {str(each) for each in LARGE}
+
+
+@pytest.mark.parametrize(
+    "value", [Decimal("1.5"), date(2024, 1, 1), [1], {}], ids=lambda v: type(v).__name__
+)
+def test_objects_of_no_kind_are_named_with_what_to_do(value):
+    frame = pd.DataFrame({"c": pd.Series([value] * N_ROWS, dtype=object), "x": BASE})
+    with pytest.raises(ValueError, match=r"Column 'c' holds .* in row 0; a column of"):
+        short().fit(frame)
