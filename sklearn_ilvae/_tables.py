@@ -20,6 +20,7 @@ from ._columns import (
     decoded_levels,
     find_scaling,
     from_tensor,
+    keep_observed,
     library_of,
     names_of,
     read_known_table,
@@ -190,8 +191,9 @@ class TableMixin:
         Returns
         -------
         DataFrame or ndarray, or a list of `n_imputations` of them
-            In the form of the table of the fit. Observed values stay as they are; a
-            column that was all missing in fit stays missing.
+            In the form of the table of the fit. Observed values stay exactly as they
+            are, as long as their dtype is that of the fit; a column that was all
+            missing in fit stays missing.
 
         Notes
         -----
@@ -206,13 +208,19 @@ class TableMixin:
         """
         table = self._checked(X, "impute").double()
         if n_imputations is None:
-            return self._user_table(self._filled(table, None), X)
+            return self._filled_table(table, None, X)
         check_scalar(n_imputations, "n_imputations", Integral, min_val=1)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
-        return [
-            self._user_table(self._filled(table, generator), X)
-            for _ in range(n_imputations)
-        ]
+        return [self._filled_table(table, generator, X) for _ in range(n_imputations)]
+
+    def _filled_table(
+        self, table: Tensor, generator: torch.Generator | None, X: Any
+    ) -> Any:
+        filled = self._user_table(self._filled(table, generator), X)
+        schema = self._table_schema()
+        if schema.library == "array":
+            return filled
+        return keep_observed(schema, filled, X, ~table.isnan().cpu().numpy())
 
     def _filled(self, table: Tensor, generator: torch.Generator | None) -> Tensor:
         missing = table.isnan()

@@ -236,6 +236,10 @@ default="from_dtype"
     observed values [2]_, and the encoder is told what is missing. Rows with gaps are
     scored by their observed values alone: a row with more gaps has fewer terms.
 
+    Numbers are read in float64, and dates to the microsecond: differences below that
+    are not seen, and decoded values are rounded to it. `impute` gives back what was
+    observed exactly.
+
     Values more than three standard deviations from the mean are scaled
     logarithmically, a one-to-one map, so heavy tails neither dominate training nor
     spoil the likelihood.

@@ -283,5 +283,5 @@ def test_a_score_of_other_columns_is_refused_by_name(frame, make, library):
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_score_of_missing_values_is_refused_by_name(frame, library):
     rows = frame[["a", "b"]].assign(b=frame["b"].where(frame.index != 3))
-    with pytest.raises(ValueError, match="Column 'b' holds nan in row 3. Impute"):
+    with pytest.raises(ValueError, match=r"Column 'b' holds nan in row 3\. Impute"):
         SteinScoreEstimator().fit(LIBRARIES[library](rows))

@@ -1,4 +1,4 @@
-"""Values come back as they were: large integers, fine dates, decimals, narrow dtypes."""
+"""Values come back as they were: large integers, fine dates, unusual dtypes."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
