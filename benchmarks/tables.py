@@ -1,4 +1,4 @@
-"""Tables as they are, in four parts.
+"""Tables as they are, in five parts.
 
 likelihood
     Test log-likelihood of mixed tables against one-hot codes with Gaussian noise.
@@ -8,11 +8,14 @@ gaps
     AUROC of the detector with values removed at random.
 codes
     AUROC of the detector on discrete tables: their kinds against one-hot codes.
+speed
+    Time and memory of large tables, on one core.
 
     python benchmarks/tables.py --part likelihood --data FOLDER --australian FILE
     python benchmarks/tables.py --part imputation --data FOLDER
     python benchmarks/tables.py --part gaps --data FOLDER
     python benchmarks/tables.py --part codes --data FOLDER
+    python benchmarks/tables.py --part speed
 
 Values are removed completely at random (MCAR), or the more the larger they are (MNAR):
 with a probability that rises linearly with the rank of the value in its column. The
@@ -37,6 +40,7 @@ from _datasets import SOURCE
 from _mixed_tables import AUSTRALIAN, mixed_table, numbers, one_hot
 from _table_detectors import PROTOCOLS, with_codes, with_gaps
 from _table_likelihoods import codes_given_rest, levels_given_rest, log_total
+from _table_speed import CASES, in_own_process
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -62,6 +66,7 @@ TABLES = {
         *("30_satellite", "31_satimage-2", "41_Waveform", "42_WBC"),
     ],
     "codes": DISCRETE,
+    "speed": list(CASES),
 }
 SHARES, RULES = (0.1, 0.3, 0.5), ("MCAR", "MNAR")
 
@@ -210,11 +215,25 @@ def summarise_codes(found: pd.DataFrame) -> None:
     print(found.groupby(["protocol", "table"]).mean(numeric_only=True).round(1))
 
 
+def speed_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for table in arguments.tables:
+        yield {"table": table}
+
+
+def measure_speed(arguments: argparse.Namespace, table: str) -> dict[str, float]:
+    return in_own_process(table)
+
+
+def summarise_speed(found: pd.DataFrame) -> None:
+    print("fewest cells a second:", int(found["cells/s"].min()))
+
+
 PARTS = {
     "likelihood": (likelihood_jobs, compare_likelihoods, summarise_likelihoods),
     "imputation": (imputation_jobs, compare_imputations, summarise_imputations),
     "gaps": (gap_jobs, compare_gaps, summarise_gaps),
     "codes": (code_jobs, compare_codes, summarise_codes),
+    "speed": (speed_jobs, measure_speed, summarise_speed),
 }
 
 

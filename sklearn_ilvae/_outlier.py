@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._columns import check_support, from_tensor, read_known_table
+from ._columns import check_support, from_tensor, read_known_table, to_tensor
 from ._conformal import ConformalMixin
 from ._html import DiagramMixin, summary_of_detector
 from ._random import draw_seed
@@ -33,6 +33,7 @@ from ._trust import (
     split_calibration,
     trusted_weights,
 )
+from .vae.likelihoods.heads import any_missing
 
 
 class ILVAEOutlierDetector(
@@ -131,7 +132,7 @@ default="from_dtype"
     calibration_scores_ : ndarray of shape (n_calibration_rows,)
         Sorted scores of the calibration rows. Only after a calibration.
     typical_contributions_ : ndarray of shape (n_features + 1,)
-        Mean contributions of the trusted rows.
+        Mean contributions of the trusted rows; a missing value contributes as much.
     n_iter_ : int
         Epochs run.
     n_features_in_ : int
@@ -146,6 +147,10 @@ default="from_dtype"
 
     Notes
     -----
+    A row with gaps scores what it would on average, were they filled in: what is
+    missing contributes as much as its column does on average, and the code as much as
+    that of a row without gaps. Scores compare, whatever is missing.
+
     Scores are in nats of the standardised columns, including the Jacobian of the
     logarithmic scale of values beyond three standard deviations. So columns compare
     whatever their units; scores of two fits do not, unless the scaling agrees.
@@ -389,12 +394,17 @@ default="from_dtype"
         """Keep the scores of the rows, and what is typical of the trusted ones."""
         X, used = table.source, ~held_out
         contributions = self._over_chunks(row_contributions, table.rows.double())
-        all_scores = contributions.sum(1)
+        trust = trust.to(contributions)
+        columns, missing = contributions[used, :-1], table.rows[used].isnan()
+        weight = trust @ (~missing).to(trust)
+        least = torch.finfo(trust.dtype).tiny
+        latent = trust @ contributions[used, -1:] / trust.sum()
+        typical = torch.cat([trust @ columns / weight.clamp(min=least), latent])
+        self.typical_contributions_ = from_tensor(typical, X)
+        all_scores = self._with_typical(contributions, table.rows).sum(1)
         scores, order = all_scores[used].sort()
         self.training_scores_ = from_tensor(scores, X)
         self._training_weights = from_tensor(table.weights[used][order], X)
-        typical = (trust / trust.sum()).to(contributions) @ contributions[used]
-        self.typical_contributions_ = from_tensor(typical, X)
         if held_out.any():
             self.calibration_scores_ = from_tensor(all_scores[held_out].sort()[0], X)
         elif hasattr(self, "calibration_scores_"):
@@ -412,12 +422,21 @@ default="from_dtype"
         return read_known_table(self, X, schema, self.handle_unknown).double()
 
     def _scores(self, table: Tensor) -> Tensor:
-        return self._over_chunks(row_scores, table)
+        if not any_missing(table):
+            return self._over_chunks(row_scores, table)
+        contributions = self._over_chunks(row_contributions, table)
+        return self._with_typical(contributions, table).sum(1)
 
     def _split(self, table: Tensor) -> tuple[Tensor, Tensor]:
         joined = self._over_chunks(contributions_and_expected, table)
         n_terms = table.shape[1] + 1
-        return joined[:, :n_terms], joined[:, n_terms:]
+        return self._with_typical(joined[:, :n_terms], table), joined[:, n_terms:]
+
+    def _with_typical(self, contributions: Tensor, table: Tensor) -> Tensor:
+        """Put what a column contributes on average in the place of missing values."""
+        typical = to_tensor(self.typical_contributions_).to(contributions)
+        missing = torch.nn.functional.pad(table.isnan(), (0, 1))
+        return torch.where(missing, typical, contributions)
 
     def _over_chunks(self, function: Callable[..., Tensor], table: Tensor) -> Tensor:
         inner = self.transformer_

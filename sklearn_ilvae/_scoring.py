@@ -1,5 +1,12 @@
-"""Scores of rows as sums: one term a column, and one for the code."""
+"""Scores of rows as sums: one term a column, and one for the code.
 
+A row with gaps scores what it would on average, were they filled in by the model:
+``E[log p(x) | x_observed]``. So scores compare, whatever is missing. The term of the
+code is that of a posterior as narrow as without gaps; the term of a missing value is
+the mean of its column, which the detector knows and these functions leave at 0.
+"""
+
+from dataclasses import replace
 from math import log
 
 import torch
@@ -7,6 +14,7 @@ from torch import Tensor
 
 from ._columns import ColumnScaling
 from .vae import LikelihoodTerms, VariationalAutoencoder, laplace_terms
+from .vae.likelihoods.heads import any_missing
 
 
 def row_scores(
@@ -82,7 +90,14 @@ def _terms(
     module: VariationalAutoencoder, scaling: ColumnScaling, rows: Tensor
 ) -> LikelihoodTerms:
     possible = rows.masked_fill(impossible_flags(scaling, rows), 0)
-    return laplace_terms(module, scaling.transform(possible))
+    scaled = scaling.transform(possible)
+    terms = laplace_terms(module, scaled)
+    if not any_missing(scaled):
+        return terms
+    # log q at its mean, of a posterior as narrow as if nothing were missing.
+    return replace(
+        terms, latent=terms.latent - 0.5 * module.encoder.doubt(scaled).sum(1)
+    )
 
 
 def _contributions(

@@ -61,6 +61,27 @@ def test_a_row_with_gaps_scores_the_density_of_what_is_observed(table):
     assert np.abs(error).max() < 0.5
 
 
+def test_before_training_codes_are_those_of_the_linear_model(linear):
+    """Also for gaps that training never saw: fit was given none."""
+    model, rows, _ = linear
+    network = model.module_.double()
+    loadings = network.decoder.linear.detach()
+    noise = network.likelihood.variance().detach()
+    scaled = model._scaling().transform(torch.tensor(rows))
+    scaled[:, 1] = torch.nan
+    scaled[5] = torch.nan
+    with torch.no_grad():
+        means, log_variances = network.encoder(scaled)
+    for row, mean, log_variance in zip(scaled, means, log_variances, strict=True):
+        seen = ~row.isnan()
+        part = loadings[seen].T / noise[seen]
+        precision = torch.eye(2) + part @ loadings[seen]
+        exact = torch.linalg.solve(precision, part @ row[seen])
+        torch.testing.assert_close(mean, exact, atol=2e-3, rtol=0)
+        variances = 1 / precision.diagonal()
+        torch.testing.assert_close(log_variance.exp(), variances, atol=2e-3, rtol=0)
+
+
 def test_imputed_values_are_the_conditional_means(linear):
     model, rows, covariance = linear
     seen = np.array([True, False, True, True])

@@ -8,6 +8,7 @@ from .bounds import (
     importance_weighted_bound,
     shared_noise,
 )
+from .completion import LinearCompletion
 from .concentration import closest_weights, robust_distances
 from .decoders import DECODERS, make_decoder
 from .design import Design
@@ -26,6 +27,7 @@ __all__ = [
     "Architecture",
     "Design",
     "LikelihoodTerms",
+    "LinearCompletion",
     "RunningAverage",
     "VariationalAutoencoder",
     "choose_inverse_lipschitz",

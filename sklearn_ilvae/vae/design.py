@@ -67,8 +67,9 @@ class NaturalUnits:
 class Design(nn.Module):
     """Map rows (…, n_features) to the encoder's inputs (…, width).
 
-    A missing value has coordinates 0, the mean. Columns that had missing values in
-    training have one input more, which is 1 where the value is missing.
+    A missing value has coordinates 0, the mean, unless an encoder knows better. Columns
+    that had missing values in training have one input more, which is 1 where the value
+    is missing.
 
     Parameters
     ----------
@@ -127,6 +128,10 @@ class Design(nn.Module):
         if any_missing(rows):
             missing = coordinates.isnan()
             coordinates = coordinates.masked_fill(missing, 0)
+        return self.with_gaps(rows, coordinates)
+
+    def with_gaps(self, rows: Tensor, coordinates: Tensor) -> Tensor:
+        """Return coordinates (…, n_parameters) and what is missing: (…, width)."""
         if self.width == self.n_parameters:
             return coordinates
         indicators = rows[..., self.gap_columns].isnan().to(coordinates)

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .completion import LinearCompletion
 from .design import Design
+from .likelihoods.heads import any_missing
 from .networks import MultilayerPerceptron
 
 LARGEST_LOG_CHANGE = 10.0
@@ -18,7 +20,8 @@ Bounded smoothly, so that a row far from the training data cannot overflow.
 class GaussianEncoder(nn.Module):
     """``q(z|x) = N(Ax + m(x), diag exp(v + s(x)))`` with one network for m and s.
 
-    Here x are the inputs that `design` makes of a row.
+    Here x are the inputs that `design` makes of a row. Missing values are completed by
+    the linear model that training starts at, and v grows by what it does not know.
 
     Parameters
     ----------
@@ -41,6 +44,7 @@ class GaussianEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.design = design
+        self.completion = LinearCompletion(design.n_parameters, n_components)
         self.linear = nn.Parameter(torch.zeros(n_components, design.width))
         self.log_variance = nn.Parameter(torch.zeros(n_components))
         self.network = MultilayerPerceptron(
@@ -49,23 +53,50 @@ class GaussianEncoder(nn.Module):
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance, both (…, n_components), of rows."""
-        inputs = self.design(rows)
+        inputs, wider = self._inputs(rows)
         mean, change = self.network(inputs).chunk(2, dim=-1)
         bounded = LARGEST_LOG_CHANGE * torch.tanh(change / LARGEST_LOG_CHANGE)
-        return inputs @ self.linear.T + mean, self.log_variance + bounded
+        log_variance = self.log_variance + bounded
+        if wider is not None:
+            log_variance = log_variance + wider
+        return inputs @ self.linear.T + mean, log_variance
 
     def mean(self, rows: Tensor) -> Tensor:
         """Return the mean alone, which is cheaper: shape (…, n_components)."""
-        inputs = self.design(rows)
+        inputs, _ = self._inputs(rows)
         mean, _ = self.network(inputs).chunk(2, dim=-1)
         return inputs @ self.linear.T + mean
 
-    @torch.no_grad()
-    def start_at(self, linear: Tensor, log_variance: Tensor) -> None:
-        """Start at the posterior ``N(linear @ x, diag exp(log_variance))``.
+    def doubt(self, rows: Tensor) -> Tensor:
+        """Return by how much gaps raise the log-variances: (…, n_components), ≥ 0."""
+        coordinates = self.design.coordinates(rows)
+        if not any_missing(rows):
+            return coordinates.new_zeros(*rows.shape[:-1], len(self.log_variance))
+        return self.completion(coordinates)[1]
 
-        Inputs beyond the columns of `linear` start without weight.
+    def _inputs(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        coordinates = self.design.coordinates(rows)
+        if not any_missing(rows):
+            return self.design.with_gaps(rows, coordinates), None
+        completed, wider = self.completion(coordinates)
+        return self.design.with_gaps(rows, completed), wider
+
+    @torch.no_grad()
+    def start_at(self, loadings: Tensor, noise: Tensor) -> None:
+        """Start at the posterior of a linear Gaussian model of the coordinates.
+
+        Parameters
+        ----------
+        loadings : Tensor of shape (n_parameters, n_components), float64
+            What a unit of a code adds to the coordinates.
+        noise : Tensor of shape (n_parameters,), float64
+            Variances of the noise.
         """
+        scaled = loadings.T / noise
+        precision = scaled @ loadings + torch.eye(len(scaled), dtype=scaled.dtype)
+        linear = torch.linalg.solve(precision, scaled)
+        log_variance = -precision.diagonal().log()
+        self.completion.start_at(loadings, noise)
         self.linear.zero_()
         self.linear[:, : linear.shape[1]] = linear
         self.log_variance.copy_(log_variance)

@@ -206,11 +206,7 @@ def start_at_linear_model(
     loadings = jacobian_at_zero(model.decoder, single.new_zeros(n_components)).double()
     if not linear.units.trivial:
         loadings = linear.units.from_natural(loadings)
-    scaled = loadings.T / linear.noise
-    precision = scaled @ loadings + torch.eye(n_components, dtype=torch.float64)
-    gain = torch.linalg.solve(precision, scaled)
-    log_variance = -precision.diagonal().log()
-    model.encoder.start_at(gain.to(single), log_variance.to(single))
+    model.encoder.start_at(loadings, linear.noise)
 
 
 EXPLAINED_VARIANCE = 0.99

@@ -1,0 +1,90 @@
+"""What a linear model makes of missing coordinates: their expectation, and the doubt.
+
+An encoder that saw zeros in the place of missing values would take them for values at
+the mean, and be as sure of the code as if it had seen the whole row. In a linear
+Gaussian model the posterior of the code given any part of a row is known, and
+training starts there.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class LinearCompletion(nn.Module):
+    """Fill in missing coordinates by the linear model that training starts at.
+
+    For ``x = Wz + ε`` with a standard normal code z and independent noise of variances
+    ψ, the code given the observed coordinates O has the precision
+    ``I + Σ_{j∈O} wⱼwⱼᵀ/ψⱼ`` and a mean of the usual form; the missing coordinates are
+    expected at W times it (Tipping & Bishop, 1999, Section 3.3). The full-row posterior
+    mean of the completed row is that mean: expectations pass through linear maps.
+
+    Parameters
+    ----------
+    n_parameters, n_components : int
+        Numbers of coordinates and of units of a code.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.vae import LinearCompletion
+    >>> completion = LinearCompletion(n_parameters=2, n_components=1)
+    >>> completion.start_at(torch.tensor([[1.0], [1.0]]), torch.tensor([0.5, 0.5]))
+    >>> filled, wider = completion(torch.tensor([[3.0, torch.nan]]))
+    >>> filled
+    tensor([[3., 2.]])
+    >>> bool(wider > 0)
+    True
+    """
+
+    loadings: Tensor
+    scaled: Tensor
+
+    def __init__(self, n_parameters: int, n_components: int) -> None:
+        super().__init__()
+        nothing = torch.zeros(n_parameters, n_components)
+        self.register_buffer("loadings", nothing)
+        self.register_buffer("scaled", nothing.clone())
+
+    def forward(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
+        """Return completed coordinates and by how much log-variances grow.
+
+        Parameters
+        ----------
+        coordinates : Tensor of shape (…, n_parameters)
+            NaN where missing.
+
+        Returns
+        -------
+        completed : Tensor of shape (…, n_parameters)
+        wider : Tensor of shape (…, n_components)
+            How much larger the logarithm of the variance of each unit is than for a
+            row without gaps, the other units given: at least 0.
+        """
+        flat = coordinates.reshape(-1, coordinates.shape[-1])
+        n_components = self.loadings.shape[1]
+        wider = flat.new_zeros(len(flat), n_components)
+        rows = flat.isnan().any(1).nonzero()[:, 0]
+        found = flat[rows]
+        missing = found.isnan()
+        known = found.masked_fill(missing, 0)
+        products = (self.scaled[:, :, None] * self.loadings[:, None, :]).flatten(1)
+        square = (n_components, n_components)
+        prior = torch.eye(n_components, dtype=flat.dtype, device=flat.device)
+        precision = prior + ((~missing).to(flat) @ products).unflatten(1, square)
+        full = prior.diagonal() + products.sum(0).view(square).diagonal()
+        factor = torch.linalg.cholesky(precision)
+        codes = torch.cholesky_solve((known @ self.scaled)[..., None], factor)[..., 0]
+        completed = flat.clone()
+        completed[rows] = torch.where(missing, codes @ self.loadings.T, known)
+        wider[rows] = (full.log() - precision.diagonal(dim1=1, dim2=2).log()).clamp(
+            min=0
+        )
+        shape = coordinates.shape[:-1]
+        return completed.view(*shape, -1), wider.view(*shape, -1)
+
+    @torch.no_grad()
+    def start_at(self, loadings: Tensor, noise: Tensor) -> None:
+        """Take the loadings (n_parameters, n_components) and noise variances."""
+        self.loadings.copy_(loadings)
+        self.scaled.copy_(loadings / noise[:, None])
