@@ -55,7 +55,12 @@ BAD_TABLES = {
     ),
     "text in an array": (
         lambda f: with_value(f, "c", "red").to_numpy(),
-        "Column 2 holds 'red' in row 5, which is not a number",
+        "Column 2 holds 'red' in row 5, not a number. Name such columns in "
+        "categorical_features",
+    ),
+    "values that are not there yet": (
+        lambda f: pl.DataFrame(f).lazy(),
+        "X is a LazyFrame without values yet. Pass X.collect",
     ),
     "two columns of one name": (
         lambda f: f.rename(columns={"b": "a"}),

@@ -90,7 +90,7 @@ def names_in(X: Any, library: str) -> list[Any]:
 
 
 def explain_other_kinds(X: Any) -> str | None:
-    """Describe the first column of a data frame that cannot hold numbers.
+    """Say why the values of a data frame cannot be numbers, or not yet.
 
     Parameters
     ----------
@@ -100,8 +100,10 @@ def explain_other_kinds(X: Any) -> str | None:
     Returns
     -------
     str or None
-        Column, dtype and next step; None when all columns may hold numbers.
+        The first such column, its dtype and the next step; None for no reason.
     """
+    if isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
+        return f"X is a {type(X).__name__} without values yet. Pass X.collect()."
     library = library_of(X)
     if library is None:
         return None

@@ -138,11 +138,14 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
             try:
                 number = float(value)
             except (TypeError, ValueError):
-                return (
-                    f"{name} holds {value!r} in row {row}, which is not a number. "
-                    "Encode text first, for example with "
-                    "sklearn.preprocessing.OneHotEncoder, or drop the column."
+                step = (
+                    "Name such columns in categorical_features, or pass a data frame"
+                    if allow_missing
+                    else "Encode text, for example with "
+                    "sklearn.preprocessing.OneHotEncoder, or drop the column"
                 )
+                shown = value.item() if isinstance(value, np.generic) else value
+                return f"{name} holds {shown!r} in row {row}, not a number. {step}."
             if not np.isfinite(number) and not (allow_missing and isnan(number)):
                 return _not_usable(name, number, row, allow_missing)
     return None
