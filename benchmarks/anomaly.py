@@ -10,7 +10,8 @@ unsupervised
 Tables have at most 10,000 rows: a stratified subsample that keeps at least 30 anomalies
 where there are that many. Columns are standardised by the training rows. Labels are
 read to measure only. Every fit adds a line to the output as it ends; ``--resume`` goes
-on where an interrupted run stopped.
+on where an interrupted run stopped. A fit that takes longer than ``--most-seconds`` is
+reported as failed; means and ranks are over the tables that all detectors finished.
 
     python benchmarks/anomaly.py --data FOLDER
     python benchmarks/anomaly.py --data FOLDER --models default classical --seeds 1
@@ -19,10 +20,12 @@ on where an interrupted run stopped.
 
 import argparse
 import csv
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
@@ -83,7 +86,22 @@ def split(
     return scaler.transform(X[training]), scaler.transform(X[scored]), y[scored]
 
 
-def run(job: Job, folder: Path, n_rows: int) -> tuple[Job, Measurement]:
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"not finished in {seconds} s")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def run(
+    job: Job, folder: Path, n_rows: int, most_seconds: int
+) -> tuple[Job, Measurement]:
     torch.set_num_threads(1)
     random = np.random.RandomState(job.seed)
     X, y = labelled_table(job.table, folder, n_rows, random)
@@ -92,18 +110,29 @@ def run(job: Job, folder: Path, n_rows: int) -> tuple[Job, Measurement]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            model = DETECTORS[job.model](job.seed, X.shape[1])
-            start = time.process_time()
-            model.fit(training)
-            found.fit_seconds = time.process_time() - start
-            start = time.process_time()
-            abnormality = model.abnormality(rows)
-            found.score_seconds = time.process_time() - start
-            found.auroc = 100 * roc_auc_score(labels, abnormality)
-            found.average_precision = 100 * average_precision_score(labels, abnormality)
+            with time_limit(most_seconds):
+                measure(found, job, training, rows, labels)
         except Exception as error:  # a peer that fails is reported, not hidden
             found.error = f"{type(error).__name__}: {error}".replace("\n", " ")
     return job, found
+
+
+def measure(
+    found: Measurement,
+    job: Job,
+    training: np.ndarray,
+    rows: np.ndarray,
+    labels: np.ndarray,
+) -> None:
+    model = DETECTORS[job.model](job.seed, training.shape[1])
+    start = time.process_time()
+    model.fit(training)
+    found.fit_seconds = time.process_time() - start
+    start = time.process_time()
+    abnormality = model.abnormality(rows)
+    found.score_seconds = time.process_time() - start
+    found.auroc = 100 * roc_auc_score(labels, abnormality)
+    found.average_precision = 100 * average_precision_score(labels, abnormality)
 
 
 def make_jobs(arguments: argparse.Namespace) -> Iterator[Job]:
@@ -132,7 +161,8 @@ def run_all(jobs: list[Job], arguments: argparse.Namespace) -> None:
     done = read_keys(output) if resume else set()
     jobs = [job for job in jobs if tuple(map(str, astuple(job))) not in done]
     results = Parallel(arguments.jobs, return_as="generator_unordered")(
-        delayed(run)(job, arguments.data, arguments.rows) for job in jobs
+        delayed(run)(job, arguments.data, arguments.rows, arguments.most_seconds)
+        for job in jobs
     )
     with output.open("a" if resume else "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
@@ -151,9 +181,11 @@ def print_protocol(results: pd.DataFrame, protocol: str) -> None:
         column: results.pivot_table(column, "table", "model", sort=False)
         for column in ("auroc", "average_precision", "fit_seconds", "score_seconds")
     }
+    everything = by_table["auroc"]
+    finished = everything.dropna().index
+    by_table = {column: table.loc[finished] for column, table in by_table.items()}
     auroc, precision = by_table["auroc"], by_table["average_precision"]
-    whole = auroc.columns[auroc.notna().all()]
-    ranked = [model for model in whole if model not in GROUPS["ablations"]]
+    ranked = [model for model in auroc if model not in GROUPS["ablations"]]
     summary = pd.DataFrame(
         {
             "AUROC": auroc.mean(),
@@ -164,7 +196,6 @@ def print_protocol(results: pd.DataFrame, protocol: str) -> None:
             "AP rank": precision[ranked].rank(axis=1, ascending=False).mean(),
             "fit s": by_table["fit_seconds"].mean(),
             "score s": by_table["score_seconds"].mean(),
-            "tables": auroc.notna().sum(),
         }
     )
     if DEFAULT in auroc:
@@ -172,11 +203,14 @@ def print_protocol(results: pd.DataFrame, protocol: str) -> None:
             summary[f"p {name}"] = [
                 compare(scores[DEFAULT], scores[model]) for model in summary.index
             ]
-    print(f"\n{protocol}: means over tables; p: Wilcoxon test against {DEFAULT}")
+    print(
+        f"\n{protocol}: means over {len(finished)} of {len(everything)} tables; "
+        f"p: Wilcoxon test against {DEFAULT}"
+    )
     summary = summary.sort_values("AUROC", ascending=False)
     print(summary.to_string(float_format="{:.3g}".format, na_rep=""))
     print(f"\n{protocol}: AUROC by table")
-    print(auroc.T.reindex(summary.index).T.to_string(float_format="{:.1f}".format))
+    print(everything.T.reindex(summary.index).T.to_string(float_format="{:.1f}".format))
 
 
 def compare(first: pd.Series, second: pd.Series) -> float:
@@ -274,6 +308,9 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=10_000, help="most rows of a table")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--most-seconds", type=int, default=600, help="of a fit, by the clock"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--resume", action="store_true", help="add to the output")
     parser.add_argument(
