@@ -1,5 +1,6 @@
 """What a notebook shows of an estimator: links to our pages, and a line on the fit."""
 
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._columns.summary import ColumnSummary
 from ._sklearn import VisualBlock, is_fitted
 from .vae import VariationalAutoencoder, diagnostics
 
@@ -21,6 +23,16 @@ Few: it happens in every fit, and tells the living from the dead, not a nat from
 
 ALIVE = 0.01
 """Least divergence, in nats, of a unit that counts as alive."""
+
+MOST_COLUMNS = 50
+"""Columns of a table that a notebook shows."""
+
+BASES = {
+    "gaussian": "Gaussian base",
+    "student_t": "Student t base",
+    "mixture": "mixture of Gaussians as base",
+    None: "no base",
+}
 
 
 @cache
@@ -57,6 +69,44 @@ class DiagramMixin:
     def _fit_summary(self) -> str:
         """Return one line on the fit, from values that are at hand."""
         raise NotImplementedError
+
+    def _get_fitted_attr_html(self, doc_link: str = "") -> Any:
+        """Return scikit-learn's table of fitted values, and the columns behind it."""
+        values = super()._get_fitted_attr_html(doc_link)  # type: ignore[misc]
+        of_table = getattr(self, "transformer_", self)
+        columns = getattr(of_table, "column_summary_", None)
+        return values if columns is None else FittedTables(values, columns)
+
+
+@dataclass(frozen=True)
+class FittedTables:
+    """What scikit-learn's diagram unfolds: fitted values, then the columns.
+
+    Parameters
+    ----------
+    values : object
+        What scikit-learn shows by itself.
+    columns : ColumnSummary
+        What became of the columns of the table.
+    """
+
+    values: Any
+    columns: ColumnSummary
+
+    def __len__(self) -> int:
+        """Return how many entries there are; scikit-learn shows none of 0."""
+        return len(self.values) + len(self.columns)
+
+    def _repr_html_inner(self) -> str:
+        shown = ColumnSummary(self.columns[:MOST_COLUMNS])
+        hidden = len(self.columns) - len(shown)
+        more = f"<p>{hidden} more in column_summary_</p>" if hidden else ""
+        return (
+            f"{self.values._repr_html_inner()}"
+            '<div class="estimator-table"><details>'
+            f"<summary>{len(self.columns)} columns of the table</summary>"
+            f"{shown._repr_html_()}{more}</details></div>"
+        )
 
 
 @torch.no_grad()
@@ -111,12 +161,13 @@ def summary_of_detector(estimator: Any) -> str:
 
 
 def summary_of_score(estimator: Any) -> str:
-    """Say which form was chosen, and what its loss is."""
+    """Say which base and form were chosen, and what the loss is."""
+    base = BASES[estimator.base_]
     if estimator.kernel_ is None:
-        chosen = "Gaussian score alone"
+        chosen = f"{base} alone"
     else:
         chosen = (
-            f"{estimator.kernel_} kernel, {estimator.form_} form, "
+            f"{base}, {estimator.kernel_} kernel, {estimator.form_} form, "
             f"{estimator.n_landmarks_} landmarks"
         )
     if estimator.loss_ is None:

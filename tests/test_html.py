@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from mixed import people, short
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -58,7 +59,7 @@ def test_the_caption_counts_the_units_measured_in_fit(fitted):
 def test_the_score_says_what_it_chose():
     X = np.random.default_rng(0).normal(size=(60, 2))
     (caption,) = captions(SteinScoreEstimator(random_state=0).fit(X))
-    assert caption.startswith("Gaussian score alone · held-out Hyvärinen loss")
+    assert caption.startswith("Gaussian base alone · held-out Hyvärinen loss")
     fixed = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(X)
     assert "rbf kernel" in captions(fixed)[0]
 
@@ -111,3 +112,24 @@ def test_showing_costs_no_inference(fitted, monkeypatch):
 
     monkeypatch.setattr(type(fitted.module_.encoder), "forward", forbidden)
     assert captions(fitted)
+
+
+def test_the_diagram_unfolds_the_columns_of_the_table(table):
+    X = people(gaps=0.1)
+    model = short().fit(X)
+    detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(X)
+    for shown in (model, detector, make_pipeline(model)):
+        diagram = shown._repr_html_()
+        assert "8 columns of the table" in diagram
+        assert "<td>3 levels: low, mid, high</td>" in diagram
+    score = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(table)
+    assert "columns of the table" not in score._repr_html_()
+
+
+def test_a_wide_table_is_cut(monkeypatch):
+    monkeypatch.setattr(_html, "MOST_COLUMNS", 3)
+    diagram = short().fit(people())._repr_html_()
+    assert "8 columns of the table" in diagram
+    assert "5 more in column_summary_" in diagram
+    assert "<td>smoker</td>" in diagram
+    assert "<td>city</td>" not in diagram

@@ -1,12 +1,17 @@
 """Displays draw what they are given, with titles, units and legends."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator
+from mixed import people, short
+from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_ilvae import (
     ILVAEOutlierDetector,
@@ -15,14 +20,17 @@ from sklearn_ilvae import (
     metrics,
 )
 from sklearn_ilvae.inspection import (
+    ColumnSummaryDisplay,
     FeatureContributionsDisplay,
     LatentMapDisplay,
     LatentUsageDisplay,
+    MissingnessDisplay,
     ParameterPathDisplay,
     ScoreFieldDisplay,
     ScoreHistogramDisplay,
     TrainingCurveDisplay,
 )
+from sklearn_ilvae.inspection.column_summary import bin_edges, difference
 from sklearn_ilvae.inspection.latent_map import mass_levels
 
 plt = pytest.importorskip("matplotlib.pyplot")
@@ -44,6 +52,13 @@ def plane():
 @pytest.fixture(scope="module")
 def field(plane):
     return SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(plane)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Return a table of all kinds with gaps, and a short fit to it."""
+    X = people(gaps=0.1)
+    return X, short(likelihood={"visits": "poisson"}).fit(X)
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +94,9 @@ def check_readable(display):
         assert ax.figure is display.figure_
 
 
-def drawings(table, fitted, plane, field, search):
+def drawings(table, fitted, mixed, plane, field, search):
     """Yield every way to make a display."""
+    people, of_people = mixed
     groups = np.arange(len(table)) % 3
     scores = plane[:, 0]
     forest = IsolationForest(n_estimators=5, random_state=0).fit(table)
@@ -101,11 +117,16 @@ def drawings(table, fitted, plane, field, search):
     )
     yield lambda ax: FeatureContributionsDisplay.from_predictions(table[:3], ax=ax)
     yield lambda ax: ScoreFieldDisplay.from_estimator(field, plane, ax=ax)
+    yield lambda ax: ColumnSummaryDisplay.from_estimator(
+        of_people, people, n_samples=50, max_features=3, ax=ax
+    )
+    yield lambda ax: MissingnessDisplay.from_estimator(of_people, people, ax=ax)
+    yield lambda ax: MissingnessDisplay.from_predictions([[False, False]], ax=ax)
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["new figure", "given axes"])
-def test_every_display_draws(table, fitted, plane, field, search, given):
-    for draw in drawings(table, fitted, plane, field, search):
+def test_every_display_draws(table, fitted, mixed, plane, field, search, given):
+    for draw in drawings(table, fitted, mixed, plane, field, search):
         ax = plt.subplots(layout="constrained")[1] if given else None
         display = draw(ax)
         check_readable(display)
@@ -270,6 +291,131 @@ def test_a_field_in_three_dimensions_is_refused(plane):
     estimator = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(wide)
     with pytest.raises(ValueError, match="needs an estimator of 2 columns"):
         ScoreFieldDisplay.from_estimator(estimator, wide)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda model, X: TrainingCurveDisplay.from_estimator(model).loss_curve,
+        lambda model, X: LatentUsageDisplay.from_estimator(model, X, n_draws=2).kl,
+        lambda model, X: LatentMapDisplay.from_estimator(model, X).codes,
+        lambda model, X: ScoreHistogramDisplay.from_estimator(model, X).scores,
+        lambda model, X: ColumnSummaryDisplay.from_estimator(
+            model, X, n_samples=20, max_features=1
+        ).observed["x0"],
+        lambda model, X: MissingnessDisplay.from_estimator(model, X).missing,
+    ],
+)
+def test_a_pipeline_is_drawn_as_its_last_step(table, draw):
+    model = ILVAETransformer(n_components=2, max_iter=2, random_state=0)
+    scaler = StandardScaler().fit(table[:250])
+    pipeline = make_pipeline(clone(scaler), clone(model)).fit(table[:250])
+    model.fit(scaler.transform(table[:250]))
+    np.testing.assert_array_equal(
+        draw(pipeline, table[:40]), draw(model, scaler.transform(table[:40]))
+    )
+    alone = make_pipeline(make_pipeline(model))
+    np.testing.assert_array_equal(draw(alone, table[:40]), draw(model, table[:40]))
+
+
+def test_pipelines_of_detectors_and_scores_are_drawn(table, plane):
+    detector = make_pipeline(
+        StandardScaler(), ILVAEOutlierDetector(2, max_iter=2, random_state=0)
+    ).fit(table)
+    histogram = ScoreHistogramDisplay.from_estimator(detector, table)
+    assert histogram.threshold == detector[-1].offset_
+    reasons = FeatureContributionsDisplay.from_estimator(detector, table[:1])
+    assert reasons.contributions.shape == (1, 6)
+    estimator = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1)
+    scores = make_pipeline(StandardScaler(), estimator).fit(100 * plane)
+    field = ScoreFieldDisplay.from_estimator(scores, 100 * plane, grid_resolution=3)
+    assert np.abs(field.points).max() < 10
+
+
+def test_columns_are_shown_as_users_know_them(mixed):
+    X, model = mixed
+    display = ColumnSummaryDisplay.from_estimator(model, X, n_samples=50)
+    titles = [panel.get_title().split("\n") for panel in display.ax_]
+    assert [title[0] for title in titles] == list(X)
+    gaps = X["visits"].isna().mean()
+    assert titles[1][1] == f"poisson, {gaps:.0%} missing"
+    labels = [tick.get_text() for tick in display.ax_[4].get_xticklabels()]
+    assert labels == ["low", "mid", "high"]
+    heights = [bar.get_height() for bar in display.ax_[4].patches[:3]]
+    shares = X["grade"].value_counts(normalize=True, sort=False)
+    np.testing.assert_allclose(heights, 100 * shares)
+    display.figure_.canvas.draw()
+    dates = [tick.get_text() for tick in display.ax_[6].get_xticklabels()]
+    assert all(re.fullmatch(r"20(18|19|20)-\d\d", date) for date in dates)
+
+
+def test_of_many_columns_those_that_differ_most_are_shown():
+    rng = np.random.default_rng(0)
+    columns = {name: rng.standard_normal(500) for name in "abc"}
+    drawn = {"a": columns["a"], "b": columns["b"] + 3, "c": columns["c"] + 1}
+    display = ColumnSummaryDisplay.from_predictions(columns, drawn, max_features=2)
+    assert [panel.get_title() for panel in display.ax_] == ["b", "c"]
+    assert display.figure_.get_suptitle() == "The 2 of 3 columns that differ most"
+
+
+def test_rare_levels_share_a_bar():
+    text = np.repeat([f"level {number:02}" for number in range(30)], range(1, 31))
+    display = ColumnSummaryDisplay.from_predictions({"x": text}, {"x": text})
+    labels = [tick.get_text() for tick in display.ax_[0].get_xticklabels()]
+    assert labels[0] == "level 29"
+    assert labels[-1] == "20 others"
+    heights = [bar.get_height() for bar in display.ax_[0].patches[: len(labels)]]
+    assert sum(heights) == pytest.approx(100)
+
+
+def test_the_difference_of_columns_is_a_share_of_the_rows():
+    assert difference(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0])) == 0
+    assert difference(np.array([0.0, 1.0]), np.array([0.0, 9.0])) == 0.5
+    assert difference(np.array(["a", "b"]), np.array(["c", "d"])) == 1
+    assert difference(np.array(["a", "b"]), np.array(["b"])) == 0.5
+
+
+def test_whole_numbers_get_bins_of_their_own():
+    counts = np.repeat(np.arange(13.0), 3)
+    edges = bin_edges(counts, counts)
+    assert (np.diff(edges) == 1).all()
+    assert (edges % 1 == 0.5).all()
+
+
+def test_columns_that_were_not_drawn_are_refused():
+    with pytest.raises(ValueError, match="at least one column, and each in both"):
+        ColumnSummaryDisplay.from_predictions({"a": [1.0]}, {"b": [1.0]})
+
+
+def test_gaps_are_counted_by_column_and_by_pattern():
+    gone = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 0, 1], [0, 0, 0]], dtype=bool)
+    display = MissingnessDisplay.from_predictions(gone, ["a", "b", "c"])
+    assert display.ax_[0].get_title() == (
+        "2 of 3 columns have gaps; 2 of 5 rows have none"
+    )
+    assert [bar.get_height() for bar in display.ax_[0].patches] == [60, 40]
+    assert [tick.get_text() for tick in display.ax_[1].get_xticklabels()] == ["a", "c"]
+    lines = [tick.get_text() for tick in display.ax_[1].get_yticklabels()]
+    assert lines == ["2 rows, complete", "2 rows", "1 rows"]
+
+
+def test_what_is_left_out_of_the_picture_of_gaps_is_counted():
+    gone = np.triu(np.ones((6, 6), dtype=bool))
+    display = MissingnessDisplay.from_predictions(gone, max_features=3, max_patterns=1)
+    assert "3 columns with fewer gaps left out" in display.ax_[0].get_title()
+    assert "2 rows have one of 2 other patterns" in display.ax_[1].get_xlabel()
+
+
+def test_a_category_that_fit_never_saw_can_be_a_gap(mixed):
+    X, _ = mixed
+    model = short(handle_unknown="missing").fit(X)
+    new = X.assign(city=["Riga"] * len(X))
+    assert MissingnessDisplay.from_estimator(model, new).missing[:, 3].all()
+
+
+def test_names_of_gaps_that_do_not_match_are_refused():
+    with pytest.raises(ValueError, match="2 columns but there are 1 feature names"):
+        MissingnessDisplay.from_predictions([[True, False]], ["a"])
 
 
 def test_axes_of_the_wrong_number_are_refused(fitted, table):

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
+from ._estimators import column_names, last_step
 from ._style import BLUE, RED, grid_of_axes
 
 LATENT_NAME = "latent code"
@@ -84,9 +85,10 @@ class FeatureContributionsDisplay:
         Parameters
         ----------
         estimator : object
-            A fitted estimator with ``feature_contributions(X)``. Of one with
-            ``typical_contributions_`` too, as `ILVAEOutlierDetector`, the surprise is
-            drawn: by how much each column lowers the score below the typical one.
+            A fitted estimator with ``feature_contributions(X)``, or a pipeline that
+            ends in one. Of one with ``typical_contributions_`` too, as
+            `ILVAEOutlierDetector`, the surprise is drawn: by how much each column
+            lowers the score below the typical one.
         X : array-like of shape (n_rows, n_features)
             The rows to explain: the few that a person will look at.
         row_names, max_features
@@ -98,10 +100,8 @@ class FeatureContributionsDisplay:
         -------
         FeatureContributionsDisplay
         """
+        estimator, X = last_step(estimator, X)
         check_is_fitted(estimator)
-        names = getattr(estimator, "feature_names_in_", None)
-        if names is None:
-            names = [f"x{number}" for number in range(estimator.n_features_in_)]
         contributions = np.asarray(estimator.feature_contributions(X))
         label = "contribution to the score"
         if hasattr(estimator, "typical_contributions_"):
@@ -109,7 +109,7 @@ class FeatureContributionsDisplay:
             label = "surprise (nats below the typical row)"
         return cls.from_predictions(
             contributions,
-            list(names),
+            column_names(estimator),
             values=np.asarray(X),
             row_names=row_names,
             max_features=max_features,

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
+from ._estimators import last_step
 from ._style import COLOUR_MAP, GREY, RED, single_axes
 
 LONGEST = 0.75
@@ -75,7 +76,8 @@ class ScoreFieldDisplay:
         Parameters
         ----------
         estimator : SteinScoreEstimator
-            Fitted to two columns; any estimator with ``score_gradient(X)``.
+            Fitted to two columns; any estimator with ``score_gradient(X)``, or a
+            pipeline that ends in one, whose scaled columns are drawn then.
         X : array-like of shape (n_samples, 2)
             Rows to draw beneath; the grid covers them.
         grid_resolution : int, default=20
@@ -92,6 +94,7 @@ class ScoreFieldDisplay:
         ValueError
             For an estimator fitted to another number of columns.
         """
+        estimator, X = last_step(estimator, X)
         check_is_fitted(estimator)
         if estimator.n_features_in_ != 2:
             raise ValueError(

@@ -5,6 +5,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length
 
+from ._estimators import last_step
 from ._style import GREY, RED, group_colours, groups_of, single_axes
 
 FAR = 6.0
@@ -61,8 +62,9 @@ class ScoreHistogramDisplay:
         Parameters
         ----------
         estimator : object
-            A fitted estimator with ``score_samples``. Its ``offset_``, where it has
-            one as scikit-learn's outlier detectors do, is the threshold.
+            A fitted estimator with ``score_samples``, or a pipeline that ends in one.
+            Its ``offset_``, where it has one as scikit-learn's outlier detectors do, is
+            the threshold.
         X : array-like of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,), default=None
@@ -74,6 +76,7 @@ class ScoreHistogramDisplay:
         -------
         ScoreHistogramDisplay
         """
+        estimator, X = last_step(estimator, X)
         offset = getattr(estimator, "offset_", None)
         threshold = None if offset is None else float(offset)
         scores = estimator.score_samples(X)

@@ -8,6 +8,7 @@ from scipy.stats import norm
 from sklearn.utils import check_array, check_consistent_length
 
 from .. import metrics
+from ._estimators import last_step
 from ._style import (
     BLUE,
     COLOUR_MAP,
@@ -98,7 +99,7 @@ class LatentMapDisplay:
         Parameters
         ----------
         estimator : ILVAETransformer
-            A fitted estimator.
+            A fitted estimator, or a pipeline that ends in one.
         X : array-like of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,), default=None
@@ -113,6 +114,7 @@ class LatentMapDisplay:
         -------
         LatentMapDisplay
         """
+        estimator, X = last_step(estimator, X)
         if units is None and estimator.n_components_ > MOST_UNITS:
             said = metrics.kl_per_unit(estimator, X)
             units = np.sort(np.argsort(said)[::-1][:MOST_UNITS]).tolist()

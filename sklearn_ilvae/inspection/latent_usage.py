@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import metrics
 from .._html import ALIVE
+from ._estimators import last_step
 from ._style import BLUE, RED, grid_of_axes
 
 FEW_DECADES = 20.0
@@ -81,7 +82,7 @@ class LatentUsageDisplay:
         Parameters
         ----------
         estimator : ILVAETransformer
-            A fitted estimator.
+            A fitted estimator, or a pipeline that ends in one.
         X : array-like of shape (n_samples, n_features)
             Rows, best unseen in training. A thousand are plenty: the time grows with
             rows, draws and columns.
@@ -96,6 +97,7 @@ class LatentUsageDisplay:
         -------
         LatentUsageDisplay
         """
+        estimator, X = last_step(estimator, X)
         bound = metrics.fisher_divergence_lower_bound(
             estimator, X, n_draws, random_state
         )

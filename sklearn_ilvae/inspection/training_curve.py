@@ -5,6 +5,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ._estimators import last_step
 from ._style import BLUE, RED, single_axes
 
 
@@ -52,7 +53,8 @@ class TrainingCurveDisplay:
         ----------
         estimator : object
             A fitted estimator with ``loss_curve_`` and, where there were validation
-            rows, ``validation_scores_``, as `ILVAETransformer`.
+            rows, ``validation_scores_``, as `ILVAETransformer`; or a pipeline that
+            ends in one.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
 
@@ -60,6 +62,7 @@ class TrainingCurveDisplay:
         -------
         TrainingCurveDisplay
         """
+        estimator, _ = last_step(estimator)
         check_is_fitted(estimator)
         validation = getattr(estimator, "validation_scores_", None)
         return cls.from_predictions(estimator.loss_curve_, validation, ax=ax)

@@ -1,0 +1,37 @@
+"""What displays ask of an estimator: the last step of a pipeline, names of columns."""
+
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+
+def last_step(estimator: Any, X: Any = None) -> tuple[Any, Any]:
+    """Return the estimator at the end of a pipeline, and rows as it sees them.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted pipeline; anything else is returned as it is, and X with it.
+    X : array-like of shape (n_samples, n_features), default=None
+        Rows as the pipeline takes them.
+
+    Returns
+    -------
+    estimator : object
+        The last step.
+    X : array-like of shape (n_samples, n_features_in_of_last_step) or None
+        Rows after the steps before it.
+    """
+    if not isinstance(estimator, Pipeline):
+        return estimator, X
+    if X is not None and len(estimator) > 1:
+        X = estimator[:-1].transform(X)
+    return last_step(estimator[-1], X)
+
+
+def column_names(estimator: Any) -> list[str]:
+    """Return the names of columns seen in fit; ``x0``, ``x1``… without any."""
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        return [f"x{number}" for number in range(estimator.n_features_in_)]
+    return [str(name) for name in names]
