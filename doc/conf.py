@@ -24,6 +24,7 @@ version = release = sklearn_ilvae.__version__
 extensions = [
     "executed",
     "internal_links",
+    "lessons",
     "shapes",
     "myst_parser",
     "numpydoc",
@@ -54,6 +55,8 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
     "within_subsection_order": "lessons.order_of_lessons",
+    "reset_modules": ("matplotlib", "seaborn", "lessons.clock"),
+    "reset_modules_order": "both",
     "abort_on_example_error": True,
     "backreferences_dir": "api/generated/backreferences",
     "doc_module": ("sklearn_ilvae",),

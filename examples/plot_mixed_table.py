@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
+from sklearn_ilvae.inspection import ColumnSummaryDisplay, MissingnessDisplay
 
 rng = np.random.default_rng(0)
 n_people = 600
@@ -48,6 +49,12 @@ model = ILVAETransformer(
 model.column_summary_
 
 # %%
+# Where are the gaps? Every column lacks about the same share, and no columns go missing
+# together more often than chance would have it.
+
+MissingnessDisplay.from_estimator(model, people)
+
+# %%
 # Gaps are filled with what the rest of the row suggests.
 
 filled = model.impute(people)
@@ -57,22 +64,30 @@ common = (truth["health"].mode()[0] == truth["health"])[gone].mean()
 print(f"health filled in correctly: {right:.0%}; by the commonest level: {common:.0%}")
 
 # %%
-# New rows have the form of the old ones.
+# New rows have the form of the old ones. Bars are the table and steps the drawn rows: a
+# likelihood that does not suit its column would show.
 
 drawn = model.sample(600, random_state=0)
 print(drawn.head())
+ColumnSummaryDisplay.from_estimator(model, people)
 
-figure, axes = plt.subplots(1, 2, sharey=True, figsize=(8, 3.5))
+# %%
+# Do columns belong together as they should? Here two of them, by the third.
+
+figure, axes = plt.subplots(1, 2, sharey=True, figsize=(8, 3.5), layout="constrained")
 for axis, table, title in zip(
     axes, (truth, drawn), ("real people", "drawn rows"), strict=True
 ):
-    for level, marker in zip(levels, "ov^", strict=True):
+    for level, marker, colour in zip(
+        levels, "ov^", ["#4477aa", "#ee6677", "#228833"], strict=True
+    ):
         part = table[table["health"] == level]
-        axis.scatter(part["age"], part["joined"], s=8, marker=marker, label=level)
-    axis.set(title=title, xlabel="age")
+        axis.scatter(
+            part["age"], part["joined"], s=8, marker=marker, color=colour, label=level
+        )
+    axis.set(title=title, xlabel="age (years)")
 axes[0].set_ylabel("joined")
 axes[1].legend(title="health")
-figure.tight_layout()
 plt.show()
 
 # %%
