@@ -155,6 +155,7 @@ class ScoreHistogramDisplay:
             ylabel="rows",
             yscale="log",
         )
+        ax.yaxis.set_major_formatter("{x:g}")
         ax.legend(edgecolor=GREY)
         self.ax_, self.figure_ = ax, ax.figure
         return self
