@@ -15,7 +15,7 @@ from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 from sklearn_ilvae.inspection import ColumnSummaryDisplay, MissingnessDisplay
 
 rng = np.random.default_rng(0)
-n_people = 600
+n_people = 300
 age = rng.uniform(18, 90, n_people)
 fitness = rng.standard_normal(n_people) - (age - 54) / 40
 levels = np.array(["poor", "fair", "good"])
@@ -67,7 +67,7 @@ print(f"health filled in correctly: {right:.0%}; by the commonest level: {common
 # New rows have the form of the old ones. Bars are the table and steps the drawn rows: a
 # likelihood that does not suit its column would show.
 
-drawn = model.sample(600, random_state=0)
+drawn = model.sample(300, random_state=0)
 print(drawn.head())
 ColumnSummaryDisplay.from_estimator(model, people)
 

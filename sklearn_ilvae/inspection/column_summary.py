@@ -17,7 +17,7 @@ MOST_BINS = 30
 TAIL = 0.005
 """Share of the values at either end that are counted in the outermost bin."""
 
-PANELS_IN_A_ROW = 4
+PANELS_IN_A_ROW = 3
 
 
 class ColumnSummaryDisplay:
