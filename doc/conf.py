@@ -42,6 +42,7 @@ highlight_language = "none"
 templates_path = ["_templates"]
 autosummary_generate = True
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 myst_enable_extensions = ["colon_fence", "deflist"]

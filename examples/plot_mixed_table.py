@@ -41,10 +41,11 @@ for column in people:
 people.head()
 
 # %%
-# One call. Counts are asked for by name; all else follows from the dtypes.
+# One call. Counts are asked for by name; all else follows from the dtypes. Few epochs
+# keep this page quick.
 
 model = ILVAETransformer(
-    n_components=3, likelihood={"visits": "poisson"}, random_state=0
+    n_components=3, likelihood={"visits": "poisson"}, max_iter=200, random_state=0
 ).fit(people)
 model.column_summary_
 
@@ -94,5 +95,6 @@ plt.show()
 # The detector takes the same table, gaps included, and says why.
 
 people.loc[7, ["age", "joined"]] = [20.0, pd.Timestamp("2012-01-01")]
-detector = ILVAEOutlierDetector(n_components=3, random_state=0).fit(people)
+detector = ILVAEOutlierDetector(n_components=3, max_iter=200, random_state=0)
+detector.fit(people)
 detector.explain(people.loc[[7]])
