@@ -33,22 +33,28 @@ def auroc(
     **parameters: object,
 ) -> float:
     """Fit a detector to one part of a table and rank the other, in percent."""
-    training, scored = parts
-    take = table.iloc.__getitem__ if isinstance(table, pd.DataFrame) else table.take
-    first = take(training) if isinstance(table, pd.DataFrame) else table[training]
-    second = take(scored) if isinstance(table, pd.DataFrame) else table[scored]
+    first, second = (
+        table.iloc[part] if isinstance(table, pd.DataFrame) else table[part]
+        for part in parts
+    )
     detector = ILVAEOutlierDetector(random_state=seed, device="cpu", **parameters)
     detector.fit(first)
-    return 100 * float(roc_auc_score(y[scored], -detector.score_samples(second)))
+    return 100 * float(roc_auc_score(y[parts[1]], -detector.score_samples(second)))
 
 
 def with_gaps(
-    name: str, protocol: str, share: float, seed: int, folder: Path, n_rows: int
+    name: str,
+    protocol: str,
+    share: float,
+    seed: int,
+    folder: Path,
+    n_rows: int,
+    fill: bool,
 ) -> dict[str, float]:
     """Return AUROC of rows with values removed at random, in training and in test.
 
     ``filled`` is the same detector on rows whose gaps hold the means of the training
-    rows.
+    rows, where `fill` asks for it.
     """
     random = np.random.RandomState(seed)
     X, y = labelled_table(name, folder, n_rows, random)
@@ -56,7 +62,7 @@ def with_gaps(
     X = X[:, np.ptp(X[parts[0]], axis=0) > 0]
     missing = np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
     found = {"auroc": auroc(missing, y, parts, seed)}
-    if share > 0:
+    if share > 0 and fill:
         imputer = SimpleImputer(keep_empty_features=True).fit(missing[parts[0]])
         found["filled"] = auroc(imputer.transform(missing), y, parts, seed)
     return found

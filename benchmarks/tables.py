@@ -183,15 +183,17 @@ def gap_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def compare_gaps(
     arguments: argparse.Namespace, table: str, protocol: str, seed: int, share: float
 ) -> dict[str, float]:
-    return with_gaps(table, protocol, share, seed, arguments.data, arguments.rows)
+    sizes = (arguments.data, arguments.rows)
+    return with_gaps(table, protocol, share, seed, *sizes, "mean" in arguments.methods)
 
 
 def summarise_gaps(found: pd.DataFrame) -> None:
     keys = ["table", "protocol", "share"]
-    means = found.groupby(keys)[["auroc", "filled"]].mean().unstack("share")
+    methods = [each for each in ("auroc", "filled") if each in found]
+    means = found.groupby(keys)[methods].mean().unstack("share")
     complete = means["auroc", 0.0]
     for share, allowed in zip(SHARES[:2], (1.5, 4.0), strict=True):
-        for method in ("auroc", "filled"):
+        for method in methods:
             loss = complete - means[method, share]
             inside = (loss <= allowed).groupby("protocol").mean().round(2).to_dict()
             mean = loss.groupby("protocol").mean().round(2).to_dict()
@@ -270,7 +272,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--max-iter", type=int, default=500)
     methods = list(imputers(0, 1))
-    parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=methods,
+        default=methods,
+        help="imputers; for gaps, mean adds the detector on filled rows",
+    )
     parser.add_argument("--resume", action="store_true", help="add to the output")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()

@@ -369,9 +369,12 @@ default="from_dtype"
             seed = draw_seed(self.random_state)
             fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
             held_out = split_calibration(len(table.rows), fraction, seed)
-            numbers = comparable_numbers(table.rows, table.weights, scaling)
+            numbers, discrete = comparable_numbers(table.rows, table.weights, scaling)
             kept, trusted = trusted_weights(
-                numbers[~held_out], table.weights[~held_out], self.support_fraction
+                numbers[~held_out],
+                table.weights[~held_out],
+                self.support_fraction,
+                discrete,
             )
             if not resume:
                 self.transformer_ = self._transformer(seed)

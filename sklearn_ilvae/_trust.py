@@ -16,7 +16,10 @@ AUTO_REST = 0.1
 
 
 def trusted_weights(
-    table: Tensor, weights: Tensor, support_fraction: float | str
+    table: Tensor,
+    weights: Tensor,
+    support_fraction: float | str,
+    discrete: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the weights to train with, and which rows are trusted.
 
@@ -28,6 +31,8 @@ def trusted_weights(
         Positive weights.
     support_fraction : float or "auto"
         Share of trusted rows. A number gives the others no weight, ``"auto"`` a tenth.
+    discrete : Tensor of shape (n_features,), bool, default=None
+        Which columns are scores of levels; None for none.
 
     Returns
     -------
@@ -40,7 +45,8 @@ def trusted_weights(
     rest = AUTO_REST if automatic else 0.0
     if share == 1:
         return weights, torch.ones(len(table), dtype=torch.bool)
-    distances = robust_distances(table.double().cpu(), weights.cpu()).to(weights)
+    distances = robust_distances(table.double().cpu(), weights.cpu(), discrete)
+    distances = distances.to(weights)
     kept = closest_weights(distances, weights, share)
     two = distances.argsort(stable=True)[:2]
     kept[two] = weights[two]
@@ -49,7 +55,7 @@ def trusted_weights(
 
 def comparable_numbers(
     table: Tensor, weights: Tensor, scaling: ColumnScaling
-) -> Tensor:
+) -> tuple[Tensor, Tensor | None]:
     """Return numbers whose distances compare rows: the table, if it holds no others.
 
     Categories and counts are replaced by the coordinates that the network sees, and
@@ -66,14 +72,16 @@ def comparable_numbers(
 
     Returns
     -------
-    Tensor of shape (n_rows, n_numbers)
+    numbers : Tensor of shape (n_rows, n_numbers)
+    discrete : Tensor of shape (n_numbers,), bool, or None
+        Which numbers are scores of levels; None for a table of numbers.
     """
     design = Design(scaling.likelihood, scaling.n_levels)
     if design.plain and not table.isnan().any():
-        return table
+        return table, None
     rows = scaling.transform(table.double())
-    design.double().fit(rows, weights / weights.sum())
-    return design(rows)
+    units = design.double().fit(rows, weights / weights.sum())
+    return design(rows), None if design.plain else units.discrete
 
 
 def present_rows(sample_weight: Any, n_rows: int) -> Tensor:

@@ -97,3 +97,19 @@ def test_a_threshold_has_its_share_of_rows_below(n_rows, percent, seed):
     scores = torch.tensor(np.sort(np.random.default_rng(seed).normal(size=n_rows)))
     threshold = threshold_below(scores, ones(scores), percent / 100)
     assert int((scores < threshold).sum()) == n_rows * percent // 100
+
+
+def test_a_rare_level_alone_does_not_make_a_row_far():
+    rng = torch.Generator().manual_seed(0)
+    rows = torch.randn(400, 3, generator=rng, dtype=torch.float64)
+    rare = torch.rand(400, generator=rng) < 0.1
+    rows[:, 2] = torch.where(rare, 3.0, -1 / 3)  # a level in standard units
+    far = torch.zeros(400, dtype=torch.bool)
+    far[:20] = True
+    rows[far, :2] += 5
+    discrete = torch.tensor([False, False, True])
+    distances = robust_distances(rows, ones(rows), discrete)
+    assert distances[far].min() > distances[~far].quantile(0.95)
+    assert (distances[rare & ~far] < distances[~far].quantile(0.9)).any()
+    as_numbers = robust_distances(rows, ones(rows))
+    assert as_numbers[rare & ~far].min() > as_numbers[far & ~rare].max()

@@ -20,7 +20,9 @@ CONSISTENCY = 1.4826
 """The standard deviation of a normal variable over its median absolute deviation."""
 
 
-def robust_distances(rows: Tensor, weights: Tensor) -> Tensor:
+def robust_distances(
+    rows: Tensor, weights: Tensor, discrete: Tensor | None = None
+) -> Tensor:
     """Return squared distances of rows from the half that lies closest together.
 
     Starts from spatial signs (Visuri, Koivunen & Oja, 2000), as the deterministic
@@ -35,6 +37,11 @@ def robust_distances(rows: Tensor, weights: Tensor) -> Tensor:
         Finite values in any unit.
     weights : Tensor of shape (n_rows,), float64
         Positive weights. A row of weight 2 is as good as two rows.
+    discrete : Tensor of shape (n_features,), bool, default=None
+        Columns that are scores of levels. The closest half often holds one level
+        alone, which does not make the others infinitely far: such columns are measured
+        by their spread in all rows, and that spread is their noise, as it is where a
+        score says nothing about the others. None for none.
 
     Returns
     -------
@@ -50,9 +57,11 @@ def robust_distances(rows: Tensor, weights: Tensor) -> Tensor:
     >>> bool(distances[:5].min() > distances[5:].max())
     True
     """
+    if discrete is None:
+        discrete = torch.zeros(rows.shape[1], dtype=torch.bool)
     core = closest_weights(_start_distances(rows, weights), weights, CORE_SHARE)
     for _ in range(LARGEST_NUMBER_OF_STEPS):
-        distances = _distances(rows, weights, core)
+        distances = _distances(rows, weights, core, discrete)
         previous, core = core, closest_weights(distances, weights, CORE_SHARE)
         if torch.equal(core, previous):
             break
@@ -99,17 +108,18 @@ def _start_distances(rows: Tensor, weights: Tensor) -> Tensor:
     return (projected / size.clamp(min=LEAST_START_SCALE)).square().sum(1)
 
 
-def _distances(rows: Tensor, weights: Tensor, core: Tensor) -> Tensor:
+def _distances(rows: Tensor, weights: Tensor, core: Tensor, discrete: Tensor) -> Tensor:
     """Return squared distances of all rows by the fit to a core."""
     shares = core / core.sum()
     inside = shares > 0
     centred = rows - shares @ rows
     # Columns that do not vary in the core are measured by their spread in all rows.
     fallback = _spread(centred, weights / weights.sum())
-    scaled = centred / _spread(centred, shares, fallback)
+    spread = torch.where(discrete, fallback, _spread(centred, shares, fallback))
+    scaled = centred / spread
     part = scaled[inside]
     covariance = (part * shares[inside, None]).T @ part
-    covariance.diagonal().add_(VARIANCE_FLOOR)
+    covariance.diagonal().add_(torch.where(discrete, 1.0, VARIANCE_FLOOR))
     factor = torch.linalg.cholesky(covariance)
     solved = torch.linalg.solve_triangular(factor, scaled.T, upper=False)
     return solved.square().sum(0)
