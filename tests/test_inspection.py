@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from mixed import people, short
+from mixed import LIBRARIES, people, rows_of, short
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
@@ -266,6 +266,17 @@ def test_reasons_of_a_detector_are_drawn_as_surprise(table):
     assert drawn == pytest.approx(typical - detector.score_samples(table[:1])[0])
     histogram = ScoreHistogramDisplay.from_estimator(detector, table)
     assert histogram.threshold == detector.offset_
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_values_of_mixed_rows_are_written_as_their_users_know_them(library):
+    frame = people(60, gaps=0.1)
+    frame.loc[0, "smoker"] = None
+    X = LIBRARIES[library](frame)
+    detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(X)
+    display = FeatureContributionsDisplay.from_estimator(detector, rows_of(X, [0]))
+    labels = {label.get_text() for label in display.ax_[0].get_yticklabels()}
+    assert {"grade = mid", "joined = 2020-01-14", "smoker = missing"} <= labels
 
 
 def test_names_that_do_not_match_are_refused():

@@ -110,7 +110,7 @@ class FeatureContributionsDisplay:
         return cls.from_predictions(
             contributions,
             column_names(estimator),
-            values=np.asarray(X),
+            values=_values(estimator, X),
             row_names=row_names,
             max_features=max_features,
             label=label,
@@ -226,3 +226,11 @@ class FeatureContributionsDisplay:
             chosen.append(f"{n_rest} other columns")
             sizes.append(float(contributions[order[self.max_features :]].sum()))
         return chosen, sizes
+
+
+def _values(estimator: Any, X: Any) -> Any:
+    """Return the values of rows; as text where the estimator knows levels and dates."""
+    if not hasattr(estimator, "_cells"):
+        return np.asarray(X)
+    table = estimator._checked(X, "from_estimator")
+    return [estimator._cells(row) for row in table]
