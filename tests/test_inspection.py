@@ -290,8 +290,9 @@ def test_the_field_points_up_the_density(field, plane):
     assert (towards_centre[np.linalg.norm(display.points, axis=1) > 1] > 0).all()
 
 
-def test_the_field_knows_the_names_of_columns(plane):
-    frame = pd.DataFrame(plane, columns=["length", "width"])
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_the_field_knows_the_names_of_columns(plane, library):
+    frame = LIBRARIES[library](pd.DataFrame(plane, columns=["length", "width"]))
     estimator = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(frame)
     display = ScoreFieldDisplay.from_estimator(estimator, frame, grid_resolution=3)
     assert display.ax_.get_xlabel() == "length"

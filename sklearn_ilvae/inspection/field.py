@@ -110,7 +110,8 @@ class ScoreFieldDisplay:
         grid = points
         if names is not None:
             # Rows with the names that fit has seen, in the table's own library.
-            grid = type(X)(dict(zip(names, points.T, strict=True)))
+            make = getattr(type(X), "from_pydict", type(X))  # the first is pyarrow's
+            grid = make(dict(zip(names, points.T, strict=True)))
         gradients = np.asarray(estimator.score_gradient(grid))
         return cls.from_predictions(
             points, gradients, sample=sample, feature_names=names, ax=ax
