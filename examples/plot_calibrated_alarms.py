@@ -78,15 +78,16 @@ rates = [0.05, 0.1, 0.2, 0.3]
 kept = {rate: share_of_false_alarms(rate) for rate in rates}
 for rate, (shares, found) in kept.items():
     print(
-        f"rate {rate:4}: false alarms {shares.mean():6.1%} on average, "
-        f"{(shares > rate).mean():4.0%} of the deals above the rate; "
-        f"{found.mean():4.0%} of malignant tumours found"
+        f"rate {rate:4}: {shares.mean():6.1%} of the alarms false on average, "
+        f"{(shares > rate).mean():4.0%} of deals above the rate; "
+        f"{found.mean():4.0%} found"
     )
 
 # %%
 # The averages keep the promise. Single deals need not: the rate is a mean over
-# calibrations. What a low rate costs is the last number: with 157 calibration rows no
-# p-value is below 1/158, so at the lowest rate there is often nothing to select.
+# calibrations. What a low rate costs is the last number, the share of malignant tumours
+# found: with 157 calibration rows no p-value is below 1/158, so at the lowest rate
+# there is often nothing to select.
 #
 # The promise rests on one assumption: new benign tumours come from where the
 # calibration rows come from. Another microscope that makes everything a tenth larger is
