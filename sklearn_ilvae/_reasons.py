@@ -11,7 +11,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._columns import from_tensor, to_tensor
+from ._columns import fitted_names, from_tensor, to_tensor
 from ._tables import TableMixin, readable_cells
 
 
@@ -118,7 +118,6 @@ class ReasonsMixin:
     offset_: float
     transformer_: TableMixin
     typical_contributions_: Any
-    n_features_in_: int
 
     def _checked(self, X: Any, method: str) -> Tensor:
         raise NotImplementedError
@@ -151,7 +150,7 @@ class ReasonsMixin:
             Values in the units of the table. Only if `return_expected` is true.
         """
         terms, expected = self._split(self._checked(X, "feature_contributions"))
-        names = self._names()
+        names = fitted_names(self)
         contributions = frame_like(terms, with_latent(names), X)
         if not return_expected:
             return contributions
@@ -195,7 +194,7 @@ class ReasonsMixin:
         surprise = to_tensor(self.typical_contributions_).cpu() - terms[0].cpu()
         print(
             reasons_table(
-                self._names(),
+                fitted_names(self),
                 self._cells(table[0]),
                 self._cells(expected[0]),
                 surprise[:-1].tolist(),
@@ -204,15 +203,9 @@ class ReasonsMixin:
             )
         )
 
-    def _names(self) -> list[str]:
-        names = getattr(self, "feature_names_in_", None)
-        if names is None:
-            return [f"x{index}" for index in range(self.n_features_in_)]
-        return [str(name) for name in names]
-
     def _expected_table(self, expected: Tensor, X: Any) -> Any:
         if self.transformer_._table_schema().numbers_only:
-            return frame_like(expected, self._names(), X)
+            return frame_like(expected, fitted_names(self), X)
         return self.transformer_._user_table(expected, X)
 
     def _cells(self, row: Tensor) -> list[str]:

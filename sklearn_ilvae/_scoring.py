@@ -6,7 +6,6 @@ code is that of a posterior as narrow as without gaps; the term of a missing val
 the mean of its column, which the detector knows and these functions leave at 0.
 """
 
-from dataclasses import replace
 from math import log
 
 import torch
@@ -50,7 +49,7 @@ def row_contributions(
     Tensor of shape (n_rows, n_features + 1)
         In nats of standardised columns, the term of the code last.
     """
-    return _contributions(_terms(module, scaling, rows), scaling, n_seen, rows)
+    return _contributions_and_terms(module, scaling, n_seen, rows)[0]
 
 
 def contributions_and_expected(
@@ -65,8 +64,7 @@ def contributions_and_expected(
     Tensor of shape (n_rows, 2 * n_features + 1)
         Expected values in the units of the table.
     """
-    terms = _terms(module, scaling, rows)
-    contributions = _contributions(terms, scaling, n_seen, rows)
+    contributions, terms = _contributions_and_terms(module, scaling, n_seen, rows)
     return torch.cat([contributions, scaling.inverse_transform(terms.expected)], dim=1)
 
 
@@ -86,25 +84,16 @@ def impossible_flags(scaling: ColumnScaling, rows: Tensor) -> Tensor:
     return binary & (rows != 0) & (rows != 1) & ~rows.isnan()
 
 
-def _terms(
-    module: VariationalAutoencoder, scaling: ColumnScaling, rows: Tensor
-) -> LikelihoodTerms:
-    possible = rows.masked_fill(impossible_flags(scaling, rows), 0)
-    scaled = scaling.transform(possible)
-    terms = laplace_terms(module, scaled)
-    if not any_missing(scaled):
-        return terms
-    # log q at its mean, of a posterior as narrow as if nothing were missing.
-    return replace(
-        terms, latent=terms.latent - 0.5 * module.encoder.doubt(scaled).sum(1)
-    )
-
-
-def _contributions(
-    terms: LikelihoodTerms, scaling: ColumnScaling, n_seen: int, rows: Tensor
-) -> Tensor:
-    columns = terms.columns + scaling.log_slopes(rows)
+def _contributions_and_terms(
+    module: VariationalAutoencoder, scaling: ColumnScaling, n_seen: int, rows: Tensor
+) -> tuple[Tensor, LikelihoodTerms]:
     impossible = impossible_flags(scaling, rows)
+    scaled = scaling.transform(rows.masked_fill(impossible, 0))
+    terms = laplace_terms(module, scaled)
+    columns, latent = terms.columns + scaling.log_slopes(rows), terms.latent
+    if any_missing(scaled):
+        # log q at its mean, of a posterior as narrow as if nothing were missing.
+        latent = latent - 0.5 * module.encoder.doubt(scaled).sum(1)
     if impossible.any():
         # As likely as the rarer of the two values, and at most as Laplace's rule of
         # succession has it for what n rows never held.
@@ -112,4 +101,4 @@ def _contributions(
         rarer = torch.minimum(p, 1 - p).clamp(min=torch.finfo(rows.dtype).tiny)
         unseen = rarer.log().clamp(max=-log(n_seen + 2))
         columns = torch.where(impossible, unseen, columns)
-    return torch.cat([columns, terms.latent[:, None]], dim=1)
+    return torch.cat([columns, latent[:, None]], dim=1), terms

@@ -4,7 +4,7 @@ from .arrays import float_dtypes, from_tensor, to_tensor
 from .building import build_frame
 from .frames import library_of
 from .keeping import keep_observed
-from .kinds import column_name
+from .kinds import column_name, fitted_names
 from .reading import (
     ColumnChoices,
     decoded_levels,
@@ -33,6 +33,7 @@ __all__ = [
     "column_name",
     "decoded_levels",
     "find_scaling",
+    "fitted_names",
     "float_dtypes",
     "from_tensor",
     "keep_observed",

@@ -1,4 +1,4 @@
-"""What displays ask of an estimator: the last step of a pipeline, names of columns."""
+"""What displays take for an estimator: the last step of a pipeline too."""
 
 from typing import Any
 
@@ -27,11 +27,3 @@ def last_step(estimator: Any, X: Any = None) -> tuple[Any, Any]:
     if X is not None and len(estimator) > 1:
         X = estimator[:-1].transform(X)
     return last_step(estimator[-1], X)
-
-
-def column_names(estimator: Any) -> list[str]:
-    """Return the names of columns seen in fit; ``x0``, ``x1``… without any."""
-    names = getattr(estimator, "feature_names_in_", None)
-    if names is None:
-        return [f"x{number}" for number in range(estimator.n_features_in_)]
-    return [str(name) for name in names]

@@ -6,7 +6,8 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ._estimators import column_names, last_step
+from .._columns import fitted_names
+from ._estimators import last_step
 from ._style import BLUE, RED, grid_of_axes
 
 MOST_BARS = 10
@@ -122,7 +123,7 @@ class ColumnSummaryDisplay:
         notes, levels = {}, {}
         schema = model._table_schema()
         for number, (name, column, family) in enumerate(
-            zip(column_names(model), schema.columns, model.likelihood_, strict=True)
+            zip(fitted_names(model), schema.columns, model.likelihood_, strict=True)
         ):
             if family == "none":
                 continue

@@ -7,7 +7,8 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from ._estimators import column_names, last_step
+from .._columns import fitted_names
+from ._estimators import last_step
 from ._style import BLUE, RED, grid_of_axes
 
 LATENT_NAME = "latent code"
@@ -109,7 +110,7 @@ class FeatureContributionsDisplay:
             label = "surprise (nats below the typical row)"
         return cls.from_predictions(
             contributions,
-            column_names(estimator),
+            fitted_names(estimator),
             values=_values(estimator, X),
             row_names=row_names,
             max_features=max_features,

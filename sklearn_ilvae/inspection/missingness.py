@@ -7,7 +7,8 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from ._estimators import column_names, last_step
+from .._columns import fitted_names
+from ._estimators import last_step
 from ._style import BLUE, GREY, grid_of_axes
 
 
@@ -95,7 +96,7 @@ class MissingnessDisplay:
         missing = estimator._checked(X, "from_estimator").isnan().cpu().numpy()
         return cls.from_predictions(
             missing,
-            column_names(estimator),
+            fitted_names(estimator),
             max_features=max_features,
             max_patterns=max_patterns,
             ax=ax,

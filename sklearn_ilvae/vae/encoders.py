@@ -69,10 +69,7 @@ class GaussianEncoder(nn.Module):
 
     def doubt(self, rows: Tensor) -> Tensor:
         """Return by how much gaps raise the log-variances: (…, n_components), ≥ 0."""
-        coordinates = self.design.coordinates(rows)
-        if not any_missing(rows):
-            return coordinates.new_zeros(*rows.shape[:-1], len(self.log_variance))
-        return self.completion(coordinates)[1]
+        return self.completion(self.design.coordinates(rows))[1]
 
     def _inputs(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         coordinates = self.design.coordinates(rows)
