@@ -19,7 +19,7 @@ from sklearn_ilvae.vae import (
     principal_axes,
     shared_noise,
 )
-from sklearn_ilvae.vae.networks import jacobian_at_zero
+from sklearn_ilvae.vae.networks import ACTIVATIONS, jacobian_at_zero
 from sklearn_ilvae.vae.priors import MixturePrior, StandardNormalPrior
 
 
@@ -308,3 +308,20 @@ class TestChoices:
         assert choose_inverse_lipschitz(variances, 1) == pytest.approx(0.6)
         assert choose_inverse_lipschitz(variances, 3) == pytest.approx(0.15)
         assert choose_inverse_lipschitz(torch.zeros(2), 1) == 0.0
+
+
+@given(
+    st.sampled_from(sorted(ACTIVATIONS)),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20),
+)
+def test_activations_rise_and_do_not_depend_on_autograd(
+    name: str, dtype: torch.dtype, points: list[float]
+) -> None:
+    inputs = torch.tensor(points, dtype=dtype).sort().values
+    rounding = 2 * torch.finfo(dtype).eps
+    training = ACTIVATIONS[name](inputs)
+    with torch.no_grad():
+        values = ACTIVATIONS[name](inputs)
+    torch.testing.assert_close(values, training, rtol=rounding, atol=rounding)
+    assert (values.diff() >= -rounding * values[1:].abs().clamp(min=1)).all()
