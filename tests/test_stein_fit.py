@@ -1,6 +1,7 @@
 """What `fit_score` promises: laws of the estimate and of its choices."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,6 +170,63 @@ def test_score_is_the_gradient_of_the_log_density():
     inner = x[:20].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(model.log_density(inner).sum(), inner)
     torch.testing.assert_close(gradient, model.score(x[:20]))
+
+
+@pytest.fixture(scope="module", params=["diagonal", "curl_free"])
+def outgrown(request):
+    """A score whose kernel part grows past its sample, and rows where it does."""
+    x = points(60, 3, 0)
+    x[:, 1] = 4.0 * x[:, 0].square() + 0.3 * x[:, 1]
+    x = x * torch.tensor([10.0, 0.1, 1.0]).double()
+    wild = Settings(
+        kernel="inverse_multiquadric",
+        form=request.param,
+        bandwidth=torch.tensor([60.0, 20.0, 8.0]),
+        regularization=1e-9,
+    )
+    model, _ = fit_score(x, wild)
+    rows = x.mean(0) + 1.6 * (x - x.mean(0))
+    full = replace(model, longest=math.inf)
+    beyond = length_of_kernel_part(full, rows) > model.longest
+    assert beyond.sum() > 5
+    return x, model, full, rows[beyond]
+
+
+def length_of_kernel_part(model, x: torch.Tensor) -> torch.Tensor:
+    scale = model.inverse_scale
+    alone = replace(model, form=None, coefficients=None)
+    return ((model.score(x) - alone.score(x)) / scale).norm(dim=1)
+
+
+def test_the_kernel_part_is_nowhere_longer_than_at_the_rows_of_the_sample(outgrown):
+    x, model, full, _ = outgrown
+    longest = length_of_kernel_part(full, x).max()
+    wide = x.mean(0) + 5.0 * x.std(0) * points(2000, 3, 1)
+    assert length_of_kernel_part(full, wide).max() > 2 * longest
+    assert length_of_kernel_part(model, wide).max() <= longest * (1 + 1e-8)
+
+
+def test_at_the_rows_of_the_sample_and_within_nothing_is_shortened(outgrown):
+    x, model, full, _ = outgrown
+    for found, expected in zip(model.evaluate(x), full.evaluate(x), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_a_shortened_kernel_part_keeps_its_direction(outgrown):
+    _, model, full, beyond = outgrown
+    alone = replace(model, form=None, coefficients=None)
+    short, long = (m.score(beyond) - alone.score(beyond) for m in (model, full))
+    cosine = torch.nn.functional.cosine_similarity(short, long)
+    torch.testing.assert_close(cosine, torch.ones_like(cosine))
+
+
+def test_the_divergence_is_exact_where_the_kernel_part_is_shortened(outgrown):
+    _, model, _, beyond = outgrown
+    for row, found in zip(beyond[:5], model.divergence(beyond), strict=False):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda u: model.score(u[None])[0], row
+        )
+        torch.testing.assert_close(found, jacobian.trace(), rtol=1e-6, atol=1e-6)
 
 
 def test_a_diagonal_form_has_no_log_density():

@@ -31,6 +31,8 @@ from .settings import Report, Settings
 from .solvers import decompose, filter_gains, whiten
 
 _FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
+_MOST_ROWS_MEASURED = 20_000
+_SLACK = 1.0 + 1e-9
 
 
 def fit_score(
@@ -260,7 +262,9 @@ class _Fit:
         coefficients = spectrum.coefficients(total.linear, gains)[0]
         model, report = self._alone(frame, base)
         report = _describe(report, frame, candidate, strength)
-        return replace(model, form=form, coefficients=coefficients), report
+        longest = _longest(frame.rows, form, coefficients)
+        model = replace(model, form=form, coefficients=coefficients, longest=longest)
+        return model, report
 
     def _alone(self, frame: Frame, name: str) -> tuple[ScoreModel, Report]:
         """Return a base score alone."""
@@ -287,6 +291,20 @@ class _Fit:
         model, report = self._alone(frame, "none")
         model = replace(model, projector=identity, published=published)
         return model, _describe(report, frame, candidate, ridge)
+
+
+def _longest(rows: Rows, form: Form, coefficients: Tensor) -> float:
+    """Return the length of a kernel part where it is longest over the sample."""
+    some = rows.lowest_ranks(min(len(rows), _MOST_ROWS_MEASURED))
+    nothing = torch.zeros_like(rows.center)
+    lengths = [
+        torch.linalg.vector_norm(
+            form.evaluate(U, coefficients[None], nothing)[0], dim=-1
+        ).max()
+        for _, U in rows.chunks(len(form.landmarks), some)
+    ]
+    # Rounding must not shorten it at the row where it is longest.
+    return _SLACK * float(torch.stack(lengths).max())
 
 
 def _describe(

@@ -65,6 +65,9 @@ class Form(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Return fields (l, n, d) and divergences (l, n) of coefficients (l, m, q)."""
 
+    def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
+        """Return ``(∇f)ᵀ v`` (n, d) of one field at a vector ``v`` for each row."""
+
 
 @dataclass(frozen=True)
 class DiagonalForm:
@@ -153,6 +156,22 @@ class DiagonalForm:
         along = _columns(slopes, torch.cat([weighted, inner], -1))
         divergence = 2.0 * ((along[..., :-1] * U).sum(-1) - along[..., -1])
         return field, divergence
+
+    def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
+        """Return ``(∇f)ᵀ v = Σⱼ (aⱼ·v) ∇k(u, zⱼ)`` for a vector at each row.
+
+        Parameters
+        ----------
+        U, vectors : Tensor of shape (n, d)
+        coefficients : Tensor of shape (m, d)
+
+        Returns
+        -------
+        product : Tensor of shape (n, d)
+        """
+        values = kernel_matrix(self.kernel, U, self.landmarks)
+        slopes = 2.0 * self.kernel.first_derivative(values)
+        return _outwards(slopes * (vectors @ coefficients.T), U, self.landmarks)
 
 
 @dataclass(frozen=True)
@@ -272,6 +291,25 @@ class CurlFreeForm:
         laplacian = 4.0 * second * stretched + (metric @ self.extent) * slopes
         return field, _columns(laplacian, coefficients)[..., 0]
 
+    def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
+        """Return ``(∇f)ᵀ v = Σⱼ βⱼ ∇²k(u, zⱼ) v`` for a vector at each row.
+
+        Parameters
+        ----------
+        U, vectors : Tensor of shape (n, d)
+        coefficients : Tensor of shape (m, 1)
+
+        Returns
+        -------
+        product : Tensor of shape (n, d)
+        """
+        squared = squared_distances(U, self.landmarks)
+        _, first, second = self.kernel.derivatives(squared)
+        inner = (U * vectors).sum(1, keepdim=True) - vectors @ self.landmarks.T
+        shares = 4.0 * second * inner * coefficients[:, 0]
+        straight = 2.0 * first @ coefficients
+        return _outwards(shares, U, self.landmarks) + straight * vectors
+
     def potential(self, U: Tensor, coefficients: Tensor) -> Tensor:
         """Return ``Σⱼ βⱼ k(u, zⱼ)``, of shape (n,), whose gradient is ``f``."""
         return kernel_matrix(self.kernel, U, self.landmarks) @ coefficients[..., 0]
@@ -281,6 +319,11 @@ FORMS: dict[str, type[DiagonalForm] | type[CurlFreeForm]] = {
     "diagonal": DiagonalForm,
     "curl_free": CurlFreeForm,
 }
+
+
+def _outwards(shares: Tensor, U: Tensor, landmarks: Tensor) -> Tensor:
+    """Return ``Σⱼ shareⱼ (u − zⱼ)`` for each row."""
+    return shares.sum(1, keepdim=True) * U - shares @ landmarks
 
 
 def _columns(matrix: Tensor, stack: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,10 @@ _CHUNK_ELEMENTS = 2**20
 class ScoreModel:
     """A fitted score ``ŝ(x) = D (s₀(u) + f(u))`` with ``u = D (x − c)``.
 
+    A kernel part that follows a curved sample is weakly regularised, and past the last
+    rows it can grow to many times what the sample asked of it. So ``f`` is shortened,
+    its direction kept, wherever it is longer than at any row of the sample.
+
     Attributes
     ----------
     center, inverse_scale : Tensor of shape (d,)
@@ -30,6 +35,8 @@ class ScoreModel:
     form : Form or None
         The space of the kernel part ``f``; None when the base stands alone.
     coefficients : Tensor of shape (m, q) or None
+    longest : float
+        Greatest length of ``f``, in the coordinates ``u``.
     published : PublishedStein or None
         Takes the place of base and kernel part in the estimator of Li & Turner.
 
@@ -50,6 +57,7 @@ class ScoreModel:
     projector: Tensor
     form: Form | None = None
     coefficients: Tensor | None = None
+    longest: float = math.inf
     published: PublishedStein | None = None
 
     @property
@@ -85,7 +93,9 @@ class ScoreModel:
     def log_density(self, X: Tensor) -> Tensor:
         """Return the logarithm of the density up to a constant, of shape (n,).
 
-        Only a curl-free score, or the base alone, is the gradient of a function.
+        Only a curl-free score, or the base alone, is the gradient of a function. It is
+        the function of the kernel part at its full length: its gradient is the score
+        wherever that is not shortened, the rows of the sample among them.
 
         Parameters
         ----------
@@ -124,6 +134,28 @@ class ScoreModel:
             score = self.base.score(U)
             divergence = self.base.divergence(U, metric)
             if self.form is not None and self.coefficients is not None:
-                field, part = self.form.evaluate(U, self.coefficients[None], metric)
-                score, divergence = score + field[0], divergence + part[0]
+                field, part = self._kernel_part(U, self.form, self.coefficients)
+                score, divergence = score + field, divergence + part
         return score * self.inverse_scale, divergence
+
+    def _kernel_part(
+        self, U: Tensor, form: Form, coefficients: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``f`` of length ``ℓ`` at most, and the divergence of that."""
+        metric = self.inverse_scale.square()
+        fields, divergences = form.evaluate(U, coefficients[None], metric)
+        field, divergence = fields[0], divergences[0]
+        beyond = torch.linalg.vector_norm(field, dim=1) > self.longest
+        if not beyond.any():
+            return field, divergence
+        outer = field[beyond]
+        length = torch.linalg.vector_norm(outer, dim=1)
+        # The gradient of the length.
+        slope = form.pull_back(U[beyond], coefficients, outer) / length[:, None]
+        along = (outer * slope) @ metric / length
+        share = self.longest / length
+        shortened = share * (divergence[beyond] - along)
+        return (
+            field.index_put((beyond,), share[:, None] * outer),
+            divergence.index_put((beyond,), shortened),
+        )

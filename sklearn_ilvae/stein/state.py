@@ -51,6 +51,7 @@ def model_to_arrays(model: ScoreModel) -> dict[str, Any]:
             "landmarks": _array(model.form.landmarks),
             "extent": _array(model.form.extent),
             "coefficients": _array(model.coefficients),
+            "longest": model.longest,
         }
     if model.published is not None:
         # The factorised kernel matrix is as large as the sample is long, squared, and
@@ -90,7 +91,12 @@ def model_from_arrays(saved: dict[str, Any]) -> ScoreModel:
         published = fit_published(kernel, tensor("sample"), saved["ridge"])
         return replace(model, published=published)
     form = FORMS[saved["form"]](kernel, tensor("landmarks"), tensor("extent"))
-    return replace(model, form=form, coefficients=tensor("coefficients"))
+    return replace(
+        model,
+        form=form,
+        coefficients=tensor("coefficients"),
+        longest=saved["longest"],
+    )
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
