@@ -18,7 +18,7 @@ from ._random import draw_seed
 from ._reasons import ReasonsMixin
 from ._scoring import (
     contributions_and_expected,
-    impossible_flags,
+    possible_values,
     row_contributions,
     row_scores,
 )
@@ -444,7 +444,7 @@ default="from_dtype"
     def _over_chunks(self, function: Callable[..., Tensor], table: Tensor) -> Tensor:
         inner = self.transformer_
         scaling = inner._scaling()
-        possible = table.masked_fill(impossible_flags(scaling, table), 0)
+        possible, _ = possible_values(scaling, table)
         check_support(possible, scaling, inner._column_names())
         module = inner._inference_module(table.dtype)
         scored = partial(function, module, scaling, self._n_seen)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ._columns import ColumnScaling
 from .vae import LikelihoodTerms, VariationalAutoencoder, laplace_terms
-from .vae.likelihoods.heads import any_missing
 
 
 def row_scores(
@@ -68,33 +67,39 @@ def contributions_and_expected(
     return torch.cat([contributions, scaling.inverse_transform(terms.expected)], dim=1)
 
 
-def impossible_flags(scaling: ColumnScaling, rows: Tensor) -> Tensor:
-    """Return where columns of zeros and ones hold anything else.
+def possible_values(
+    scaling: ColumnScaling, rows: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Return rows that columns of zeros and ones can hold, and where they do not.
 
     A fit takes a column for one of zeros and ones by its values; what a new row holds
     may refute it, and such a row is what a detector is for.
 
     Returns
     -------
-    Tensor of shape (n_rows, n_features), bool
+    possible : Tensor of shape (n_rows, n_features)
+        With 0 for what is impossible; the rows themselves, where nothing is.
+    impossible : Tensor of shape (n_rows, n_features), bool, or None
+        None where nothing is.
     """
     if not any(scaling.binary):
-        return torch.zeros_like(rows, dtype=torch.bool)
+        return rows, None
     binary = torch.tensor(scaling.binary, device=rows.device)
-    return binary & (rows != 0) & (rows != 1) & ~rows.isnan()
+    impossible = binary & (rows != 0) & (rows != 1) & ~rows.isnan()
+    if not impossible.any():
+        return rows, None
+    return rows.masked_fill(impossible, 0), impossible
 
 
 def _contributions_and_terms(
     module: VariationalAutoencoder, scaling: ColumnScaling, n_seen: int, rows: Tensor
 ) -> tuple[Tensor, LikelihoodTerms]:
-    impossible = impossible_flags(scaling, rows)
-    scaled = scaling.transform(rows.masked_fill(impossible, 0))
-    terms = laplace_terms(module, scaled)
-    columns, latent = terms.columns + scaling.log_slopes(rows), terms.latent
-    if any_missing(scaled):
-        # log q at its mean, of a posterior as narrow as if nothing were missing.
-        latent = latent - 0.5 * module.encoder.doubt(scaled).sum(1)
-    if impossible.any():
+    possible, impossible = possible_values(scaling, rows)
+    terms = laplace_terms(module, scaling.transform(possible))
+    columns = terms.columns + scaling.log_slopes(rows)
+    # log q at its mean, of a posterior as narrow as if nothing were missing.
+    latent = terms.latent - terms.doubt
+    if impossible is not None:
         # As likely as the rarer of the two values, and at most as Laplace's rule of
         # succession has it for what n rows never held.
         p = terms.expected.clamp(torch.finfo(rows.dtype).tiny, 1)

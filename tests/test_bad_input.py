@@ -3,12 +3,15 @@
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from mixed import LIBRARIES
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 
 from sklearn_ilvae import ILVAETransformer, SteinScoreEstimator
+
+DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
 
 def short(**parameters):
@@ -66,11 +69,44 @@ BAD_TABLES = {
         lambda f: f.rename(columns={"b": "a"}),
         "more than one column named 'a'",
     ),
+    "a column alone": (
+        lambda f: f["a"].astype(str),
+        "Expected a table of two dimensions, got a Series. Pass a data frame",
+    ),
+    "a dict of columns": (
+        lambda f: dict(f),
+        r"Expected a table, got a dict\. Pass pandas.DataFrame\(X\)",
+    ),
+    "a list of records": (
+        lambda f: f.to_dict("records"),
+        r"Expected a table, got a list of dicts\. Pass pandas.DataFrame\(X\)",
+    ),
+    "an array of records": (
+        lambda f: f.to_records(index=False),
+        "dtype .* is no table of numbers. Pass pandas.DataFrame",
+    ),
+    "an array of dates": (
+        lambda f: np.arange(8).astype("M8[D]").reshape(4, 2),
+        "dtype datetime64.* is no table of numbers. Pass pandas.DataFrame",
+    ),
+    "sparse columns": (
+        lambda f: f.astype({"c": "Sparse[float]"}),
+        "Column 'c' has dtype Sparse.* Make it dense: X.name..sparse.to_dense",
+    ),
+    "dictionaries of pyarrow in pandas": (
+        lambda f: f.assign(
+            c=pd.Series(f["b"] > 0).map(str).astype(pd.ArrowDtype(DICTIONARY))
+        ),
+        r"Column 'c' has dtype dictionary.* Convert it to astype\('category'\)",
+    ),
     "lists": (
         lambda f: pl.DataFrame(f).with_columns(c=pl.lit([1, 2])),
         "Column 'c' has dtype List.*stands for no kind of column",
     ),
-    "complex numbers": (lambda f: f.to_numpy() + 1j, "Complex data not supported"),
+    "complex numbers": (
+        lambda f: f.to_numpy() + 1j,
+        r"Complex data not supported[^!]*Give real and imaginary parts a column each",
+    ),
     "beyond float64": (
         lambda f: f.assign(c=f["c"] * 1e200),
         "Column 'c' spreads too widely to be standardised",
@@ -268,19 +304,19 @@ def test_a_failed_fit_does_not_touch_its_table(frame):
 
 
 NO_NUMBERS = {
-    "text": lambda n: ["red", "blue"] * (n // 2),
-    "categories": lambda n: pd.Categorical(["red", "blue"] * (n // 2)),
-    "dates": lambda n: pd.date_range("2024-01-01", periods=n),
-    "durations": lambda n: pd.to_timedelta(np.arange(n), unit="h"),
+    "text": (lambda n: ["red", "blue"] * (n // 2), "Encode it"),
+    "categories": (lambda n: pd.Categorical(["red", "blue"] * (n // 2)), "Encode it"),
+    "dates": (lambda n: pd.date_range("2024-01-01", periods=n), "Convert it"),
+    "durations": (lambda n: pd.to_timedelta(np.arange(n), unit="h"), "Convert it"),
 }
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize("make", NO_NUMBERS.values(), ids=NO_NUMBERS)
-def test_a_score_of_other_columns_is_refused_by_name(frame, make, library):
+@pytest.mark.parametrize(("make", "step"), NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_a_score_of_other_columns_is_refused_by_name(frame, make, step, library):
     rows = frame[["a", "b"]][: len(frame) // 2 * 2]
     table = LIBRARIES[library](rows.assign(shade=make(len(rows))))
-    message = "Column 'shade' holds .*, and this estimator takes numbers alone"
+    message = f"Column 'shade' holds .* takes numbers alone. {step}"
     with pytest.raises(ValueError, match=message):
         SteinScoreEstimator().fit(table)
 
@@ -290,3 +326,19 @@ def test_a_score_of_missing_values_is_refused_by_name(frame, library):
     rows = frame[["a", "b"]].assign(b=frame["b"].where(frame.index != 3))
     with pytest.raises(ValueError, match=r"Column 'b' holds nan in row 3\. Impute"):
         SteinScoreEstimator().fit(LIBRARIES[library](rows))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda f: f.rename(columns={"b": "a"}), "more than one column named 'a'"),
+        (lambda f: dict(f), "Expected a table, got a dict"),
+        (lambda f: f.replace(f["b"][3], np.inf), "holds inf in row 3. Replace"),
+        (lambda f: pl.DataFrame(f).with_columns(t=pl.time(12)), "'t' holds Time"),
+        (lambda f: pl.DataFrame(f).with_columns(t=pl.lit([1])), "'t' holds .*Convert"),
+    ],
+    ids=["two columns of one name", "dict", "infinity", "times", "lists"],
+)
+def test_a_score_of_no_numbers_says_what_to_do(frame, make, message):
+    with pytest.raises(ValueError, match=message):
+        SteinScoreEstimator().fit(make(frame[["a", "b"]]))

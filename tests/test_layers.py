@@ -27,7 +27,7 @@ FLOORS = [
         "inspection.path",
         "inspection.training_curve",
     ],
-    ["inspection._estimators", "inspection._style"],
+    ["inspection._style"],
     ["metrics"],
     ["metrics.collapse", "metrics.divergences"],
     ["_conformal", "_reasons", "_scoring", "_threshold", "_trust"],
@@ -45,7 +45,7 @@ FLOORS = [
     ],
     ["_columns.schema", "_columns.validation"],
     ["_columns.arrays", "_columns.frames", "_columns.kinds"],
-    ["_device", "_random", "_sklearn"],
+    ["_device", "_pipelines", "_random", "_sklearn"],
     ["vae", "stein"],
     [
         "vae.averaging",

@@ -9,6 +9,8 @@ from autoencoders import CERTIFIED, correlated_rows, mixed_table, started_model,
 from scipy import stats
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_ilvae import ILVAETransformer, metrics
 from sklearn_ilvae.vae import (
@@ -293,6 +295,20 @@ def test_table_and_estimator_are_checked(measure):
         measure(ILVAETransformer(), TABLES["wine"])
     with pytest.raises(ValueError, match="features"):
         measure(trained("anchored"), TABLES["wine"][:, :4])
+
+
+@pytest.mark.parametrize("measure", [*ON_TABLES, metrics.mutual_information])
+def test_a_pipeline_is_measured_as_its_last_step(measure):
+    X = TABLES["wine"][:30]
+    scaler = StandardScaler().fit(X)
+    inner = trained("anchored")
+    pipeline = make_pipeline(scaler, make_pipeline(inner))
+    np.testing.assert_array_equal(
+        measure(pipeline, X), measure(inner, scaler.transform(X))
+    )
+    assert metrics.average_fisher_lower_bound(
+        pipeline
+    ) == metrics.average_fisher_lower_bound(inner)
 
 
 @pytest.mark.parametrize("measure", ON_TABLES)

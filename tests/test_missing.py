@@ -135,6 +135,19 @@ def test_gaps_that_training_never_saw_are_scored_too(fitted, table):
     assert np.isfinite(fitted.impute(missing)).all()
 
 
+def test_masked_values_are_missing(table):
+    gone = np.random.default_rng(0).random(table.shape) < 0.2
+    for rows in (table, table.round().astype(int)):
+        missing, masked = np.where(gone, np.nan, rows), np.ma.array(rows, mask=gone)
+        model, other = short().fit(missing), short().fit(masked)
+        assert_array_equal(other.mean_, model.mean_)
+        assert_array_equal(other.impute(masked), model.impute(missing))
+    words = np.ma.array([["a", 1.0], ["b", 2.0]] * 20, dtype=object)
+    words[3] = np.ma.masked
+    model = short(n_components=1, categorical_features=[0]).fit(words)
+    assert [each["missing"] for each in model.column_summary_] == ["2.5%", "2.5%"]
+
+
 def test_what_stands_for_missing_does_not_matter(table):
     frame = pd.DataFrame(with_gaps(table, 0.2), columns=list("abcde"))
     nothing = frame.astype(object).where(frame.notna(), None)

@@ -98,6 +98,12 @@ ODD_DTYPES = {
     "pandas of pyarrow": lambda: pd.DataFrame({"c": CODES, "x": BASE}).astype(
         {"c": "int64[pyarrow]"}
     ),
+    "pandas text of pyarrow": lambda: pd.DataFrame(
+        {"c": [str(code) for code in CODES], "x": BASE}
+    ).astype({"c": pd.ArrowDtype(pa.string())}),
+    "pandas decimal of pyarrow": lambda: pd.DataFrame(
+        {"c": [Decimal(int(code)) / 4 if code else None for code in CODES], "x": BASE}
+    ).astype({"c": pd.ArrowDtype(pa.decimal128(9, 2))}),
     "pandas objects": lambda: pd.DataFrame({"c": CODES.astype(object), "x": BASE}),
 }
 

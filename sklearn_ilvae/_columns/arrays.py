@@ -26,6 +26,18 @@ def to_tensor(array: Any) -> Tensor:
         return torch.from_numpy(array)
 
 
+def with_gaps_for_masks(X: Any) -> Any:
+    """Return a masked array as an array with missing values, others as they are."""
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    if X.dtype.kind in "biuf":
+        floats = X if X.dtype.kind == "f" else X.astype(np.float64)
+        return floats.filled(np.nan)
+    objects = X.data.astype(object)
+    objects[np.ma.getmaskarray(X)] = None
+    return objects
+
+
 def from_tensor(tensor: Tensor, like: Any) -> Any:
     """Return a tensor in the namespace and on the device of another array."""
     namespace, _, device = get_namespace_and_device(like)

@@ -86,8 +86,19 @@ def _pandas(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:
     return pd.DataFrame(series, index=index, columns=[each.name for each in columns])
 
 
+def _pandas_dtype(pd: Any, printed: str) -> Any:
+    """Return the dtype that prints so: not always what pandas takes the name for."""
+    decimal = _decimals(printed)
+    if printed == "string[pyarrow]" or decimal:
+        import pyarrow as pa
+
+        return pd.ArrowDtype(pa.decimal128(*decimal) if decimal else pa.string())
+    return printed
+
+
 def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> Any:
     found, missing = user_values(column, values)
+    dtype = _pandas_dtype(pd, column.dtype)
     if column.dtype == "category":
         codes = np.where(missing, -1, np.nan_to_num(values)).astype(np.intp)
         levels = pd.Index(_levels(column), dtype=column.level_dtype)
@@ -98,9 +109,9 @@ def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> A
         series = pd.Series(stamps, index=index).mask(missing)
         if column.zone is not None:
             series = series.dt.tz_localize("UTC").dt.tz_convert(column.zone)
-        return series.astype(column.dtype)
+        return series.astype(dtype)
     if not missing.any():
-        return pd.Series(_whole(found, column.dtype), index=index).astype(column.dtype)
+        return pd.Series(_whole(found, column.dtype), index=index).astype(dtype)
     kept = found.astype(object)
     kept[missing] = None
     if column.group == "number" and column.dtype != "object":
@@ -108,8 +119,8 @@ def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> A
         kept = _whole(found, column.dtype).astype(object)
         kept[missing] = None
         integer = re.fullmatch(r"u?int\d+|bool", column.dtype)
-        return pd.Series(kept, index=index, dtype=float if integer else column.dtype)
-    return pd.Series(kept, index=index, dtype=object).astype(column.dtype)
+        return pd.Series(kept, index=index, dtype=float if integer else dtype)
+    return pd.Series(kept, index=index, dtype=object).astype(dtype)
 
 
 def _polars(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:

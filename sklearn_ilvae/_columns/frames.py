@@ -1,6 +1,6 @@
 """Columns of a pandas, polars or pyarrow table as numbers and codes of levels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,14 +67,13 @@ def number_columns(X: Any, library: str) -> list[RawColumn] | None:
         For two columns of one name.
     """
     names = names_in(X, library)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(
-            f"X has more than one column named {twice!r}. Give every column a "
-            "name of its own."
-        )
+    twice = explain_repeated_names(names)
+    if twice is not None:
+        raise ValueError(twice)
     kinds = list(nw.from_native(X, eager_only=True).schema.values())
     if not all(kind.is_numeric() or kind == nw.Boolean for kind in kinds):
+        return None
+    if library == "pandas" and nw.Decimal in kinds:  # whose gaps NumPy cannot read
         return None
     printed = X.schema.types if library == "pyarrow" else X.dtypes
     nothing = np.empty(0)
@@ -89,8 +88,49 @@ def names_in(X: Any, library: str) -> list[Any]:
     return list(X.column_names if library == "pyarrow" else X.columns)
 
 
+def explain_repeated_names(names: Sequence[Any]) -> str | None:
+    """Name the first name that two columns share, None where there is none."""
+    if len(set(names)) == len(names):
+        return None
+    twice = next(name for name in names if names.count(name) > 1)
+    return (
+        f"X has more than one column named {twice!r}. Give every column a name of its "
+        "own."
+    )
+
+
+def explain_no_table(X: Any) -> str | None:
+    """Say why what a user passed is no table, or none yet; None for a table.
+
+    Arrays of dates are none: their unit would be lost without a word.
+    """
+    library, kind = library_of(X), type(X).__name__
+    if library is not None:
+        return explain_repeated_names(names_in(X, library))
+    if isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
+        return f"X is a {kind} without values yet. Pass X.collect()."
+    if nw.dependencies.is_into_series(X):
+        return (
+            f"Expected a table of two dimensions, got a {kind}. Pass a data frame, for "
+            "example X.to_frame() for one column."
+        )
+    if isinstance(X, Mapping):
+        return f"Expected a table, got a {kind}. Pass pandas.DataFrame(X)."
+    if isinstance(X, list) and X and isinstance(X[0], Mapping):
+        return f"Expected a table, got a {kind} of dicts. Pass pandas.DataFrame(X)."
+    if isinstance(X, np.ndarray) and (X.dtype.names or X.dtype.kind in "mM"):
+        return (
+            f"An array of dtype {X.dtype} is no table of numbers. Pass "
+            "pandas.DataFrame(X), whose columns have dtypes and names of their own."
+        )
+    return None
+
+
+ENCODE_TEXT = "Encode it, for example with sklearn.preprocessing.OneHotEncoder"
+
+
 def explain_other_kinds(X: Any) -> str | None:
-    """Say why the values of a data frame cannot be numbers, or not yet.
+    """Say why the values of a data frame cannot be numbers.
 
     Parameters
     ----------
@@ -102,21 +142,21 @@ def explain_other_kinds(X: Any) -> str | None:
     str or None
         The first such column, its dtype and the next step; None for no reason.
     """
-    if isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
-        return f"X is a {type(X).__name__} without values yet. Pass X.collect()."
     library = library_of(X)
     if library is None:
         return None
     kinds = nw.from_native(X, eager_only=True).schema.values()
     for name, kind in zip(names_in(X, library), kinds, strict=True):
-        if kind in (nw.String, nw.Categorical, nw.Enum, nw.Date) or isinstance(
-            kind, nw.Datetime | nw.Duration
-        ):
-            return (
-                f"Column {name!r} holds {kind}, and this estimator takes numbers "
-                "alone. Convert dates to numbers, encode text, for example with "
-                "sklearn.preprocessing.OneHotEncoder, or drop the column."
-            )
+        if isinstance(kind, nw.String | nw.Categorical | nw.Enum):
+            step = ENCODE_TEXT
+        elif isinstance(kind, nw.Date | nw.Datetime | nw.Duration | nw.Time):
+            step = "Convert it to numbers, for example of days since the first"
+        else:
+            continue
+        return (
+            f"Column {name!r} holds {type(kind).__name__}, and this estimator takes "
+            f"numbers alone. {step}, or drop the column."
+        )
     return None
 
 
@@ -162,9 +202,14 @@ def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
         return read_objects(name, dtype, native.to_numpy())
     if series.null_count() == len(series):
         return RawColumn(name, dtype, "empty", np.full(len(series), np.nan))
+    step = (
+        "Make it dense: X[name].sparse.to_dense()"
+        if dtype.startswith("Sparse")
+        else "Convert it to numbers, text or dates, or drop it"
+    )
     raise ValueError(
         f"Column {name!r} has dtype {dtype}, which stands for no kind of column. "
-        "Convert it to numbers, text or dates, or drop it."
+        f"{step}."
     )
 
 
@@ -187,6 +232,11 @@ def _read_text(
         else:
             if dtype == "object":
                 return read_objects(name, dtype, native.to_numpy())
+            if dtype.startswith("dictionary<"):  # no name that pandas understands
+                raise ValueError(
+                    f"Column {name!r} has dtype {dtype}. Convert it to "
+                    "astype('category')."
+                )
             codes, uniques = native.factorize()
             levels = uniques.tolist()
     elif library == "polars":

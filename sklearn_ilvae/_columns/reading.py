@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
 from ..vae.likelihoods import LEVELS
+from .arrays import with_gaps_for_masks
 from .frames import RawColumn, library_of, number_columns, read_columns, read_objects
 from .kinds import asked_likelihood, categorical_columns, family_of_levels
 from .schema import (
@@ -226,7 +227,7 @@ def _read_mixed(
 ) -> tuple[Tensor, list[RawColumn]]:
     """Read a table column by column."""
     if library is None:
-        X = check_array(X, dtype=None, ensure_all_finite=False)
+        X = check_array(with_gaps_for_masks(X), dtype=None, ensure_all_finite=False)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         columns = [
             read_objects(index, str(X.dtype), values.astype(object))

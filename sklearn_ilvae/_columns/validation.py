@@ -1,6 +1,6 @@
 """Tables of numbers, checked as scikit-learn checks them; errors that name a column."""
 
-from math import isnan
+from math import isinf, isnan
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,14 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from .._sklearn import check_sample_weight
-from .arrays import float_dtypes, to_tensor
-from .frames import explain_other_kinds, library_of, names_in
+from .arrays import float_dtypes, to_tensor, with_gaps_for_masks
+from .frames import (
+    ENCODE_TEXT,
+    explain_no_table,
+    explain_other_kinds,
+    library_of,
+    names_in,
+)
 from .kinds import column_name
 
 MISSING = ("NoneType", "NAType", "NaTType")
@@ -46,9 +52,10 @@ def validated_table(
         In the floating dtype of X, float64 for other dtypes, and in its memory where
         that can be: not to be written to.
     """
-    foreign = explain_other_kinds(X)
+    foreign = explain_no_table(X) or explain_other_kinds(X)
     if foreign is not None:
         raise ValueError(foreign)
+    X = with_gaps_for_masks(X)
     try:
         table = validate_data(
             estimator,
@@ -123,6 +130,8 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
         return None
     if array.dtype.kind in "biufc":
         bad = np.isinf(array) if allow_missing else ~np.isfinite(array)
+        if array.dtype.kind == "c":
+            bad = array.imag != 0
         for index in np.flatnonzero(bad.any(axis=0)).tolist():
             row = int(np.flatnonzero(bad[:, index])[0])
             name = column_name(index, names)
@@ -141,8 +150,9 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
                 step = (
                     "Name such columns in categorical_features, or pass a data frame"
                     if allow_missing
-                    else "Encode text, for example with "
-                    "sklearn.preprocessing.OneHotEncoder, or drop the column"
+                    else f"{ENCODE_TEXT}, or drop the column"
+                    if isinstance(value, str)
+                    else "Convert it to numbers, or drop the column"
                 )
                 shown = value.item() if isinstance(value, np.generic) else value
                 return f"{name} holds {shown!r} in row {row}, not a number. {step}."
@@ -152,10 +162,16 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
 
 
 def _not_usable(name: str, value: object, row: int, allow_missing: bool) -> str:
-    if allow_missing:
+    if isinstance(value, complex):
+        return (
+            f"{name} holds {value} in row {row}. Give real and imaginary parts a "
+            "column each."
+        )
+    if isinstance(value, float | np.floating) and isinf(value):
+        note = "; a missing value is NaN" if allow_missing else ""
         return (
             f"{name} holds {value} in row {row}. Replace infinite values, or drop such "
-            "rows; a missing value is NaN."
+            f"rows{note}."
         )
     return (
         f"{name} holds {value} in row {row}. Impute or drop such rows first, for "

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._columns import fitted_names
-from ._estimators import last_step
+from .._pipelines import last_step
 from ._style import BLUE, RED, grid_of_axes
 
 MOST_BARS = 10

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from ._estimators import last_step
+from .._pipelines import last_step
 from ._style import COLOUR_MAP, GREY, RED, single_axes
 
 LONGEST = 0.75

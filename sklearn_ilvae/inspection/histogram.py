@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length
 
-from ._estimators import last_step
+from .._pipelines import last_step
 from ._style import GREY, RED, group_colours, groups_of, single_axes
 
 FAR = 6.0

@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.utils import check_array, check_consistent_length
 
 from .. import metrics
-from ._estimators import last_step
+from .._pipelines import last_step
 from ._style import (
     BLUE,
     COLOUR_MAP,

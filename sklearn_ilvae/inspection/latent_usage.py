@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import metrics
 from .._html import ALIVE
-from ._estimators import last_step
+from .._pipelines import last_step
 from ._style import BLUE, RED, grid_of_axes
 
 FEW_DECADES = 20.0

@@ -8,7 +8,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from .._columns import fitted_names
-from ._estimators import last_step
+from .._pipelines import last_step
 from ._style import BLUE, GREY, grid_of_axes
 
 

@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ._estimators import last_step
+from .._pipelines import last_step
 from ._style import BLUE, RED, single_axes
 
 

@@ -1,9 +1,9 @@
 """How much the codes of a fitted estimator say about the rows of a table.
 
-All functions take a fitted `ILVAETransformer` and a table in its own units, compute in
-float64 and return NumPy arrays or Python floats. Divergences and information are in
-nats. Where they average over random draws, the draws are a fixed function of
-`random_state`, so that two calls agree.
+All functions take a fitted `ILVAETransformer`, or a pipeline that ends in one, and a
+table in its own units, compute in float64 and return NumPy arrays or Python floats.
+Divergences and information are in nats. Where they average over random draws, the draws
+are a fixed function of `random_state`, so that two calls agree.
 """
 
 from copy import deepcopy
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._pipelines import last_step
 from ..vae import VariationalAutoencoder, diagnostics, shared_noise
 
 
@@ -26,7 +27,7 @@ def kl_per_unit(estimator: Any, X: Any) -> np.ndarray:
 
     Parameters
     ----------
-    estimator : ILVAETransformer
+    estimator : ILVAETransformer or Pipeline
         A fitted estimator.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -61,7 +62,7 @@ def active_units(estimator: Any, X: Any, threshold: float = 0.01) -> np.ndarray:
 
     Parameters
     ----------
-    estimator : ILVAETransformer
+    estimator : ILVAETransformer or Pipeline
         A fitted estimator.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -105,7 +106,7 @@ def mutual_information(
 
     Parameters
     ----------
-    estimator : ILVAETransformer
+    estimator : ILVAETransformer or Pipeline
         A fitted estimator.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -154,7 +155,7 @@ def relative_fisher_divergence(
 
     Parameters
     ----------
-    estimator : ILVAETransformer
+    estimator : ILVAETransformer or Pipeline
         A fitted estimator.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -205,7 +206,7 @@ def fisher_divergence_per_unit(
 
     Parameters
     ----------
-    estimator : ILVAETransformer
+    estimator : ILVAETransformer or Pipeline
         A fitted estimator.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -248,7 +249,7 @@ def fisher_divergence_lower_bound(
 
     Parameters
     ----------
-    estimator : ILVAETransformer
+    estimator : ILVAETransformer or Pipeline
         A fitted estimator. The constant is its ``inverse_lipschitz_``.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -293,7 +294,7 @@ def average_fisher_lower_bound(estimator: Any) -> float:
 
     Parameters
     ----------
-    estimator : ILVAETransformer
+    estimator : ILVAETransformer or Pipeline
         A fitted estimator whose columns are all Gaussian.
 
     Returns
@@ -317,6 +318,7 @@ def average_fisher_lower_bound(estimator: Any) -> float:
     >>> 0 < bound < metrics.relative_fisher_divergence(model, drawn).mean()
     np.True_
     """
+    estimator, _ = last_step(estimator)
     return diagnostics.average_fisher_lower_bound(estimator.module_)
 
 
@@ -324,6 +326,7 @@ def _prepared(
     estimator: Any, X: Any, method: str
 ) -> tuple[VariationalAutoencoder, Tensor]:
     """Return the network and the standardised rows, both in float64 on the CPU."""
+    estimator, X = last_step(estimator, X)
     table = estimator._checked(X, method).cpu().double()
     return deepcopy(estimator.module_).double(), estimator._scaling().transform(table)
 

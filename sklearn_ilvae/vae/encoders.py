@@ -53,23 +53,24 @@ class GaussianEncoder(nn.Module):
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance, both (…, n_components), of rows."""
+        mean, log_variance, wider = self.with_doubt(rows)
+        return mean, log_variance if wider is None else log_variance + wider
+
+    def with_doubt(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return mean, log-variance but for gaps, and by how much gaps raise it.
+
+        Each (…, n_components); the last at least 0, None for rows without gaps.
+        """
         inputs, wider = self._inputs(rows)
         mean, change = self.network(inputs).chunk(2, dim=-1)
         bounded = LARGEST_LOG_CHANGE * torch.tanh(change / LARGEST_LOG_CHANGE)
-        log_variance = self.log_variance + bounded
-        if wider is not None:
-            log_variance = log_variance + wider
-        return inputs @ self.linear.T + mean, log_variance
+        return inputs @ self.linear.T + mean, self.log_variance + bounded, wider
 
     def mean(self, rows: Tensor) -> Tensor:
         """Return the mean alone, which is cheaper: shape (…, n_components)."""
         inputs, _ = self._inputs(rows)
         mean, _ = self.network(inputs).chunk(2, dim=-1)
         return inputs @ self.linear.T + mean
-
-    def doubt(self, rows: Tensor) -> Tensor:
-        """Return by how much gaps raise the log-variances: (…, n_components), ≥ 0."""
-        return self.completion(self.design.coordinates(rows))[1]
 
     def _inputs(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         coordinates = self.design.coordinates(rows)

@@ -7,6 +7,7 @@ well: it needs one pass through the decoder, no noise, and splits exactly.
 from dataclasses import dataclass
 from math import log, pi
 
+import torch
 from torch import Tensor
 
 from .autoencoder import VariationalAutoencoder
@@ -22,6 +23,9 @@ class LikelihoodTerms:
         ``log p(x_j | μ)`` of every column at the posterior mean μ of the code, in nats.
     latent : Tensor of shape (n_rows,)
         ``log p(μ) − log q(μ | x)``, in nats: what it takes to single out the code.
+    doubt : Tensor of shape (n_rows,)
+        The part of `latent` that gaps add, in nats: their posterior is wider, and its
+        density at the mean lower. 0 for rows without gaps.
     expected : Tensor of shape (n_rows, n_features)
         ``E[x_j | μ]``: the row that the code stands for.
 
@@ -38,6 +42,7 @@ class LikelihoodTerms:
 
     columns: Tensor
     latent: Tensor
+    doubt: Tensor
     expected: Tensor
 
     def total(self) -> Tensor:
@@ -75,9 +80,10 @@ def laplace_terms(model: VariationalAutoencoder, rows: Tensor) -> LikelihoodTerm
     >>> terms.latent.shape
     torch.Size([10])
     """
-    mean, log_variance = model.encoder(rows)
+    mean, log_variance, wider = model.encoder.with_doubt(rows)
     parameters = model.decoder(mean)
     columns = model.likelihood.column_log_prob(rows, parameters)
     volume = 0.5 * (log_variance + log(2 * pi)).sum(-1)
-    latent = model.prior.log_prob(mean) + volume
-    return LikelihoodTerms(columns, latent, model.likelihood.mean(parameters))
+    doubt = torch.zeros_like(volume) if wider is None else 0.5 * wider.sum(-1)
+    latent = model.prior.log_prob(mean) + volume + doubt
+    return LikelihoodTerms(columns, latent, doubt, model.likelihood.mean(parameters))

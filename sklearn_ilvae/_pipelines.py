@@ -1,4 +1,4 @@
-"""What displays take for an estimator: the last step of a pipeline too."""
+"""What displays and measures take for an estimator: the last step of a pipeline too."""
 
 from typing import Any
 
