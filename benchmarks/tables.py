@@ -1,4 +1,4 @@
-"""Tables as they are, in five parts.
+"""Tables as they are, in six parts.
 
 likelihood
     Test log-likelihood of mixed tables against one-hot codes with Gaussian noise.
@@ -10,12 +10,15 @@ codes
     AUROC of the detector on discrete tables: their kinds against one-hot codes.
 speed
     Time and memory of large tables, on one core.
+overhead
+    CPU time of fits to numbers alone, with and without what serves other tables.
 
     python benchmarks/tables.py --part likelihood --data FOLDER --australian FILE
     python benchmarks/tables.py --part imputation --data FOLDER
     python benchmarks/tables.py --part gaps --data FOLDER
     python benchmarks/tables.py --part codes --data FOLDER
     python benchmarks/tables.py --part speed
+    python benchmarks/tables.py --part overhead
 
 Values are removed completely at random (MCAR), or the more the larger they are (MNAR):
 with a probability that rises linearly with the rank of the value in its column. The
@@ -40,6 +43,7 @@ from _datasets import SOURCE
 from _mixed_tables import AUSTRALIAN, mixed_table, numbers, one_hot
 from _table_detectors import PROTOCOLS, with_codes, with_gaps
 from _table_likelihoods import codes_given_rest, levels_given_rest, log_total
+from _table_overhead import overhead
 from _table_speed import CASES, in_own_process
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
@@ -67,6 +71,7 @@ TABLES = {
     ],
     "codes": DISCRETE,
     "speed": list(CASES),
+    "overhead": ["5", "20", "100"],
 }
 SHARES, RULES = (0.1, 0.3, 0.5), ("MCAR", "MNAR")
 
@@ -230,12 +235,26 @@ def summarise_speed(found: pd.DataFrame) -> None:
     print("fewest cells a second:", int(found["cells/s"].min()))
 
 
+def overhead_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for columns in arguments.tables:
+        yield {"columns": int(columns)}
+
+
+def measure_overhead(arguments: argparse.Namespace, columns: int) -> dict[str, float]:
+    return overhead(arguments.repetitions, columns)
+
+
+def summarise_overhead(found: pd.DataFrame) -> None:
+    print("largest median ratio:", round(found["ratio"].max(), 3))
+
+
 PARTS = {
     "likelihood": (likelihood_jobs, compare_likelihoods, summarise_likelihoods),
     "imputation": (imputation_jobs, compare_imputations, summarise_imputations),
     "gaps": (gap_jobs, compare_gaps, summarise_gaps),
     "codes": (code_jobs, compare_codes, summarise_codes),
     "speed": (speed_jobs, measure_speed, summarise_speed),
+    "overhead": (overhead_jobs, measure_overhead, summarise_overhead),
 }
 
 
@@ -270,6 +289,7 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", help="only these, by name")
     parser.add_argument("--rows", type=int, default=1000, help="most rows of a table")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--repetitions", type=int, default=10, help="of the overhead")
     parser.add_argument("--max-iter", type=int, default=500)
     methods = list(imputers(0, 1))
     parser.add_argument(

@@ -369,7 +369,9 @@ default="from_dtype"
             seed = draw_seed(self.random_state)
             fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
             held_out = split_calibration(len(table.rows), fraction, seed)
-            numbers, discrete = comparable_numbers(table.rows, table.weights, scaling)
+            numbers, discrete = comparable_numbers(
+                table.rows, table.weights, scaling, seed
+            )
             kept, trusted = trusted_weights(
                 numbers[~held_out],
                 table.weights[~held_out],

@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from ._columns import ColumnScaling, to_tensor
-from .vae import Design, closest_weights, robust_distances
+from .vae import (
+    Design,
+    LinearCompletion,
+    choose_n_components,
+    closest_weights,
+    linear_model,
+    principal_axes,
+    robust_distances,
+)
+from .vae.design import NaturalUnits
 
 AUTO_SUPPORT = 0.75
 AUTO_REST = 0.1
@@ -54,12 +63,13 @@ def trusted_weights(
 
 
 def comparable_numbers(
-    table: Tensor, weights: Tensor, scaling: ColumnScaling
+    table: Tensor, weights: Tensor, scaling: ColumnScaling, seed: int
 ) -> tuple[Tensor, Tensor | None]:
     """Return numbers whose distances compare rows: the table, if it holds no others.
 
     Categories and counts are replaced by the coordinates that the network sees, and
-    missing values by those of the mean.
+    missing values by draws from a linear model of what is observed in their row: a
+    gap makes a row neither more nor less likely to be trusted.
 
     Parameters
     ----------
@@ -69,6 +79,8 @@ def comparable_numbers(
         Positive weights.
     scaling : ColumnScaling
         Kinds and levels of the columns.
+    seed : int
+        Seed of the draws.
 
     Returns
     -------
@@ -79,9 +91,26 @@ def comparable_numbers(
     design = Design(scaling.likelihood, scaling.n_levels)
     if design.plain and not table.isnan().any():
         return table, None
-    rows = scaling.transform(table.double())
+    rows = scaling.transform(table.double()).cpu()
+    weights = weights.cpu()
     units = design.double().fit(rows, weights / weights.sum())
-    return design(rows), None if design.plain else units.discrete
+    numbers = design.coordinates(rows)
+    if numbers.isnan().any():
+        numbers = _drawn(numbers, weights, units, seed)
+    return numbers.to(table.device), None if design.plain else units.discrete
+
+
+def _drawn(
+    coordinates: Tensor, weights: Tensor, units: NaturalUnits, seed: int
+) -> Tensor:
+    axes = principal_axes(coordinates, weights)
+    n_components = choose_n_components(axes.variances, len(coordinates))
+    linear = linear_model(axes, n_components, units)
+    completion = LinearCompletion(*linear.directions.shape).double()
+    loadings = units.from_natural(linear.directions * linear.slopes)
+    completion.start_at(loadings, linear.noise)
+    generator = torch.Generator().manual_seed(seed)
+    return completion.draw(coordinates, linear.noise, generator)
 
 
 def present_rows(sample_weight: Any, n_rows: int) -> Tensor:

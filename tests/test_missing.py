@@ -9,7 +9,8 @@ from mixed import LIBRARIES, people, same_form, short
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.impute import SimpleImputer
 
-from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
+from sklearn_ilvae.vae import LinearCompletion
 
 
 def with_gaps(rows, share, seed=0):
@@ -210,3 +211,28 @@ def test_a_gap_counts_for_nothing_in_the_bound():
     rows[:, 2] = torch.nan
     found = network.likelihood.log_prob(rows, parameters)
     torch.testing.assert_close(found, columns[:, [0, 1, 3]].sum(1))
+
+
+def test_drawn_values_spread_as_the_linear_model_does():
+    generator = torch.Generator().manual_seed(0)
+    loadings = torch.tensor([[1.0, 0.0], [1.0, 0.5], [0.0, 2.0]]).double()
+    noise = torch.tensor([0.1, 0.2, 0.3]).double()
+    completion = LinearCompletion(3, 2).double()
+    completion.start_at(loadings, noise)
+    covariance = loadings @ loadings.T + noise.diag()
+    factor = torch.linalg.cholesky(covariance)
+    rows = torch.randn(40_000, 3, generator=generator).double() @ factor.T
+    rows[torch.rand(rows.shape, generator=generator) < 0.5] = torch.nan
+    drawn = completion.draw(rows, noise, generator)
+    assert_array_equal(drawn[~rows.isnan()], rows[~rows.isnan()])
+    assert_allclose(drawn.T.cov(), covariance, atol=0.1)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_a_gap_makes_a_row_neither_more_nor_less_trusted(share):
+    rows = correlated_rows(2000, 6, 2, seed=0).numpy()
+    missing = with_gaps(rows, share)
+    detector = ILVAEOutlierDetector(n_components=1, max_iter=1, random_state=0)
+    trusted = detector.fit(missing).support_
+    gaps = np.isnan(missing).any(1)
+    assert trusted[gaps].mean() == pytest.approx(trusted[~gaps].mean(), abs=0.08)

@@ -30,9 +30,9 @@ def with_gaps_for_masks(X: Any) -> Any:
     """Return a masked array as an array with missing values, others as they are."""
     if not isinstance(X, np.ma.MaskedArray):
         return X
-    if X.dtype.kind in "biuf":
-        floats = X if X.dtype.kind == "f" else X.astype(np.float64)
-        return floats.filled(np.nan)
+    if X.dtype.kind in "biuf":  # numbers
+        values = X.data if X.dtype.kind == "f" else X.data.astype(np.float64)
+        return np.where(np.ma.getmaskarray(X), np.nan, values)
     objects = X.data.astype(object)
     objects[np.ma.getmaskarray(X)] = None
     return objects

@@ -62,29 +62,67 @@ class LinearCompletion(nn.Module):
             row without gaps, the other units given: at least 0.
         """
         flat = coordinates.reshape(-1, coordinates.shape[-1])
-        n_components = self.loadings.shape[1]
-        wider = flat.new_zeros(len(flat), n_components)
+        wider = flat.new_zeros(len(flat), self.loadings.shape[1])
         rows = flat.isnan().any(1).nonzero()[:, 0]
-        found = flat[rows]
-        missing = found.isnan()
-        known = found.masked_fill(missing, 0)
-        products = (self.scaled[:, :, None] * self.loadings[:, None, :]).flatten(1)
-        square = (n_components, n_components)
-        prior = torch.eye(n_components, dtype=flat.dtype, device=flat.device)
-        precision = prior + ((~missing).to(flat) @ products).unflatten(1, square)
-        full = prior.diagonal() + products.sum(0).view(square).diagonal()
-        factor = torch.linalg.cholesky(precision)
-        codes = torch.cholesky_solve((known @ self.scaled)[..., None], factor)[..., 0]
+        codes, precision, full = self._posterior(flat[rows])
         completed = flat.clone()
-        completed[rows] = torch.where(missing, codes @ self.loadings.T, known)
-        wider[rows] = (full.log() - precision.diagonal(dim1=1, dim2=2).log()).clamp(
-            min=0
-        )
+        completed[rows] = _filled(flat[rows], codes @ self.loadings.T)
+        observed = precision.diagonal(dim1=1, dim2=2)
+        wider[rows] = (full.log() - observed.log()).clamp(min=0)
         shape = coordinates.shape[:-1]
         return completed.view(*shape, -1), wider.view(*shape, -1)
+
+    def draw(
+        self, coordinates: Tensor, noise: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return coordinates with draws from the linear model where they miss.
+
+        Drawn rows spread as rows without gaps do; expected ones lie closer together.
+
+        Parameters
+        ----------
+        coordinates : Tensor of shape (n_rows, n_parameters)
+            NaN where missing.
+        noise : Tensor of shape (n_parameters,)
+            Variances of the noise.
+        generator : torch.Generator
+            Source of the draws.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_parameters)
+        """
+        codes, precision, _ = self._posterior(coordinates)
+        factor = torch.linalg.cholesky(precision)
+
+        def normal(like: Tensor) -> Tensor:
+            return torch.randn(like.shape, dtype=like.dtype, generator=generator)
+
+        away = torch.linalg.solve_triangular(
+            factor.mT, normal(codes)[..., None], upper=True
+        )
+        drawn = (codes + away[..., 0]) @ self.loadings.T
+        return _filled(coordinates, drawn + noise.sqrt() * normal(drawn))
+
+    def _posterior(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean and precision of codes, and the precisions without gaps."""
+        missing = rows.isnan()
+        n_components = self.loadings.shape[1]
+        products = (self.scaled[:, :, None] * self.loadings[:, None, :]).flatten(1)
+        square = (n_components, n_components)
+        prior = torch.eye(n_components, dtype=rows.dtype, device=rows.device)
+        precision = prior + ((~missing).to(rows) @ products).unflatten(1, square)
+        full = prior.diagonal() + products.sum(0).view(square).diagonal()
+        known = rows.masked_fill(missing, 0) @ self.scaled
+        factor = torch.linalg.cholesky(precision)
+        return torch.cholesky_solve(known[..., None], factor)[..., 0], precision, full
 
     @torch.no_grad()
     def start_at(self, loadings: Tensor, noise: Tensor) -> None:
         """Take the loadings (n_parameters, n_components) and noise variances."""
         self.loadings.copy_(loadings)
         self.scaled.copy_(loadings / noise[:, None])
+
+
+def _filled(rows: Tensor, values: Tensor) -> Tensor:
+    return torch.where(rows.isnan(), values, rows)
