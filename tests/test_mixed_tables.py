@@ -315,6 +315,16 @@ def test_a_column_that_changed_its_dtype_is_listed(frame, convert):
     assert np.isfinite(model.score_samples(convert(narrower))).all()
 
 
+@by_library
+def test_dates_may_change_their_zone_but_not_lose_it(frame, convert):
+    zoned = frame.assign(joined=frame["joined"].dt.tz_localize("UTC"))
+    model = short(max_iter=1).fit(convert(zoned))
+    with pytest.raises(ValueError, match=r"'joined': date \(.*\) in fit, date \("):
+        model.transform(convert(frame))
+    tokyo = zoned.assign(joined=zoned["joined"].dt.tz_convert("Asia/Tokyo"))
+    assert_allclose(model.transform(convert(tokyo)), model.transform(convert(zoned)))
+
+
 def test_an_array_cannot_stand_for_a_mixed_table(frame, model):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

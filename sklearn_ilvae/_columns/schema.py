@@ -159,12 +159,14 @@ def explain_other_groups(
 ) -> str | None:
     """Return the difference between fitted and given columns, None if there is none.
 
-    Missing values alone fit any column, and numbers may change their dtype.
+    Missing values alone fit any column, numbers may change their dtype, and dates their
+    time zone; but dates with a zone do not compare with dates without.
     """
     lines = []
     for fitted, given in zip(schema.columns, columns, strict=True):
         groups = {fitted.group, given.group}
-        if "empty" in groups or len(groups) == 1 or groups == {"number", "boolean"}:
+        same = len(groups) == 1 and (fitted.zone is None) == (given.zone is None)
+        if "empty" in groups or same or groups == {"number", "boolean"}:
             continue
         lines.append(
             f"- {fitted.name!r}: {fitted.group} ({fitted.dtype}) in fit, "
