@@ -155,7 +155,8 @@ default="from_dtype"
         Rows in a batch. ``"auto"`` is a hundredth of the training rows, at least
         128 and at most 1024.
     max_iter : int, default=500
-        Most passes over the training rows.
+        Most passes over the training rows. Ending there is no failure and gives no
+        warning: what was reached is kept, and ``n_iter_`` tells.
     early_stopping : bool, default=True
         Whether to hold out validation rows, stop when their bound stalls and keep
         the weights, averaged, of the best epoch. Otherwise training stops when the

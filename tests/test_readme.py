@@ -12,9 +12,10 @@ NUMBER = re.compile(r"-?\d+\.\d+")
 BLOCKS = re.findall(r"```python\n(.*?)```\n+(?:```text\n(.*?)```)?", README, re.DOTALL)
 
 
-def test_the_readme_has_an_example_and_a_grid_search() -> None:
-    assert len(BLOCKS) == 2
+def test_the_readme_has_an_example_a_grid_search_and_a_mixed_table() -> None:
+    assert len(BLOCKS) == 3
     assert "GridSearchCV" in BLOCKS[1][0]
+    assert "Categorical" in BLOCKS[2][0]
     assert len(BLOCKS[0][0].splitlines()) <= 10
 
 
