@@ -11,6 +11,7 @@ from sklearn_ilvae.stein.bases import BASE_NAMES, fit_bases
 from sklearn_ilvae.stein.forms import FORMS
 from sklearn_ilvae.stein.gaussian import fit_gaussian
 from sklearn_ilvae.stein.kernels import make_kernel
+from sklearn_ilvae.stein.mixture import fit_components, fit_like
 from sklearn_ilvae.stein.rows import read_rows, split_rows
 from sklearn_ilvae.stein.solvers import whiten
 
@@ -98,6 +99,37 @@ def test_a_mixture_is_recovered_to_the_sampling_error_of_its_parameters():
     excess = (model.score(fresh) - truth).square().sum() / truth.square().sum()
     parameters = 3 * (d + d * (d + 1) / 2)
     assert excess < 3 * parameters / (n * d)
+
+
+def test_a_mixture_is_fitted_to_all_rows():
+    """Maximum likelihood keeps the mean of the rows, here 0 in their coordinates."""
+    x = torch.cat([points(90, 2, 0) - 4.0, points(60, 2, 1) + 4.0])
+    base = fit_score(x, Settings(base="mixture", kernel="rbf"))[0].base
+    determinants = torch.linalg.slogdet(base.precisions).logabsdet
+    shares = torch.softmax(base.constants - 0.5 * determinants, 0)
+    torch.testing.assert_close(shares @ base.centers, torch.zeros(2).double())
+
+
+@few
+@given(seeds, st.booleans())
+def test_rows_held_out_have_no_say_in_a_mixture(seed, tied):
+    V = torch.cat([points(40, 2, seed) - 2.0, points(40, 2, seed + 1) + 2.0])
+    weights = torch.arange(80).remainder(5).bool().double() / 64
+    start, _ = fit_components(V, weights, torch.eye(2).double(), torch.Generator())
+    moved = torch.where(weights[:, None] > 0, V, points(80, 2, seed + 2))
+    found, expected = (
+        fit_like(
+            start,
+            rows,
+            weights,
+            torch.eye(2).double(),
+            torch.Generator().manual_seed(seed),
+            tied=tied,
+        )
+        for rows in (moved, V)
+    )
+    torch.testing.assert_close(found.centers, expected.centers)
+    torch.testing.assert_close(found.covariances, expected.covariances)
 
 
 def test_a_student_t_is_recovered_with_its_tails():

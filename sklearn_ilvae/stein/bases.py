@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .gaussian import GaussianFit, GaussianScore
-from .mixture import MixtureScore, fit_components, run_em
+from .mixture import Components, MixtureScore, fit_components, fit_like, run_em
 from .rows import Rows, Split
 from .student import LARGEST_FREEDOM, StudentScore, fit_student, run_student_em
 
@@ -21,7 +21,6 @@ from .student import LARGEST_FREEDOM, StudentScore, fit_student, run_student_em
 BASE_NAMES = ("gaussian", "student_t", "mixture")
 _MOST_ROWS = 20_000
 _MOST_ROWS_OF_A_SEARCH = 1000
-_REFITS = 10
 
 
 class BaseScore(Protocol):
@@ -125,7 +124,8 @@ class _Plane:
     ) -> None:
         self.gaussian, self.split, self.seed = gaussian, split, seed
         # Parts held out of a large sample have the highest ranks.
-        chosen = rows.lowest_ranks(min(_MOST_ROWS, split.n_kept))
+        most = len(rows) if split.in_folds else split.n_kept
+        chosen = rows.lowest_ranks(min(_MOST_ROWS, most))
         self.V = (rows.read(chosen) - gaussian.full.mean) @ gaussian.basis
         self.weights = rows.weights[chosen] / rows.weights[chosen].sum()
         self.labels, self.ranks = split.labels[chosen], rows.rank[chosen]
@@ -157,22 +157,29 @@ class _Plane:
         few = (
             self.ranks < torch.sort(self.ranks).values[:_MOST_ROWS_OF_A_SEARCH][-1] + 1
         )
+        V, shares = self.V[few], self.weights[few]
         generator = torch.Generator().manual_seed(self.seed)
-        found = fit_components(self.V[few], self.weights[few], target, generator)
+        found = fit_components(V, shares, target, generator)
         if found is None:
             return None
-        full, tied = found
-        if not few.all():
-            full, _ = run_em(
-                self.V,
-                self.weights,
-                full.responsibilities(self.V),
-                target,
-                tied=tied,
-            )
-        start = full.responsibilities(self.V)
-        others = [
-            run_em(self.V, w, start, target, tied=tied, iterations=_REFITS)[0]
-            for w in self._weights_without()
-        ] or [full] * self.split.n_held_out
-        return [c.as_score(fit.full.mean, fit.basis) for c in (full, *others)]
+        some, tied = found
+        fits = [self._on_all_rows(some, self.weights, target, few, tied)]
+        for weights in self._weights_without():
+            again = fit_like(some, V, weights[few], target, generator, tied=tied)
+            fits.append(self._on_all_rows(again, weights, target, few, tied))
+        full, *others = [c.as_score(fit.full.mean, fit.basis) for c in fits]
+        return [full, *(others or [full] * self.split.n_held_out)]
+
+    def _on_all_rows(
+        self,
+        start: Components,
+        weights: Tensor,
+        target: Tensor,
+        few: Tensor,
+        tied: bool,
+    ) -> Components:
+        """Return components of a few rows after EM on all of them."""
+        if few.all():
+            return start
+        responsibilities = start.responsibilities(self.V)
+        return run_em(self.V, weights, responsibilities, target, tied=tied)[0]

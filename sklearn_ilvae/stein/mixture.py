@@ -142,10 +142,7 @@ def fit_components(
         if count > 1 and count * max(_FEWEST_ROWS_A_COMPONENT, r + 2) > n:
             break
         improved = False
-        starts = [
-            _first_shares(V, weights, count, generator)
-            for _ in range(1 if count == 1 else _STARTS)
-        ]
+        starts = _starts(V, weights, count, generator)
         for tied in (True,) if count == 1 else (True, False):
             found, likelihood = _best_of(V, weights, starts, target, tied=tied)
             size = count * (r + 1) - 1 + matrix * (1 if tied else count)
@@ -156,6 +153,45 @@ def fit_components(
         if not improved and count > 2:
             break
     return best
+
+
+def fit_like(
+    components: Components,
+    V: Tensor,
+    weights: Tensor,
+    target: Tensor,
+    generator: torch.Generator,
+    *,
+    tied: bool,
+) -> Components:
+    """Fit as many components to other weights, from centers of their own.
+
+    EM that went on from `components` would stop at once, in the optimum that rows now
+    held out helped to find, and look better on them than it is.
+
+    Parameters
+    ----------
+    components : Components
+    V, weights, target, generator
+        As for `fit_components`; rows of weight 0 take no part.
+    tied : bool
+
+    Returns
+    -------
+    components : Components
+    """
+    starts = _starts(V, weights, len(components.shares), generator)
+    return _best_of(V, weights, starts, target, tied=tied)[0]
+
+
+def _starts(
+    V: Tensor, weights: Tensor, count: int, generator: torch.Generator
+) -> list[Tensor]:
+    """Return a few responsibilities to begin with."""
+    return [
+        _first_shares(V, weights, count, generator)
+        for _ in range(1 if count == 1 else _STARTS)
+    ]
 
 
 def _best_of(
