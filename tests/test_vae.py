@@ -219,6 +219,14 @@ class TestStart:
             divergence = diagnostics.kl_per_unit(mean, log_variance, model.prior)
         assert divergence.mean(0).min() > 0.01
 
+    def test_every_column_has_a_ridge_along_it(self):
+        rows = correlated_rows(200, 6, 3, seed=0)
+        decoder = started_model(rows, "anchored", 3, hidden_layer_sizes=(32,)).decoder
+        columns = decoder.directions.weight.detach()
+        ridges = decoder.along.maps[-1].weight.detach()
+        along = torch.nn.functional.cosine_similarity(columns[:, None], ridges, dim=-1)
+        torch.testing.assert_close(along.amax(1), torch.ones_like(along[:, 0]))
+
     @pytest.mark.parametrize("family", DECODERS)
     def test_families_start_near_the_same_linear_map(self, family):
         rows = correlated_rows(500, 6, 3, seed=0)

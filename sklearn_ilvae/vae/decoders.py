@@ -103,6 +103,7 @@ class AnchoredDecoder(nn.Module):
         self.along = compose_ridge_maps(
             n_components, hidden_layer_sizes, inverse_lipschitz, activation
         )
+        self.along.point_along(directions)
         self.across = (
             MultilayerPerceptronDecoder(directions, hidden_layer_sizes, activation)
             if n_components < n_features
@@ -265,4 +266,5 @@ def make_decoder(
     ridges = RidgeGradientMap(
         n_features, hidden_layer_sizes[-1], LATER_CONSTANT, activation
     )
+    ridges.point_along(torch.eye(n_features))
     return WarpedDecoder(inner, ComposedMap([ridges]), n_features)

@@ -24,6 +24,13 @@ gain of zero, being a square, would receive no gradient.
 
 SMALLEST_START = 1e-3
 
+STEEPNESS = 3.0
+"""How steep a ridge along a column is when training starts, for a unit of the column.
+
+The values of a table lie on steps of its columns, not of some oblique direction: ridges
+that start along the columns find them, and oblique ones rarely turn so far.
+"""
+
 
 class StronglyMonotoneMap(nn.Module):
     """Base of ``g(x) = (L + s²) ⊙ x + n(x) + c`` with n a monotone gradient.
@@ -135,6 +142,19 @@ class RidgeGradientMap(StronglyMonotoneMap):
         """Return W."""
         return [self.weight]
 
+    @torch.no_grad()
+    def point_along(self, axes: Tensor) -> None:
+        """Point half of the bounded ridges along given axes, each in its turn.
+
+        Parameters
+        ----------
+        axes : Tensor of shape (n_axes, n_features)
+            Unit vectors, or their images under a projection.
+        """
+        n_pointed = len(self.weight) // 4
+        turns = torch.arange(n_pointed) % len(axes)
+        self.weight[:n_pointed] = STEEPNESS * axes[torch.randperm(len(axes))[turns]]
+
 
 class ConvexNetworkGradientMap(StronglyMonotoneMap):
     """Gradient of an input-convex neural network: the Brenier map of the paper.
@@ -236,6 +256,12 @@ class ComposedMap(nn.Module):
         for each in self._monotone():
             each.start_at(slopes)
             slopes = torch.ones_like(slopes)
+
+    def point_along(self, axes: Tensor) -> None:
+        """Point the last map along the columns of a table, see `RidgeGradientMap`."""
+        last = self.maps[-1]
+        if isinstance(last, RidgeGradientMap):
+            last.point_along(axes)
 
     def _monotone(self) -> Iterator[StronglyMonotoneMap]:
         return (each for each in self.maps if isinstance(each, StronglyMonotoneMap))
