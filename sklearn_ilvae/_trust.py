@@ -29,6 +29,9 @@ bounds what a clean table loses, whose farthest rows say how far is normal. No f
 the distances decides more: it would need to know their distribution.
 """
 
+DRAWN_ROWS = 1 << 12
+"""Rows completed at once."""
+
 
 def trusted_weights(
     table: Tensor,
@@ -117,7 +120,9 @@ def _drawn(
     loadings = units.from_natural(linear.directions * linear.slopes)
     completion.start_at(loadings, linear.noise)
     generator = torch.Generator().manual_seed(seed)
-    return completion.draw(coordinates, linear.noise, generator)
+    # A matrix of squared size n_components for each row: not for all at once.
+    parts = coordinates.split(DRAWN_ROWS)
+    return torch.cat([completion.draw(part, linear.noise, generator) for part in parts])
 
 
 def present_rows(sample_weight: Any, n_rows: int) -> Tensor:
