@@ -20,14 +20,8 @@ from .vae import (
 from .vae.design import NaturalUnits
 
 AUTO_SUPPORT = 0.75
-AUTO_REST = 0.3
-"""``support_fraction="auto"``: share of trusted rows, and weight of the others.
-
-The weight bounds what outliers can do: were all rows beyond the trusted ones outliers,
-they would make up less than a tenth of the training weight instead of a quarter. And it
-bounds what a clean table loses, whose farthest rows say how far is normal. No fence on
-the distances decides more: it would need to know their distribution.
-"""
+AUTO_REST = 0.1
+"""``support_fraction="auto"``: share of trusted rows, and weight of the others."""
 
 DRAWN_ROWS = 1 << 12
 """Rows completed at once."""
@@ -48,8 +42,7 @@ def trusted_weights(
     weights : Tensor of shape (n_rows,)
         Positive weights.
     support_fraction : float or "auto"
-        Share of trusted rows. A number gives the others no weight, ``"auto"`` three
-        tenths.
+        Share of trusted rows. A number gives the others no weight, ``"auto"`` a tenth.
     discrete : Tensor of shape (n_features,), bool, default=None
         Which columns are scores of levels; None for none.
 

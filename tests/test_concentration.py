@@ -68,15 +68,6 @@ def test_few_rows_and_constant_columns_give_finite_distances(shape, value):
     assert robust_distances(rows, ones(rows)).isfinite().all()
 
 
-@settings(max_examples=20, deadline=None)
-@given(seeds, st.sampled_from([(60, 20), (30, 60), (40, 40)]))
-def test_a_clean_table_of_few_rows_has_no_far_rows(seed, shape):
-    rows = torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).double()
-    distances = robust_distances(rows, ones(rows))
-    inner, outer = distances.quantile(0.25), distances.quantile(0.9)
-    assert outer < 4 * inner  # 5 to 800 times as far without shrinkage
-
-
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=20), st.floats(0.01, 1), seeds)
 def test_the_closest_rows_make_up_their_share_exactly(weights, share, seed):
@@ -90,11 +81,11 @@ def test_the_closest_rows_make_up_their_share_exactly(weights, share, seed):
         assert distances[inside].max() <= distances[outside].min()
 
 
-def test_rows_beyond_the_support_count_three_tenths_or_not_at_all():
+def test_rows_beyond_the_support_count_a_tenth_or_not_at_all():
     rows = normal_rows(0, 100, 3)
     weights, trusted = trusted_weights(rows, ones(rows), "auto")
     assert trusted.sum() == 75
-    assert_allclose(weights, np.where(trusted, 1.0, 0.3))
+    assert_allclose(weights, np.where(trusted, 1.0, 0.1))
     weights, trusted = trusted_weights(rows, ones(rows), 0.6)
     assert_allclose(weights, np.where(trusted, 1.0, 0.0))
     assert trusted.sum() == 60

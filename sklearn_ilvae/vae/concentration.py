@@ -28,10 +28,8 @@ def robust_distances(
     Starts from spatial signs (Visuri, Koivunen & Oja, 2000), as the deterministic
     minimum covariance determinant does (Hubert, Rousseeuw & Verdonck, 2012), so that
     nothing is random. The covariance of the core, in standard deviations of the core,
-    is shrunk towards a multiple of the identity by as much as the number of its rows
-    asks (Chen, Wiesel, Eldar & Hero, 2010, Eq. 23): in tables of few rows it would
-    otherwise fit the core and make all other rows look far (compare Boudt et al.,
-    2020). The least noise variance of the autoencoder is added to its diagonal.
+    has the least noise variance of the autoencoder added to its diagonal, which also
+    serves tables with more columns than rows (compare Boudt et al., 2020).
 
     Parameters
     ----------
@@ -120,28 +118,11 @@ def _distances(rows: Tensor, weights: Tensor, core: Tensor, discrete: Tensor) ->
     spread = torch.where(discrete, fallback, _spread(centred, shares, fallback))
     scaled = centred / spread
     part = scaled[inside]
-    # Weights are repetitions, unless they are so small that they cannot be.
-    repetitions = (weights.sum() / weights.square().sum()).clamp(min=1)
-    covariance = _shrunk(
-        (part * shares[inside, None]).T @ part, float(core.sum() * repetitions)
-    )
+    covariance = (part * shares[inside, None]).T @ part
     covariance.diagonal().add_(torch.where(discrete, 1.0, VARIANCE_FLOOR))
     factor = torch.linalg.cholesky(covariance)
     solved = torch.linalg.solve_triangular(factor, scaled.T, upper=False)
     return solved.square().sum(0)
-
-
-def _shrunk(covariance: Tensor, n_rows: float) -> Tensor:
-    """Shrink the covariance of normal rows by the oracle-approximating rule."""
-    size = len(covariance)
-    of_square, squared_trace = covariance.square().sum(), covariance.trace().square()
-    excess = (n_rows + 1 - 2 / size) * (of_square - squared_trace / size)
-    if excess <= 0:
-        return covariance  # a multiple of the identity already, as for one column
-    share = (((1 - 2 / size) * of_square + squared_trace) / excess).clamp(max=1)
-    shrunk = (1 - share) * covariance
-    shrunk.diagonal().add_(share * covariance.trace() / size)
-    return shrunk
 
 
 def _spread(centred: Tensor, shares: Tensor, fallback: Tensor | None = None) -> Tensor:
