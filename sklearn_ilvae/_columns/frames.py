@@ -6,6 +6,7 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
+from scipy.sparse import issparse
 
 LIBRARIES = ("pandas", "polars", "pyarrow")
 
@@ -114,7 +115,8 @@ def explain_no_table(X: Any) -> str | None:
             f"Expected a table of two dimensions, got a {kind}. Pass a data frame, for "
             "example X.to_frame() for one column."
         )
-    if isinstance(X, Mapping):
+    # A sparse matrix may be a mapping: scikit-learn's own check refuses it.
+    if isinstance(X, Mapping) and not issparse(X):
         return f"Expected a table, got a {kind}. Pass pandas.DataFrame(X)."
     if isinstance(X, list) and X and isinstance(X[0], Mapping):
         return f"Expected a table, got a {kind} of dicts. Pass pandas.DataFrame(X)."
