@@ -64,7 +64,8 @@ class LinearCompletion(nn.Module):
         flat = coordinates.reshape(-1, coordinates.shape[-1])
         wider = flat.new_zeros(len(flat), self.loadings.shape[1])
         rows = flat.isnan().any(1).nonzero()[:, 0]
-        codes, precision, full = self._posterior(flat[rows])
+        codes, precision, _ = self._posterior(flat[rows])
+        full = 1 + (self.scaled * self.loadings).sum(0)
         completed = flat.clone()
         completed[rows] = _filled(flat[rows], codes @ self.loadings.T)
         observed = precision.diagonal(dim1=1, dim2=2)
@@ -92,8 +93,7 @@ class LinearCompletion(nn.Module):
         -------
         Tensor of shape (n_rows, n_parameters)
         """
-        codes, precision, _ = self._posterior(coordinates)
-        factor = torch.linalg.cholesky(precision)
+        codes, _, factor = self._posterior(coordinates)
 
         def normal(like: Tensor) -> Tensor:
             return torch.randn(like.shape, dtype=like.dtype, generator=generator)
@@ -105,17 +105,16 @@ class LinearCompletion(nn.Module):
         return _filled(coordinates, drawn + noise.sqrt() * normal(drawn))
 
     def _posterior(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return mean and precision of codes, and the precisions without gaps."""
+        """Return mean and precision of codes, and the Cholesky factor of the latter."""
         missing = rows.isnan()
         n_components = self.loadings.shape[1]
         products = (self.scaled[:, :, None] * self.loadings[:, None, :]).flatten(1)
         square = (n_components, n_components)
         prior = torch.eye(n_components, dtype=rows.dtype, device=rows.device)
         precision = prior + ((~missing).to(rows) @ products).unflatten(1, square)
-        full = prior.diagonal() + products.sum(0).view(square).diagonal()
         known = rows.masked_fill(missing, 0) @ self.scaled
         factor = torch.linalg.cholesky(precision)
-        return torch.cholesky_solve(known[..., None], factor)[..., 0], precision, full
+        return torch.cholesky_solve(known[..., None], factor)[..., 0], precision, factor
 
     @torch.no_grad()
     def start_at(self, loadings: Tensor, noise: Tensor) -> None:
