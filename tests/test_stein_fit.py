@@ -212,6 +212,14 @@ def test_at_the_rows_of_the_sample_and_within_nothing_is_shortened(outgrown):
         assert torch.equal(found, expected)
 
 
+def test_the_score_is_the_same_with_and_without_its_divergence(outgrown):
+    x, model, _, wide = outgrown
+    wide = torch.cat([x, wide])
+    torch.testing.assert_close(
+        model.score(wide), model.evaluate(wide)[0], rtol=1e-12, atol=1e-12
+    )
+
+
 def test_a_shortened_kernel_part_keeps_its_direction(outgrown):
     _, model, full, beyond = outgrown
     alone = replace(model, form=None, coefficients=None)

@@ -14,7 +14,7 @@ from sklearn_ilvae.stein.kernels import (
     make_kernel,
 )
 from sklearn_ilvae.stein.published import fit_published
-from sklearn_ilvae.stein.solvers import decompose, filter_gains, whiten
+from sklearn_ilvae.stein.solvers import decompose, filter_gains, ridge, whiten
 
 quick = settings(max_examples=20, deadline=None)
 seeds = st.integers(0, 2**16)
@@ -138,6 +138,36 @@ def test_decomposition_diagonalises_both_matrices():
     identity = torch.eye(whitening.shape[1], dtype=torch.float64)
     found = spectrum.basis.T @ penalty @ spectrum.basis
     torch.testing.assert_close(found, identity, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "n_null"), [(0.1, 0), (50.0, 1)], ids=["full rank", "null directions"]
+)
+def test_whitening_leaves_out_only_null_directions(bandwidth, n_null):
+    x = points(40, 2, 0)
+    penalty = kernel_matrix(make_kernel("rbf", bandwidth), x, x)
+    whitening = whiten(penalty)
+    identity = torch.eye(whitening.shape[1], dtype=torch.float64)
+    found = whitening.T @ penalty @ whitening
+    torch.testing.assert_close(found, identity, rtol=0, atol=1e-2 if n_null else 1e-9)
+    assert (whitening.shape[1] < len(x)) == bool(n_null)
+
+
+@pytest.mark.parametrize("strength", [1e-1, 1e-4, 1e-12])
+@pytest.mark.parametrize("bandwidth", [0.1, 0.5, 1.0])
+def test_ridge_is_the_tikhonov_filter_of_the_decomposition(bandwidth, strength):
+    x = points(40, 2, 0)
+    kernel = make_kernel("inverse_multiquadric", bandwidth)
+    penalty = kernel_matrix(kernel, x, x)
+    u = kernel_matrix(kernel, points(200, 2, 1), x)
+    gram, linear = u.T @ u / 200, u.T @ points(200, 3, 2) / 200
+    whitening = whiten(penalty)
+    spectrum = decompose(gram, whitening)
+    gains = 1.0 / (spectrum.eigenvalues[None] + strength)
+    expected = u @ spectrum.coefficients(linear, gains)[0]
+    found = u @ ridge(gram, whitening, linear, strength)
+    error = (found - expected).norm() / expected.norm()
+    assert error < 1e-8
 
 
 eigenvalues = torch.tensor([0.0, 1e-6, 1e-3, 0.1, 1.0], dtype=torch.float64)

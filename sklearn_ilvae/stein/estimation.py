@@ -28,7 +28,7 @@ from .selection import (
     sums_of_parts,
 )
 from .settings import Report, Settings
-from .solvers import decompose, filter_gains, whiten
+from .solvers import decompose, filter_gains, ridge, whiten
 
 _FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
 _MOST_ROWS_MEASURED = 20_000
@@ -256,10 +256,17 @@ class _Fit:
         total: Sums,
         whitening: Tensor,
     ) -> tuple[ScoreModel, Report]:
-        spectrum = decompose(total.gram, whitening)
-        strengths = total.gram.new_tensor([strength])
-        gains = filter_gains(self.method, spectrum.eigenvalues, strengths, form.trace())
-        coefficients = spectrum.coefficients(total.linear, gains)[0]
+        if self.method == "tikhonov":
+            coefficients = ridge(total.gram, whitening, total.linear, strength)
+        else:
+            spectrum = decompose(total.gram, whitening)
+            gains = filter_gains(
+                self.method,
+                spectrum.eigenvalues,
+                total.gram.new_tensor([strength]),
+                form.trace(),
+            )
+            coefficients = spectrum.coefficients(total.linear, gains)[0]
         model, report = self._alone(frame, base)
         report = _describe(report, frame, candidate, strength)
         longest = _longest(frame.rows, form, coefficients)
@@ -296,11 +303,8 @@ class _Fit:
 def _longest(rows: Rows, form: Form, coefficients: Tensor) -> float:
     """Return the length of a kernel part where it is longest over the sample."""
     some = rows.lowest_ranks(min(len(rows), _MOST_ROWS_MEASURED))
-    nothing = torch.zeros_like(rows.center)
     lengths = [
-        torch.linalg.vector_norm(
-            form.evaluate(U, coefficients[None], nothing)[0], dim=-1
-        ).max()
+        torch.linalg.vector_norm(form.field(U, coefficients[None]), dim=-1).max()
         for _, U in rows.chunks(len(form.landmarks), some)
     ]
     # Rounding must not shorten it at the row where it is longest.

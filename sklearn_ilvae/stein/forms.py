@@ -60,6 +60,9 @@ class Form(Protocol):
         With a `basis` (m, r) the Gram matrix is that of its fields, (r, r).
         """
 
+    def field(self, U: Tensor, coefficients: Tensor) -> Tensor:
+        """Return fields (l, n, d) of coefficients (l, m, q)."""
+
     def evaluate(
         self, U: Tensor, coefficients: Tensor, metric: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -125,11 +128,27 @@ class DiagonalForm:
         """
         values = kernel_matrix(self.kernel, U, self.landmarks)
         slopes = self.kernel.first_derivative(values)
-        moments = slopes.T @ torch.cat([U * weights[:, None], weights[:, None]], 1)
+        places = torch.cat([U * weights[:, None], weights[:, None]], 1)
+        moments = _moments(slopes, places[None])[0]
         gradient = 2.0 * (moments[:, :-1] - moments[:, -1:] * self.landmarks)
-        linear = values.T @ (base_scores * weights[:, None]) + gradient
+        linear = _moments(values, base_scores * weights[:, None]) + gradient
         fields = values if basis is None else values @ basis
         return _gram(fields.mul_(weights.sqrt()[:, None])), linear
+
+    def field(self, U: Tensor, coefficients: Tensor) -> Tensor:
+        """Return ``f``.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        coefficients : Tensor of shape (l, m, d)
+
+        Returns
+        -------
+        field : Tensor of shape (l, n, d)
+        """
+        values = kernel_matrix(self.kernel, U, self.landmarks)
+        return _columns(values, coefficients)
 
     def evaluate(
         self, U: Tensor, coefficients: Tensor, metric: Tensor
@@ -246,7 +265,7 @@ class CurlFreeForm:
         laplacian += self.extent.sum() * (slopes.T @ weights)
         inner = (base_scores * U).sum(-1, keepdim=True)
         targets = torch.cat([base_scores, inner], -1) * weights[:, None]
-        along = slopes.T @ targets
+        along = _moments(slopes, targets)
         linear = along[..., -1] - (along[..., :-1] * self.landmarks).sum(-1) + laplacian
 
         slopes.mul_(weights.sqrt()[:, None])
@@ -262,6 +281,27 @@ class CurlFreeForm:
         gram = mixed + mixed.T
         gram -= plain.mul_(squared_distances(self.landmarks, self.landmarks))
         return gram.mul_(0.5), linear[..., None]
+
+    def field(self, U: Tensor, coefficients: Tensor) -> Tensor:
+        """Return ``f``.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        coefficients : Tensor of shape (l, m, 1)
+
+        Returns
+        -------
+        field : Tensor of shape (l, n, d)
+        """
+        values = kernel_matrix(self.kernel, U, self.landmarks)
+        slopes = self.kernel.first_derivative(values).mul_(2.0)
+        return self._gradient(U, slopes, coefficients)
+
+    def _gradient(self, U: Tensor, slopes: Tensor, coefficients: Tensor) -> Tensor:
+        joint = torch.cat([coefficients * self.landmarks, coefficients], -1)
+        along = _columns(slopes, joint)
+        return U * along[..., -1:] - along[..., :-1]
 
     def evaluate(
         self, U: Tensor, coefficients: Tensor, metric: Tensor
@@ -283,9 +323,7 @@ class CurlFreeForm:
         squared = squared_distances(U, self.landmarks)
         _, first, second = self.kernel.derivatives(squared)
         slopes = 2.0 * first
-        joint = torch.cat([coefficients * self.landmarks, coefficients], -1)
-        along = _columns(slopes, joint)
-        field = U * along[..., -1:] - along[..., :-1]
+        field = self._gradient(U, slopes, coefficients)
         root = metric.sqrt()
         stretched = squared_distances(U * root, self.landmarks * root)
         laplacian = 4.0 * second * stretched + (metric @ self.extent) * slopes
@@ -331,6 +369,13 @@ def _columns(matrix: Tensor, stack: Tensor) -> Tensor:
     count, m, q = stack.shape
     product = matrix @ stack.permute(1, 0, 2).reshape(m, count * q)
     return product.reshape(len(matrix), count, q).permute(1, 0, 2)
+
+
+def _moments(matrix: Tensor, stack: Tensor) -> Tensor:
+    """Return ``matrixᵀ @ stack[v]`` for every ``v`` by one product."""
+    count, n, q = stack.shape
+    product = stack.mT.reshape(count * q, n) @ matrix
+    return product.reshape(count, q, -1).mT
 
 
 def _gram(A: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class InverseMultiquadric:
 
     def first_derivative(self, value: Tensor) -> Tensor:
         """Return ``φ' = −φ³ / (2 h²)``, elementwise."""
-        return value**3 * (-0.5 / self.bandwidth**2)
+        return value.pow(3).mul_(-0.5 / self.bandwidth**2)
 
     def derivatives(self, squared_distance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``φ``, ``φ'`` and ``φ''``, elementwise."""

@@ -69,7 +69,7 @@ class ScoreModel:
 
     def score(self, X: Tensor) -> Tensor:
         """Return the score of each row, of shape (n, d), in float64."""
-        return self.evaluate(X)[0]
+        return torch.cat([self._score(U) for U in self._chunks(X)])
 
     def divergence(self, X: Tensor) -> Tensor:
         """Return ``tr ∇ŝ`` at each row, of shape (n,), in float64."""
@@ -125,6 +125,17 @@ class ScoreModel:
             block = X[start : start + step].to(self.center)
             U = (block - self.center) * self.inverse_scale
             yield self.base.mean + (U - self.base.mean) @ self.projector
+
+    def _score(self, U: Tensor) -> Tensor:
+        if self.published is not None:
+            return self._evaluate(U)[0]
+        score = self.base.score(U)
+        if self.form is not None and self.coefficients is not None:
+            field = self.form.field(U, self.coefficients[None])[0]
+            length = torch.linalg.vector_norm(field, dim=1, keepdim=True)
+            share = torch.where(length > self.longest, self.longest / length, 1.0)
+            score = score + share * field
+        return score * self.inverse_scale
 
     def _evaluate(self, U: Tensor) -> tuple[Tensor, Tensor]:
         metric = self.inverse_scale.square()

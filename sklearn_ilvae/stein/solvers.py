@@ -14,6 +14,9 @@ from torch import Tensor
 
 # Below this share of the largest eigenvalue the kernel matrix is rounding error.
 _RANK_TOLERANCE = 1e-13
+# A kernel matrix whose pivots are larger has no null directions, and its Cholesky
+# factor takes a tenth of the time of its eigenvectors.
+_SMALLEST_PIVOT = 1e-5
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ def whiten(penalty: Tensor) -> Tensor:
     -------
     whitening : Tensor of shape (m, r)
     """
+    factor, failed = torch.linalg.cholesky_ex(penalty)
+    pivots = factor.diagonal()
+    if not failed and (pivots > _SMALLEST_PIVOT * pivots[:1]).all():
+        identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+        return torch.linalg.solve_triangular(factor.mT, identity, upper=True)
     scale, vectors = torch.linalg.eigh(penalty)
     kept = scale > _RANK_TOLERANCE * scale[-1:]
     return torch.div(vectors[:, kept], scale[kept].sqrt())
@@ -82,11 +90,43 @@ def decompose(gram: Tensor, whitening: Tensor) -> Spectrum:
     -------
     spectrum : Spectrum
     """
+    eigenvalues, rotation = torch.linalg.eigh(_whitened(gram, whitening))
+    return Spectrum(whitening @ rotation, eigenvalues.clamp(min=0.0))
+
+
+def ridge(gram: Tensor, whitening: Tensor, linear: Tensor, strength: float) -> Tensor:
+    """Return ``−(G + λK)⁻¹ b``: Tikhonov's coefficients without the decomposition.
+
+    Parameters
+    ----------
+    gram : Tensor of shape (m, m), or (r, r) as in `decompose`
+    whitening : Tensor of shape (m, r)
+        From `whiten`.
+    linear : Tensor of shape (m, q)
+        The linear term ``b`` of the loss.
+    strength : float
+        The ``λ > 0``.
+
+    Returns
+    -------
+    coefficients : Tensor of shape (m, q)
+    """
+    inner = _whitened(gram, whitening)
+    inner.diagonal().add_(strength)
+    factor, failed = torch.linalg.cholesky_ex(inner)
+    if failed:
+        # The strength is below the rounding of the Gram matrix.
+        spectrum = decompose(gram, whitening)
+        return spectrum.coefficients(linear, 1.0 / (spectrum.eigenvalues + strength))
+    return -whitening @ torch.cholesky_solve(whitening.T @ linear, factor)
+
+
+def _whitened(gram: Tensor, whitening: Tensor) -> Tensor:
+    """Return ``WᵀGW``, symmetric to the last digit."""
     inner = gram
     if len(gram) == len(whitening):
         inner = whitening.T @ gram @ whitening
-    eigenvalues, rotation = torch.linalg.eigh((inner + inner.T) / 2)
-    return Spectrum(whitening @ rotation, eigenvalues.clamp(min=0.0))
+    return (inner + inner.T) / 2
 
 
 def filter_gains(
