@@ -171,14 +171,15 @@ class ColumnScaling:
 
         For a level its log-probability within its group; 0 for missing values.
         """
-        scaled = (table - self.mean.to(table)) / self.scale.to(table)
-        beyond = (scaled.abs() - LINEAR_RANGE).clamp(min=0)
-        slopes = -beyond.log1p() * self._continuous_mask(table)
+        size = ((table - self.mean.to(table)) / self.scale.to(table)).abs_()
+        outside = (size > LINEAR_RANGE) & self._continuous_mask(table)
+        slopes = torch.zeros_like(table)
+        slopes[outside] = -(size[outside] - LINEAR_RANGE).log1p()
         for column, levels in self.levels.items():
             seen = ~table[:, column].isnan()
             shares = levels.log_share.to(table)
             slopes[seen, column] = shares[table[seen, column].long()]
-        return slopes.nan_to_num(0.0)
+        return slopes
 
     def _columns(self, *families: str) -> list[int]:
         kinds = enumerate(self.likelihood)

@@ -39,7 +39,8 @@ class GaussianHead(Head):
         """Return log p(x | f) in nats of every column."""
         variance = self.variance()
         squares = (values - natural).square()
-        return -0.5 * (squares / variance + (2 * pi * variance).log())
+        constant = -0.5 * (2 * pi * variance).log()
+        return torch.addcmul(constant, squares, -0.5 / variance)
 
     def total_log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
         """Return log p(x | f) in nats, summed over columns: one product, not many."""

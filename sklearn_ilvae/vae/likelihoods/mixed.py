@@ -111,15 +111,24 @@ class MixedLikelihood(nn.Module):
 
     def column_log_prob(self, rows: Tensor, parameters: Tensor) -> Tensor:
         """Return log p(x_j | f) in nats of every column: shape (…, n_features)."""
+        if not any_missing(rows):
+            return self._terms(rows, parameters)
         missing = rows.isnan()
-        filled = rows.masked_fill(missing, 0)
+        terms = self._terms(rows.masked_fill(missing, 0), parameters)
+        return terms.masked_fill(missing, 0)
+
+    def _terms(self, rows: Tensor, parameters: Tensor) -> Tensor:
+        """Return the terms of rows without gaps."""
+        if self.single:
+            ((_, head),) = self._numbered()
+            return head.log_prob(rows, parameters)
         shape = torch.broadcast_shapes(rows.shape[:-1], parameters.shape[:-1])
         terms = parameters.new_zeros(*shape, self.n_features)
         for number, head in self._numbered():
-            values = self._pick(filled, "columns", number)
+            values = self._pick(rows, "columns", number)
             natural = self._pick(parameters, "parameters", number)
             terms[..., self._at("columns", number)] = head.log_prob(values, natural)
-        return terms.masked_fill(missing, 0)
+        return terms
 
     def score(self, rows: Tensor, parameters: Tensor) -> Tensor:
         """Return ``∂ log p(x | f) / ∂f``: T(x) − ∇A in natural units."""
