@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._batches import WeightedRows
+from ._callbacks import EpochHooks
 from ._columns import column_name
 from ._random import seeded
-from ._training import EpochHooks, WeightedRows
 from .vae import (
     Architecture,
     Design,

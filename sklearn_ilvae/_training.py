@@ -1,13 +1,7 @@
-"""Training of an autoencoder with skorch: batches, averaged weights, callbacks.
+"""Training of an autoencoder with skorch, on averaged weights."""
 
-skorch's default loader collates row by row, which costs several times the arithmetic
-of a network for tables; here a batch is one indexing operation.
-"""
-
-from collections.abc import Callable, Iterator
-from copy import deepcopy
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, isfinite
 from typing import Any
 
 import torch
@@ -15,8 +9,9 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.helper import predefined_split
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from ._batches import InMemoryBatches, WeightedRows
+from ._callbacks import BestWeights, EpochHooks, NonFiniteLossError, StopWhen
 from .vae import RunningAverage, VariationalAutoencoder, evidence_lower_bound
 
 NOISE_VARIANCE_RATE = 10.0
@@ -25,33 +20,8 @@ NOISE_VARIANCE_RATE = 10.0
 They set the scale of the whole loss and are the last to arrive at the common rate.
 """
 
-
 VALIDATION_CHUNK = 8192
 """Validation rows held at once, with all their draws."""
-
-
-class NonFiniteLossError(ArithmeticError):
-    """The training loss became infinite or not a number."""
-
-
-@dataclass(frozen=True)
-class WeightedRows(Dataset[Tensor]):
-    """Standardised rows with weights of mean one, on the training device.
-
-    Parameters
-    ----------
-    rows : Tensor of shape (n_rows, n_features)
-        The rows.
-    weights : Tensor of shape (n_rows,)
-        Their weights.
-    """
-
-    rows: Tensor
-    weights: Tensor
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -84,42 +54,6 @@ class TrainingResult:
     loss_curve: list[float]
     validation_scores: list[float]
     optimizer_state: dict[str, Any]
-
-
-class InMemoryBatches:
-    """Batches of rows and weights; reshuffled at every pass while training.
-
-    Parameters
-    ----------
-    dataset : WeightedRows
-        The rows.
-    batch_size : int
-        Rows in a batch.
-    generator : torch.Generator, default=None
-        Source of the order; None keeps the order of the rows.
-    """
-
-    def __init__(
-        self,
-        dataset: WeightedRows,
-        batch_size: int,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.generator = generator
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches of rows and weights."""
-        rows, weights = self.dataset.rows, self.dataset.weights
-        if self.generator is not None:
-            order = torch.randperm(
-                len(rows), generator=self.generator, device=rows.device
-            )
-            rows, weights = rows[order], weights[order]
-        yield from zip(
-            rows.split(self.batch_size), weights.split(self.batch_size), strict=True
-        )
 
 
 class AutoencoderNet(NeuralNet):
@@ -227,109 +161,6 @@ class AutoencoderNet(NeuralNet):
             loss = step_fn(batch, **fit_params)["loss"]
             total += loss.detach() * len(batch[0])
         self.history.record(f"{prefix}_loss", float(total) / len(iterator.dataset))
-
-
-class BestWeights(Callback):
-    """Notice when the monitored loss stalls; leave the averages of its best epoch.
-
-    Parameters
-    ----------
-    validation : WeightedRows or None
-        Rows to monitor. The state before training competes too. None monitors the
-        training loss, and then the last averages stay.
-    patience : int
-        Epochs without improvement by `tol` after which the loss counts as stalled.
-    tol : float
-        Least improvement that counts, in nats a row.
-    """
-
-    def __init__(
-        self, validation: WeightedRows | None, patience: int, tol: float
-    ) -> None:
-        self.validation = validation
-        self.patience = patience
-        self.tol = tol
-
-    def on_train_begin(self, net: AutoencoderNet, **kwargs: Any) -> None:
-        """Take the state before training as the first candidate."""
-        self.threshold_ = self.best_loss_ = inf
-        self.misses_ = 0
-        self.best_state_: dict[str, Tensor] | None = None
-        if self.validation is not None:
-            batch = (self.validation.rows, self.validation.weights)
-            self._compare(net, float(net.validation_step(batch)["loss"]))
-
-    def on_epoch_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
-        """Compare the epoch with the best."""
-        if not isfinite(net.history[-1, "train_loss"]):
-            raise NonFiniteLossError
-        monitored = "train_loss" if self.validation is None else "valid_loss"
-        self._compare(net, net.history[-1, monitored])
-
-    @property
-    def stalled(self) -> bool:
-        """Whether there were too many misses."""
-        return self.misses_ >= self.patience
-
-    def on_train_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
-        """Set the best averages, after a full run as after an interruption."""
-        best = self.best_state_ or net.average.module.state_dict()
-        net.module_.load_state_dict(best)
-
-    def _compare(self, net: AutoencoderNet, loss: float) -> None:
-        self.misses_ += 1
-        if loss < self.threshold_ - self.tol:
-            self.threshold_ = loss
-            self.misses_ = 0
-        if loss < self.best_loss_ and self.validation is not None:
-            self.best_loss_ = loss
-            self.best_state_ = deepcopy(net.average.module.state_dict())
-
-
-class EpochHooks(Callback):
-    """Tell a listener about every epoch, and note whether it asks to stop.
-
-    Parameters
-    ----------
-    begin : callable
-        Called before an epoch.
-    end : callable
-        Called after an epoch; a true return value asks to stop training.
-    """
-
-    asked_to_stop = False
-
-    def __init__(self, begin: Callable[[], None], end: Callable[[], bool]) -> None:
-        self.begin = begin
-        self.end = end
-
-    def on_epoch_begin(self, net: AutoencoderNet, **kwargs: Any) -> None:
-        """Announce an epoch."""
-        self.begin()
-
-    def on_epoch_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
-        """Report an epoch."""
-        self.asked_to_stop = self.end()
-
-
-class StopWhen(Callback):
-    """Stop training before an epoch; the first callback, so that no other sees it.
-
-    Stopping after an epoch would hide that epoch from the log, which skorch calls last.
-
-    Parameters
-    ----------
-    condition : callable
-        Returns whether to stop.
-    """
-
-    def __init__(self, condition: Callable[[], bool]) -> None:
-        self.condition = condition
-
-    def on_epoch_begin(self, net: AutoencoderNet, **kwargs: Any) -> None:
-        """Stop in the way that skorch stops at Ctrl-C."""
-        if self.condition():
-            raise KeyboardInterrupt
 
 
 def train(

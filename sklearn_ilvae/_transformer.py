@@ -17,6 +17,7 @@ from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from ._callbacks import NonFiniteLossError
 from ._columns import (
     check_support,
     float_dtypes,
@@ -44,7 +45,7 @@ from ._tables import (
     levels_to_arrays,
     read_training_table,
 )
-from ._training import NonFiniteLossError, TrainingSettings, train
+from ._training import TrainingSettings, train
 from .vae import (
     DECODERS,
     VariationalAutoencoder,

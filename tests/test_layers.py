@@ -33,6 +33,8 @@ FLOORS = [
     ["_conformal", "_reasons", "_scoring", "_threshold", "_trust"],
     ["_fitting"],
     ["_training"],
+    ["_callbacks"],
+    ["_batches"],
     ["_tables"],
     ["_html", "_state"],
     ["_columns"],
