@@ -73,8 +73,7 @@ class DiagramMixin:
     def _get_fitted_attr_html(self, doc_link: str = "") -> Any:
         """Return scikit-learn's table of fitted values, and the columns behind it."""
         values = super()._get_fitted_attr_html(doc_link)  # type: ignore[misc]
-        of_table = getattr(self, "transformer_", self)
-        columns = getattr(of_table, "column_summary_", None)
+        columns = getattr(self, "column_summary_", None)
         return values if columns is None else FittedTables(values, columns)
 
 

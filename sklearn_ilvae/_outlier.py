@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._columns import check_support, from_tensor, read_known_table, to_tensor
+from ._columns.summary import ColumnSummary
 from ._conformal import ConformalMixin
 from ._html import DiagramMixin, summary_of_detector
 from ._random import draw_seed
@@ -133,6 +134,8 @@ default="from_dtype"
         Sorted scores of the calibration rows. Only after a calibration.
     typical_contributions_ : ndarray of shape (n_features + 1,)
         Mean contributions of the trusted rows; a missing value contributes as much.
+    column_summary_ : ColumnSummary
+        A readable table: dtype, likelihood, values and gaps of every column.
     n_iter_ : int
         Epochs run.
     n_features_in_ : int
@@ -350,6 +353,11 @@ default="from_dtype"
         """
         scores = self._scores(self._checked(X, "predict"))
         return from_tensor(1 - 2 * (scores < self.offset_).long(), X)
+
+    @property
+    def column_summary_(self) -> ColumnSummary:
+        """What became of every column: dtype, likelihood, levels or scale, gaps."""
+        return self.transformer_.column_summary_
 
     @property
     def n_iter_(self) -> int:

@@ -33,6 +33,12 @@ def test_contributions_add_up_to_the_score(convert, gaps):
     assert len(detector.support_) == len(table)
 
 
+def test_the_summary_shows_every_column(detector):
+    summary = detector.column_summary_
+    assert [each["column"] for each in summary] == list(people(1).columns)
+    assert repr(summary) == repr(detector.transformer_.column_summary_)
+
+
 def test_a_category_that_does_not_fit_its_row_is_the_reason(detector, capsys):
     frame = people(300)
     tall = frame["height"].idxmax()
