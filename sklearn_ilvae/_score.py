@@ -16,7 +16,8 @@ from ._html import DiagramMixin, summary_of_score
 from ._random import draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
-from .stein import ScoreModel, Settings, fit_score
+from .stein import Settings, fit_score
+from .stein.model import Score
 from .stein.state import model_from_arrays, model_to, model_to_arrays
 
 
@@ -65,12 +66,17 @@ default="auto"
         Bayesian information criterion. ``"auto"`` compares the three, and is the
         Gaussian where kernel, form, bandwidth and regularization are all given.
         ``method="stein"`` has none.
-    method : {"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}, \
-default="tikhonov"
-        ``"tikhonov"`` is ridge regression; ``"stein"`` the V-statistic estimator of
-        [3]_ exactly as published (equations 9 and 18), on all rows; and
-        ``"spectral_cutoff"`` drops small eigenvalues as SSGE [4]_ does. ``"nu"`` and
-        ``"landweber"`` are iterations that stop early.
+    method : {"auto", "tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}, \
+default="auto"
+        ``"tikhonov"`` is ridge regression; ``"spectral_cutoff"`` drops small
+        eigenvalues as SSGE [4]_ does; ``"auto"`` compares these two, and is ridge
+        regression where the regularisation is given. ``"stein"`` is the V-statistic
+        estimator of [3]_ exactly as published (equations 9 and 18), on all rows;
+        ``"nu"`` and ``"landweber"`` are iterations that stop early.
+    n_averaged : int, default=3
+        Where the bandwidth and the strength are searched on all of at most 2000 rows:
+        most estimates to average, the best and those of the same form whose held-out
+        loss is within two standard errors. 1 takes the best alone.
     n_landmarks : {"auto", "all"} or int, default="auto"
         Rows at which kernels are centred. ``"auto"`` is ``5 √n``, at least 500 and at
         most 1000. Time grows with the rows times the square of the landmarks.
@@ -89,11 +95,16 @@ default="tikhonov"
         The chosen form.
     base_ : str or None
         The family of the base score.
+    method_ : str or None
+        The chosen method; None when the base score stands alone.
+    n_averaged_ : int
+        How many estimates are averaged. What is chosen here is chosen for the best.
     bandwidth_ : ndarray of shape (n_features,) or None
         The chosen length scales in the units of X. Given back as parameters together
-        with kernel, form, regularisation and base they give the same estimate, except
-        that a mixture is then fitted in units of these lengths and can come out
-        differently. Without the base it is the Gaussian that they correct.
+        with kernel, form, regularisation, method and base they give the same estimate,
+        where it is one, except that a mixture is then fitted in units of these lengths
+        and can come out differently. Without the base it is the Gaussian that they
+        correct.
     regularization_ : float or None
         The chosen strength.
     n_landmarks_ : int
@@ -146,8 +157,11 @@ default="tikhonov"
         ],
         "base": [StrOptions({"auto", "gaussian", "student_t", "mixture"}), None],
         "method": [
-            StrOptions({"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"})
+            StrOptions(
+                {"auto", "tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
+            )
         ],
+        "n_averaged": [Interval(Integral, 1, None, closed="left")],
         "n_landmarks": [
             StrOptions({"auto", "all"}),
             Interval(Integral, 1, None, closed="left"),
@@ -164,7 +178,8 @@ default="tikhonov"
         bandwidth: Any = "auto",
         regularization: str | float = "auto",
         base: str | None = "auto",
-        method: str = "tikhonov",
+        method: str = "auto",
+        n_averaged: int = 3,
         n_landmarks: str | int = "auto",
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
@@ -175,6 +190,7 @@ default="tikhonov"
         self.regularization = regularization
         self.base = base
         self.method = method
+        self.n_averaged = n_averaged
         self.n_landmarks = n_landmarks
         self.random_state = random_state
         self.device = device
@@ -208,6 +224,8 @@ default="tikhonov"
             self.kernel_ = report.kernel
             self.form_ = report.form
             self.base_ = report.base
+            self.method_ = report.method
+            self.n_averaged_ = report.n_averaged
             lengths = report.bandwidth
             self.bandwidth_ = None if lengths is None else from_tensor(lengths, X)
             self.regularization_ = report.regularization
@@ -341,6 +359,7 @@ default="tikhonov"
             regularization=self.regularization,
             base=base,
             method=self.method,
+            n_averaged=self.n_averaged,
             n_landmarks=self.n_landmarks,
         )
 
@@ -350,7 +369,7 @@ default="tikhonov"
             check_same_namespace(X, self, attribute="bandwidth_", method=method)
         return validated_table(self, X, reset=False)
 
-    def _model_here(self) -> ScoreModel:
+    def _model_here(self) -> Score:
         return model_to(self.model_, inference_device(self.device, torch.float64))
 
     def _minus_losses(self, rows: Tensor) -> Tensor:

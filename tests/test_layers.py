@@ -69,6 +69,7 @@ FLOORS = [
     ["stein.estimation", "stein.state"],
     ["stein.search"],
     ["stein.selection"],
+    ["stein.comparison"],
     ["stein.frames", "stein.model", "stein.functional", "stein.divergences"],
     ["stein.bases"],
     ["stein.forms", "stein.gaussian", "stein.published"],

@@ -69,6 +69,17 @@ def test_pickles_score_the_same(table, method):
     )
 
 
+def test_averages_are_kept_in_pickles(table):
+    estimator = SteinScoreEstimator(base="gaussian", random_state=0).fit(table)
+    assert estimator.n_averaged_ > 1
+    again = pickle.loads(pickle.dumps(estimator))
+    np.testing.assert_array_equal(
+        again.score_gradient(table), estimator.score_gradient(table)
+    )
+    alone = SteinScoreEstimator(base="gaussian", n_averaged=1, random_state=0)
+    assert alone.fit(table).n_averaged_ == 1
+
+
 def test_state_is_named_numpy_arrays(table):
     estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(table)
     values = estimator.__getstate__()["model_"].values()

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import points
 
-from sklearn_ilvae.stein import Settings, fit_score
+from sklearn_ilvae.stein import AveragedScore, Settings, fit_score
 from sklearn_ilvae.stein.rows import read_rows
-from sklearn_ilvae.stein.state import model_from_arrays, model_to_arrays
+from sklearn_ilvae.stein.state import model_from_arrays, model_to, model_to_arrays
 
 METHODS = ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
 seeds = st.integers(0, 2**16)
@@ -124,13 +124,14 @@ def test_fixed_settings_are_used_as_given(form, kernel):
 def test_choices_given_back_as_settings_give_the_same_estimate(form):
     x, _ = two_clusters(300, 0)
     x = torch.cat([x * torch.tensor([100.0, 1.0]).double(), torch.ones(300, 1)], 1)
-    model, report = fit_score(x, Settings(form=form, base="gaussian"))
+    model, report = fit_score(x, Settings(form=form, base="gaussian", n_averaged=1))
     given = Settings(
         kernel=report.kernel,
         form=report.form,
         bandwidth=report.bandwidth,
         regularization=report.regularization,
         base=report.base,
+        method=report.method,
     )
     again, _ = fit_score(x, given)
     torch.testing.assert_close(again.score(x), model.score(x), rtol=1e-5, atol=1e-7)
@@ -163,13 +164,61 @@ def test_divergence_is_the_trace_of_the_jacobian_in_the_units_of_the_data(form):
         torch.testing.assert_close(found, jacobian.trace(), rtol=1e-7, atol=1e-7)
 
 
-def test_score_is_the_gradient_of_the_log_density():
+@pytest.mark.parametrize("n_averaged", [1, 3])
+def test_score_is_the_gradient_of_the_log_density(n_averaged):
     x, _ = two_clusters(300, 0)
-    model, _ = fit_score(x, Settings(form="curl_free", base="gaussian"))
-    assert model.form is not None
+    settings = Settings(form="curl_free", base="gaussian", n_averaged=n_averaged)
+    model, report = fit_score(x, settings)
+    assert report.n_averaged == n_averaged
     inner = x[:20].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(model.log_density(inner).sum(), inner)
     torch.testing.assert_close(gradient, model.score(x[:20]))
+
+
+@pytest.fixture(scope="module")
+def averaged():
+    x, _ = two_clusters(300, 0)
+    model, report = fit_score(x, Settings(base="gaussian"))
+    assert isinstance(model, AveragedScore)
+    assert len(model.members) == report.n_averaged > 1
+    return x, model, report
+
+
+def test_an_average_is_that_of_scores_and_divergences(averaged):
+    x, model, _ = averaged
+    score, divergence = model.evaluate(x)
+    parts = [member.evaluate(x) for member in model.members]
+    torch.testing.assert_close(score, sum(part[0] for part in parts) / len(parts))
+    torch.testing.assert_close(divergence, sum(part[1] for part in parts) / len(parts))
+    torch.testing.assert_close(model.score(x), score, rtol=1e-12, atol=1e-12)
+
+
+def test_only_settings_of_one_form_are_averaged_the_reported_one_first(averaged):
+    x, model, report = averaged
+    kinds = {type(member.form) for member in model.members}
+    assert len(kinds) == 1
+    kernels = [member.form.kernel for member in model.members]
+    assert len({(type(kernel), kernel.bandwidth) for kernel in kernels}) > 1
+    alone, described = fit_score(x, Settings(base="gaussian", n_averaged=1))
+    assert torch.equal(alone.score(x), model.members[0].score(x))
+    assert replace(described, n_averaged=0, bandwidth=None) == replace(
+        report, n_averaged=0, bandwidth=None
+    )
+
+
+def test_an_average_saved_as_arrays_comes_back_the_same(averaged):
+    x, model, _ = averaged
+    again = model_from_arrays(model_to_arrays(model))
+    assert torch.equal(again.score(x), model.score(x))
+    assert torch.equal(model_to(model, torch.device("cpu")).score(x), model.score(x))
+
+
+def test_filters_are_compared_unless_the_strength_is_given():
+    x, _ = two_clusters(300, 0)
+    _, free = fit_score(x, Settings(base="gaussian"))
+    assert free.method in ("tikhonov", "spectral_cutoff")
+    _, given = fit_score(x, Settings(regularization=1e-3))
+    assert given.method == "tikhonov"
 
 
 @pytest.fixture(scope="module", params=["diagonal", "curl_free"])

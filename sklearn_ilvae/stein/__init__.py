@@ -10,11 +10,12 @@ from .divergences import (
 from .estimation import fit_score
 from .functional import entropy_surrogate, stein_score
 from .kernels import RBF, InverseMultiquadric
-from .model import ScoreModel
+from .model import AveragedScore, ScoreModel
 from .settings import Report, Settings
 
 __all__ = [
     "RBF",
+    "AveragedScore",
     "DensityScore",
     "InverseMultiquadric",
     "Report",

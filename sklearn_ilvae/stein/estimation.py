@@ -9,27 +9,28 @@ import torch
 from torch import Tensor
 
 from .bases import BASE_NAMES
+from .comparison import Setting, choose, evidence_against, improves
 from .forms import Form
 from .frames import Candidate, Frame
 from .kernels import make_kernel
-from .model import ScoreModel
+from .model import AveragedScore, Score, ScoreModel
 from .published import fit_published
 from .rows import N_FOLDS, Rows, read_rows, split_rows
-from .search import Search, frames_of, median_of
+from .search import Found, Search, frames_of, median_of
 from .selection import (
     Sums,
     base_losses,
-    choose,
     cross_validate,
     distinct_scores,
-    evidence_against,
-    improves,
     narrow_basis,
     sums_of_parts,
 )
 from .settings import Report, Settings
 from .solvers import decompose, filter_gains, ridge, whiten
 
+# Tikhonov's filter is safer; the cut-off does not shrink what it keeps, and so follows
+# scores that are as smooth as the kernel.
+_COMPARED = ("tikhonov", "spectral_cutoff")
 _FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
 _MOST_ROWS_MEASURED = 20_000
 _SLACK = 1.0 + 1e-9
@@ -41,7 +42,7 @@ def fit_score(
     *,
     seed: int = 0,
     device: str | torch.device = "cpu",
-) -> tuple[ScoreModel, Report]:
+) -> tuple[Score, Report]:
     """Estimate the score ``∇ₓ log q(x)`` of the distribution of a sample.
 
     Parameters
@@ -58,7 +59,7 @@ def fit_score(
 
     Returns
     -------
-    model : ScoreModel
+    model : ScoreModel or AveragedScore
     report : Report
 
     Examples
@@ -83,13 +84,17 @@ class _Fit:
     def __init__(self, rows: Rows, settings: Settings, seed: int) -> None:
         self.settings, self.seed = settings, seed
         self.published = settings.method == "stein"
-        self.method = "tikhonov" if self.published else settings.method
         self.rows = self._scaled(rows)
         self.split = split_rows(self.rows)
         fixed = settings.regularization
         self.strength = None if isinstance(fixed, str) else float(fixed)
+        self.methods: tuple[str, ...] = (settings.method,)
+        if self.published:
+            self.methods = ("tikhonov",)
+        elif settings.method == "auto":
+            self.methods = _COMPARED if self.strength is None else _COMPARED[:1]
 
-    def run(self) -> tuple[ScoreModel, Report]:
+    def run(self) -> tuple[Score, Report]:
         names = self._base_names()
         if bool((self.rows.inverse_scale == 0).all()):
             return self._alone(self._frame(names[:1]), names[0])
@@ -106,33 +111,68 @@ class _Fit:
                 )
             return self._alone(self._frame(names[:1]), names[0])
         if searched:
-            candidate, frame = self._search(names)
+            search = self._search(names)
+            found = search.run()
+            if self._settled(search) and found.leaders:
+                return self._average(search, found)
+            candidate, frame = self._decided(search, found)
         else:
             frame = self._frame(names[:1])
         if candidate is None:
             return self._best_alone(frame)
         if self.strength is None:
             return self._with_chosen_strength(frame, candidate)
-        return self._with_fixed_strength(frame, candidate, self.strength)
+        if self.published:
+            return self._publish(frame, candidate, self.strength)
+        name, (method,) = next(iter(frame.bases)), self.methods
+        return self._with_setting(
+            frame, Setting(candidate, name, method, self.strength)
+        )
 
-    def _search(self, names: tuple[str, ...]) -> tuple[Candidate | None, Frame]:
-        """Return a candidate, None for no kernel part, and its frame.
-
-        The frame has the base of the candidate and the best base to stand alone.
-        """
+    def _search(self, names: tuple[str, ...]) -> Search:
         strength = self.strength
         if self.published and strength is not None:
             # The ridge of the published estimator is η = n λ.
             strength /= len(self.rows.source)
-        search = Search(
-            self.rows, self.settings, names, strength, self.method, self.seed
+        return Search(
+            self.rows, self.settings, names, strength, self.methods, self.seed
         )
-        candidate, chosen = search.run()
+
+    def _settled(self, search: Search) -> bool:
+        """Whether a search saw all that the fit will, but for more landmarks."""
+        enough = len(self._landmarks()) >= len(search.landmarks)
+        free = search.searched and self.strength is None and not self.published
+        return search.whole and free and enough
+
+    def _average(self, search: Search, found: Found) -> tuple[Score, Report]:
+        """Return the mean of the leaders of a search, each at its strength."""
+        best, weights = found.leaders[0], search.frames[False].weights
+        fits = [
+            self._with_setting(search.frames[leader.candidate.isotropic], leader)
+            for leader in found.leaders
+        ]
+        models = tuple(model for model, _ in fits)
+        frame = search.frames[False].only(set(found.names))
+        report = replace(
+            fits[0][1],
+            loss=float(weights @ best.losses / weights.sum()),
+            base_loss=self._best_alone(frame)[1].base_loss,
+            degrees_of_freedom=best.degrees_of_freedom,
+            n_averaged=len(models),
+        )
+        return models[0] if len(models) == 1 else AveragedScore(models), report
+
+    def _decided(self, search: Search, found: Found) -> tuple[Candidate | None, Frame]:
+        """Return a candidate, None for no kernel part, and its frame.
+
+        The frame has the base of the candidate and the best base to stand alone.
+        """
+        candidate, names = found.candidate, found.names
         if search.whole:
-            return candidate, search.frames[candidate.isotropic].only(set(chosen))
-        refined, chosen = search.refine(candidate, chosen, len(self._landmarks()))
+            return candidate, search.frames[candidate.isotropic].only(set(names))
+        refined, names = search.refine(candidate, names, len(self._landmarks()))
         isotropic = refined is not None and refined.isotropic
-        return refined, self._frame(tuple(chosen), isotropic)
+        return refined, self._frame(tuple(names), isotropic)
 
     def _base_names(self) -> tuple[str, ...]:
         """Return the bases to compare."""
@@ -193,7 +233,7 @@ class _Fit:
         basis = narrow_basis(form, frame.split, whitening)
         parts = sums_of_parts(frame.rows, form, scores, frame.split, basis)
         evaluations = cross_validate(
-            frame, [candidate], landmarks, method=self.method, sums=parts
+            frame, [candidate], landmarks, methods=self.methods, sums=parts
         )
         choice = choose(evaluations, weights)
         if self.published:
@@ -212,9 +252,7 @@ class _Fit:
             torch.stack([part.gram for part in parts]).sum(0),
             torch.stack([part.linear[place] for part in parts]).sum(0),
         )
-        model, report = self._solve(
-            frame, candidate, choice.base, choice.strength, form, total, whitening
-        )
+        model, report = self._solve(frame, choice, form, total, whitening)
         return model, replace(
             report,
             loss=float(weights @ choice.losses / weights.sum()),
@@ -233,45 +271,38 @@ class _Fit:
         model, report = self._alone(frame, best)
         return model, replace(report, loss=losses[best], base_loss=losses[best])
 
-    def _with_fixed_strength(
-        self, frame: Frame, candidate: Candidate, strength: float
+    def _with_setting(
+        self, frame: Frame, setting: Setting
     ) -> tuple[ScoreModel, Report]:
-        if self.published:
-            return self._publish(frame, candidate, strength)
-        name, base = next(iter(frame.bases.items()))
+        candidate, base = setting.candidate, frame.bases[setting.base]
         form = candidate.build(frame.rows.read(self._landmarks()), frame.extent)
         whitening = whiten(form.penalty())
         basis = narrow_basis(form, None, whitening)
         (total,) = sums_of_parts(frame.rows, form, [base.full], None, basis)
         total = Sums(total.gram, total.linear[0])
-        return self._solve(frame, candidate, name, strength, form, total, whitening)
+        return self._solve(frame, setting, form, total, whitening)
 
     def _solve(
         self,
         frame: Frame,
-        candidate: Candidate,
-        base: str,
-        strength: float,
+        setting: Setting,
         form: Form,
         total: Sums,
         whitening: Tensor,
     ) -> tuple[ScoreModel, Report]:
-        if self.method == "tikhonov":
-            coefficients = ridge(total.gram, whitening, total.linear, strength)
+        if setting.method == "tikhonov":
+            coefficients = ridge(total.gram, whitening, total.linear, setting.strength)
         else:
             spectrum = decompose(total.gram, whitening)
+            strengths = total.gram.new_tensor([setting.strength])
             gains = filter_gains(
-                self.method,
-                spectrum.eigenvalues,
-                total.gram.new_tensor([strength]),
-                form.trace(),
+                setting.method, spectrum.eigenvalues, strengths, form.trace()
             )
             coefficients = spectrum.coefficients(total.linear, gains)[0]
-        model, report = self._alone(frame, base)
-        report = _describe(report, frame, candidate, strength)
+        model, report = self._alone(frame, setting.base)
         longest = _longest(frame.rows, form, coefficients)
         model = replace(model, form=form, coefficients=coefficients, longest=longest)
-        return model, report
+        return model, _describe(report, frame, setting)
 
     def _alone(self, frame: Frame, name: str) -> tuple[ScoreModel, Report]:
         """Return a base score alone."""
@@ -297,7 +328,8 @@ class _Fit:
         published = fit_published(kernel, U, ridge)
         model, report = self._alone(frame, "none")
         model = replace(model, projector=identity, published=published)
-        return model, _describe(report, frame, candidate, ridge)
+        setting = Setting(candidate, "none", "stein", ridge)
+        return model, _describe(report, frame, setting)
 
 
 def _longest(rows: Rows, form: Form, coefficients: Tensor) -> float:
@@ -311,15 +343,14 @@ def _longest(rows: Rows, form: Form, coefficients: Tensor) -> float:
     return _SLACK * float(torch.stack(lengths).max())
 
 
-def _describe(
-    report: Report, frame: Frame, candidate: Candidate, regularization: float
-) -> Report:
-    scale = frame.rows.inverse_scale
+def _describe(report: Report, frame: Frame, setting: Setting) -> Report:
+    candidate, scale = setting.candidate, frame.rows.inverse_scale
     lengths = candidate.bandwidth / scale.masked_fill(scale == 0, 1.0)
     return replace(
         report,
         kernel=candidate.kernel,
         form=candidate.form,
         bandwidth=lengths,
-        regularization=regularization,
+        regularization=setting.strength,
+        method=setting.method,
     )

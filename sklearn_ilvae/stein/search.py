@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from .frames import Candidate, Frame, make_frame
-from .kernels import median_distance
-from .rows import Rows, Split, hold_out, split_rows
-from .selection import (
+from .comparison import (
+    Choice,
     Evaluation,
-    base_losses,
     choose,
-    cross_validate,
+    close_to,
     evidence_against,
     improves,
 )
+from .frames import Candidate, Frame, make_frame
+from .kernels import median_distance
+from .rows import Rows, Split, hold_out, split_rows
+from .selection import base_losses, cross_validate
 from .settings import Settings
 
 KERNEL_NAMES = ("rbf", "inverse_multiquadric")
@@ -58,6 +59,26 @@ def median_of(rows: Rows) -> float:
     return 1.0 if len(U) < 2 else median_distance(U)
 
 
+@dataclass(frozen=True)
+class Found:
+    """The outcome of a search.
+
+    Attributes
+    ----------
+    candidate : Candidate
+        The best.
+    names : list of str
+        Its base, and the best base to stand alone.
+    leaders : list of Choice
+        The best setting and those that it was not told from; none where no kernel part
+        improves on the base.
+    """
+
+    candidate: Candidate
+    names: list[str]
+    leaders: list[Choice]
+
+
 class Search:
     """Coordinate descent over kernel, form, bandwidth, scaling and base.
 
@@ -70,7 +91,8 @@ class Search:
         Names of the bases to compare, from the simplest.
     strength : float or None
         The strength of regularisation where it is given.
-    method : str
+    methods : tuple of str
+        Filters to compare.
     seed : int
     """
 
@@ -80,10 +102,10 @@ class Search:
         settings: Settings,
         names: tuple[str, ...],
         strength: float | None,
-        method: str,
+        methods: tuple[str, ...],
         seed: int,
     ) -> None:
-        self.settings, self.method, self.seed = settings, method, seed
+        self.settings, self.methods, self.seed = settings, methods, seed
         self.rows, self.names, self.whole = rows, names, len(rows) <= _SEARCH_ROWS
         few = len(rows) < _FEW_ROWS
         self.narrowest = _NARROWEST_FOR_FEW_ROWS if few else _NARROWEST_FACTOR
@@ -115,8 +137,8 @@ class Search:
             for factor in factors
         ]
 
-    def run(self) -> tuple[Candidate, list[str]]:
-        """Return the best candidate, and its base with the best to stand alone."""
+    def run(self) -> Found:
+        """Return what the subset tells."""
         alone = self._best_base()
         self._descend(alone)
         weights = self.frames[False].weights
@@ -127,10 +149,11 @@ class Search:
             best.losses, rival, weights, standard_errors=evidence
         ):
             names = list(dict.fromkeys([best.base, alone]))
-        else:
-            best = choose([e for e in self.evaluations if e.base == alone], weights)
-            names = [alone]
-        return best.candidate, names
+            known = [e for e in self.evaluations if e.base in names]
+            others = close_to(best, known, weights, self.settings.n_averaged - 1)
+            return Found(best.candidate, names, [best, *others])
+        best = choose([e for e in self.evaluations if e.base == alone], weights)
+        return Found(best.candidate, [alone], [])
 
     def refine(
         self, candidate: Candidate, names: list[str], n_landmarks: int
@@ -165,7 +188,7 @@ class Search:
                     frame,
                     group,
                     landmarks,
-                    method=self.method,
+                    methods=self.methods,
                     strengths=self.strengths,
                 )
             best = choose(evaluations, frame.weights)
@@ -211,7 +234,7 @@ class Search:
                     frames[group[0].isotropic],
                     group,
                     self.landmarks,
-                    method=self.method,
+                    methods=self.methods,
                     strengths=self.strengths,
                 )
             if not self.searched:

@@ -1,4 +1,4 @@
-"""Choice of kernel, form, bandwidth and strength by cross-validated Hyvärinen loss.
+"""Held-out Hyvärinen losses of kernels, forms, bandwidths and strengths.
 
 The loss ``½‖ŝ(x)‖² + ∇·ŝ(x)`` of held-out rows estimates half the squared error of the
 score, up to a constant that no choice changes, without the truth (Hyvärinen 2005).
@@ -6,13 +6,13 @@ score, up to a constant that no choice changes, without the truth (Hyvärinen 20
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .bases import Base, BaseScore
+from .comparison import Evaluation
 from .forms import Form
 from .frames import Candidate, Frame
 from .rows import Rows, Split
@@ -30,47 +30,6 @@ class Sums:
 
     gram: Tensor
     linear: Tensor
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Held-out losses of one candidate on one base at each strength.
-
-    Attributes
-    ----------
-    candidate : Candidate
-    base : str
-    strengths : Tensor of shape (l,)
-    losses : Tensor of shape (n_validated, l)
-    degrees_of_freedom : Tensor of shape (l,)
-    """
-
-    candidate: Candidate
-    base: str
-    strengths: Tensor
-    losses: Tensor
-    degrees_of_freedom: Tensor
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The outcome of a comparison.
-
-    Attributes
-    ----------
-    candidate : Candidate
-    base : str
-    strength : float
-    losses : Tensor of shape (n_validated,)
-        Held-out loss of each validated row.
-    degrees_of_freedom : float
-    """
-
-    candidate: Candidate
-    base: str
-    strength: float
-    losses: Tensor
-    degrees_of_freedom: float
 
 
 def distinct_scores(bases: dict[str, Base]) -> list[BaseScore]:
@@ -156,7 +115,7 @@ def cross_validate(
     candidates: list[Candidate],
     landmarks: Tensor,
     *,
-    method: str,
+    methods: tuple[str, ...],
     strengths: Tensor | None = None,
     sums: list[Sums] | None = None,
 ) -> list[Evaluation]:
@@ -172,10 +131,10 @@ def cross_validate(
         All of the same kernel and bandwidth, so that they share a decomposition.
     landmarks : Tensor of shape (m,)
         Positions of the landmarks among the rows.
-    method : str
-        Regularisation method, see `filter_gains`.
+    methods : tuple of str
+        Filters to evaluate, see `filter_gains`.
     strengths : Tensor of shape (l,) or None
-        Strengths to evaluate; None for the default grid.
+        Strengths to evaluate; None for the default grid of each filter.
     sums : list of Sums or None, default=None
         The `sums_of_parts` of the only candidate for the `distinct_scores` of the
         frame, where they are known.
@@ -183,7 +142,7 @@ def cross_validate(
     Returns
     -------
     evaluations : list of Evaluation
-        For each candidate and base.
+        For each candidate, base and filter.
     """
     rows, split, bases = frame.rows, frame.split, frame.bases
     points = rows.read(landmarks)
@@ -198,9 +157,11 @@ def cross_validate(
     evaluations = []
     for candidate in candidates:
         form = candidate.build(points, frame.extent)
-        grid = strengths
-        if grid is None:
-            grid = strengths_of(method, form, len(rows))
+        grids = [
+            strengths_of(method, form, len(rows)) if strengths is None else strengths
+            for method in methods
+        ]
+        grid, sizes = torch.cat(grids), [len(each) for each in grids]
         # The penalties of two forms differ by a factor.
         factor = (scale / form.penalty()[:1, :1]).sqrt()
         known = sums
@@ -219,7 +180,12 @@ def cross_validate(
             rest = (linear - known[part].linear)[:, inside] / share
             smaller = candidate.build(points[inside], frame.extent)
             spectrum = decompose(gram, whitenings[part] * factor)
-            gains = filter_gains(method, spectrum.eigenvalues, grid, form.trace())
+            gains = torch.cat(
+                [
+                    filter_gains(method, spectrum.eigenvalues, each, form.trace())
+                    for method, each in zip(methods, grids, strict=True)
+                ]
+            )
             degrees += form.linear_width() * (gains @ spectrum.eigenvalues)
             without = [base.without[part] for base in bases.values()]
             found = _held_out_losses(
@@ -234,7 +200,15 @@ def cross_validate(
                 losses[name][here] = values
         degrees /= max(len(parts), 1)
         evaluations += [
-            Evaluation(candidate, name, grid, losses[name], degrees) for name in bases
+            Evaluation(candidate, name, *filtered)
+            for name in bases
+            for filtered in zip(
+                methods,
+                grids,
+                losses[name].split(sizes, 1),
+                degrees.split(sizes),
+                strict=True,
+            )
         ]
     return evaluations
 
@@ -297,71 +271,3 @@ def base_losses(frame: Frame, base: Base) -> Tensor:
         U = rows.read(validated[here])
         losses[here] = hyvarinen_loss(0.0, 0.0, U, score, frame.metric)
     return losses
-
-
-def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
-    """Choose the setting of least mean loss.
-
-    A rule of one standard error, which pays where a simpler model is an end in itself,
-    here mostly smooths too much: neighbouring settings differ by less than the noise
-    of either. It decides about families and about the kernel part as a whole.
-
-    Parameters
-    ----------
-    evaluations : list of Evaluation
-    weights : Tensor of shape (n_validated,)
-
-    Returns
-    -------
-    choice : Choice
-    """
-    losses = torch.cat([e.losses for e in evaluations], 1)
-    degrees = torch.cat([e.degrees_of_freedom for e in evaluations])
-    chosen = int((weights @ losses).argmin())
-    start = 0
-    for evaluation in evaluations:
-        stop = start + len(evaluation.strengths)
-        if chosen < stop:
-            break
-        start = stop
-    return Choice(
-        evaluation.candidate,
-        evaluation.base,
-        float(evaluation.strengths[chosen - start]),
-        losses[:, chosen],
-        float(degrees[chosen]),
-    )
-
-
-def improves(
-    losses: Tensor,
-    other_losses: Tensor,
-    weights: Tensor,
-    *,
-    standard_errors: float | None = None,
-) -> bool:
-    """Tell whether a gain over other losses exceeds so many standard errors.
-
-    By default ``√log n``: at that value of its t-statistic the Bayesian information
-    criterion admits a parameter. It guards against the best of many settings.
-    """
-    if standard_errors is None:
-        standard_errors = math.sqrt(math.log(len(losses)))
-    gain, error = mean_and_error((other_losses - losses)[:, None], weights)
-    return bool(gain > standard_errors * error)
-
-
-def evidence_against(base: str) -> float | None:
-    """Return the standard errors by which a kernel part must beat a base alone.
-
-    A family of few parameters has to be refuted, by the default of `improves`. A
-    mixture has about as much freedom as a kernel part, and no better claim to be true.
-    """
-    return 1.0 if base == "mixture" else None
-
-
-def mean_and_error(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weighted mean of each column and its standard error."""
-    share = weights / weights.sum()
-    mean = share @ values
-    return mean, (share.square() @ (values - mean).square()).sqrt()

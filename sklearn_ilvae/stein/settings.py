@@ -22,7 +22,11 @@ class Settings:
     base : {"auto", "gaussian", "student_t", "mixture", None}
         ``"auto"`` compares the three families; it is the Gaussian where all else is
         given.
-    method : {"tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
+    method : {"auto", "tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
+        ``"auto"`` compares Tikhonov's filter and the cut-off; it is Tikhonov's where
+        the regularization is given.
+    n_averaged : int
+        Most estimates to average, of settings that a search cannot tell apart.
     n_landmarks : {"auto", "all"} or int
 
     Examples
@@ -41,7 +45,8 @@ class Settings:
     bandwidth: str | float | Tensor = "auto"
     regularization: str | float = "auto"
     base: str | None = "auto"
-    method: str = "tikhonov"
+    method: str = "auto"
+    n_averaged: int = 3
     n_landmarks: str | int = "auto"
 
 
@@ -58,6 +63,10 @@ class Report:
     bandwidth : Tensor of shape (d,) or None
         Length scale of the kernel for each feature, in the units of the sample.
     regularization : float or None
+    method : str or None
+        The chosen filter, "stein" for the published estimator.
+    n_averaged : int
+        How many estimates are averaged; the others here are those of the best.
     degrees_of_freedom : float or None
         Of the kernel part; None when nothing was cross-validated.
     loss, base_loss : float or None
@@ -82,6 +91,8 @@ class Report:
     base: str | None = None
     bandwidth: Tensor | None = None
     regularization: float | None = None
+    method: str | None = None
+    n_averaged: int = 1
     degrees_of_freedom: float | None = None
     loss: float | None = None
     base_loss: float | None = None

@@ -12,7 +12,7 @@ from torch import Tensor
 from .bases import BASES
 from .forms import FORMS
 from .kernels import KERNELS, Kernel, make_kernel
-from .model import ScoreModel
+from .model import AveragedScore, Score, ScoreModel
 from .published import fit_published
 
 _Record = TypeVar("_Record")
@@ -27,11 +27,15 @@ def model_to(model: _Record, device: torch.device) -> _Record:
             changed[field.name] = value.to(device)
         elif is_dataclass(value):
             changed[field.name] = model_to(value, device)
+        elif isinstance(value, tuple):
+            changed[field.name] = tuple(model_to(each, device) for each in value)
     return replace(model, **changed)  # type: ignore[type-var]
 
 
-def model_to_arrays(model: ScoreModel) -> dict[str, Any]:
+def model_to_arrays(model: Score) -> dict[str, Any]:
     """Return a model as NumPy arrays, numbers and strings by name."""
+    if isinstance(model, AveragedScore):
+        return {"members": [model_to_arrays(member) for member in model.members]}
     saved: dict[str, Any] = {
         "center": _array(model.center),
         "inverse_scale": _array(model.inverse_scale),
@@ -64,9 +68,14 @@ def model_to_arrays(model: ScoreModel) -> dict[str, Any]:
     return saved
 
 
-def model_from_arrays(saved: dict[str, Any]) -> ScoreModel:
+def model_from_arrays(saved: dict[str, Any]) -> Score:
     """Rebuild, on the CPU, a model saved by `model_to_arrays`."""
+    if "members" in saved:
+        return AveragedScore(tuple(_model_from(each) for each in saved["members"]))
+    return _model_from(saved)
 
+
+def _model_from(saved: dict[str, Any]) -> ScoreModel:
     def tensor(name: str) -> Tensor:
         return torch.tensor(np.asarray(saved[name]))
 

@@ -1,0 +1,167 @@
+"""The best of several settings by their held-out losses, and what is as good."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .frames import Candidate
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out losses of one candidate on one base, by one filter at each strength.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    base, method : str
+    strengths : Tensor of shape (l,)
+    losses : Tensor of shape (n_validated, l)
+    degrees_of_freedom : Tensor of shape (l,)
+    """
+
+    candidate: Candidate
+    base: str
+    method: str
+    strengths: Tensor
+    losses: Tensor
+    degrees_of_freedom: Tensor
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that a fit needs to know.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    base, method : str
+    strength : float
+    """
+
+    candidate: Candidate
+    base: str
+    method: str
+    strength: float
+
+
+@dataclass(frozen=True)
+class Choice(Setting):
+    """The outcome of a comparison.
+
+    Attributes
+    ----------
+    losses : Tensor of shape (n_validated,)
+        Held-out loss of each validated row.
+    degrees_of_freedom : float
+    """
+
+    losses: Tensor
+    degrees_of_freedom: float
+
+
+def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
+    """Choose the setting of least mean loss.
+
+    A rule of one standard error, which pays where a simpler model is an end in itself,
+    here mostly smooths too much: neighbouring settings differ by less than the noise
+    of either. It decides about families and about the kernel part as a whole.
+
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+    weights : Tensor of shape (n_validated,)
+
+    Returns
+    -------
+    choice : Choice
+    """
+    losses = torch.cat([e.losses for e in evaluations], 1)
+    degrees = torch.cat([e.degrees_of_freedom for e in evaluations])
+    chosen = int((weights @ losses).argmin())
+    start = 0
+    for evaluation in evaluations:
+        stop = start + len(evaluation.strengths)
+        if chosen < stop:
+            break
+        start = stop
+    return Choice(
+        evaluation.candidate,
+        evaluation.base,
+        evaluation.method,
+        float(evaluation.strengths[chosen - start]),
+        losses[:, chosen],
+        float(degrees[chosen]),
+    )
+
+
+def close_to(
+    best: Choice, evaluations: list[Evaluation], weights: Tensor, count: int
+) -> list[Choice]:
+    """Return the next best candidates of the same form, from the best.
+
+    Only such whose loss is within two standard errors: the rows held out do not tell
+    them from the best.
+
+    Parameters
+    ----------
+    best : Choice
+    evaluations : list of Evaluation
+    weights : Tensor of shape (n_validated,)
+    count : int
+        The most to return.
+
+    Returns
+    -------
+    choices : list of Choice
+    """
+    others: dict[Candidate, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        candidate = evaluation.candidate
+        if candidate != best.candidate and candidate.form == best.candidate.form:
+            others.setdefault(candidate, []).append(evaluation)
+    rivals = [choose(each, weights) for each in others.values()]
+    rivals.sort(key=lambda rival: float(weights @ rival.losses))
+    return [
+        rival
+        for rival in rivals[:count]
+        if not improves(best.losses, rival.losses, weights, standard_errors=2.0)
+    ]
+
+
+def improves(
+    losses: Tensor,
+    other_losses: Tensor,
+    weights: Tensor,
+    *,
+    standard_errors: float | None = None,
+) -> bool:
+    """Tell whether a gain over other losses exceeds so many standard errors.
+
+    By default ``√log n``: at that value of its t-statistic the Bayesian information
+    criterion admits a parameter. It guards against the best of many settings.
+    """
+    if standard_errors is None:
+        standard_errors = math.sqrt(math.log(len(losses)))
+    gain, error = mean_and_error((other_losses - losses)[:, None], weights)
+    return bool(gain > standard_errors * error)
+
+
+def evidence_against(base: str) -> float | None:
+    """Return the standard errors by which a kernel part must beat a base alone.
+
+    A family of few parameters has to be refuted, by the default of `improves`. A
+    mixture has about as much freedom as a kernel part, and no better claim to be true.
+    """
+    return 1.0 if base == "mixture" else None
+
+
+def mean_and_error(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weighted mean of each column and its standard error."""
+    share = weights / weights.sum()
+    mean = share @ values
+    return mean, (share.square() @ (values - mean).square()).sqrt()
