@@ -269,6 +269,15 @@ def test_the_score_is_the_same_with_and_without_its_divergence(outgrown):
     )
 
 
+def test_the_score_is_differentiable_where_the_kernel_part_vanishes():
+    x, _ = two_clusters(100, 0)
+    narrow = Settings(kernel="rbf", bandwidth=0.3, regularization=1e-3)
+    model, _ = fit_score(x, narrow)
+    far = torch.full((1, 2), 1e3).double().requires_grad_()
+    (gradient,) = torch.autograd.grad(model.score(far).sum(), far)
+    assert gradient.isfinite().all()
+
+
 def test_a_shortened_kernel_part_keeps_its_direction(outgrown):
     _, model, full, beyond = outgrown
     alone = replace(model, form=None, coefficients=None)

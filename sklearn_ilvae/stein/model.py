@@ -132,10 +132,17 @@ class ScoreModel:
         score = self.base.score(U)
         if self.form is not None and self.coefficients is not None:
             field = self.form.field(U, self.coefficients[None])[0]
-            length = torch.linalg.vector_norm(field, dim=1, keepdim=True)
-            share = torch.where(length > self.longest, self.longest / length, 1.0)
-            score = score + share * field
+            score = score + self._shortened(field)
         return score * self.inverse_scale
+
+    def _shortened(self, field: Tensor) -> Tensor:
+        """Return ``f`` of length ``ℓ`` at most."""
+        length = torch.linalg.vector_norm(field, dim=1)
+        beyond = length > self.longest
+        if not beyond.any():
+            return field
+        share = self.longest / length[beyond]
+        return field.index_put((beyond,), share[:, None] * field[beyond])
 
     def _evaluate(self, U: Tensor) -> tuple[Tensor, Tensor]:
         metric = self.inverse_scale.square()
@@ -152,7 +159,7 @@ class ScoreModel:
     def _kernel_part(
         self, U: Tensor, form: Form, coefficients: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return ``f`` of length ``ℓ`` at most, and the divergence of that."""
+        """Return the shortened ``f`` and its divergence."""
         metric = self.inverse_scale.square()
         fields, divergences = form.evaluate(U, coefficients[None], metric)
         field, divergence = fields[0], divergences[0]
@@ -166,10 +173,7 @@ class ScoreModel:
         along = (outer * slope) @ metric / length
         share = self.longest / length
         shortened = share * (divergence[beyond] - along)
-        return (
-            field.index_put((beyond,), share[:, None] * outer),
-            divergence.index_put((beyond,), shortened),
-        )
+        return self._shortened(field), divergence.index_put((beyond,), shortened)
 
 
 @dataclass(frozen=True)
