@@ -169,6 +169,8 @@ def summary_of_score(estimator: Any) -> str:
             f"{base}, {estimator.kernel_} kernel, {estimator.form_} form, "
             f"{estimator.n_landmarks_} landmarks"
         )
+    if estimator.n_averaged_ > 1:
+        chosen = f"mean of {estimator.n_averaged_}, the best: {chosen}"
     if estimator.loss_ is None:
         return chosen
     return (

@@ -62,6 +62,11 @@ def test_the_score_says_what_it_chose():
     assert caption.startswith("Gaussian base alone · held-out Hyvärinen loss")
     fixed = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(X)
     assert "rbf kernel" in captions(fixed)[0]
+    ring = X / np.linalg.norm(X, axis=1, keepdims=True) + 0.1 * X[::-1]
+    averaged = SteinScoreEstimator(base="gaussian", random_state=0).fit(ring)
+    assert averaged.n_averaged_ > 1
+    start = f"mean of {averaged.n_averaged_}, the best: Gaussian base"
+    assert captions(averaged)[0].startswith(start)
 
 
 def test_the_detector_counts_the_training_rows_that_it_flags(table):
