@@ -93,7 +93,7 @@ class GaussianFit:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Weight, sum and sum of squares of some rows."""
+    """Weight (…,), sum (…, d) and sum of squares (…, d, d) of sets of rows."""
 
     weight: Tensor
     first: Tensor
@@ -106,23 +106,36 @@ class _Moments:
             self.second - other.second,
         )
 
+    def __getitem__(self, sets: slice | int) -> _Moments:
+        return _Moments(self.weight[sets], self.first[sets], self.second[sets])
+
+    def sum(self) -> _Moments:
+        """Return the moments of all rows."""
+        return _Moments(self.weight.sum(0), self.first.sum(0), self.second.sum(0))
+
     @property
     def mean(self) -> Tensor:
-        return self.first / self.weight
+        return self.first / self.weight[..., None]
 
     @property
     def variances(self) -> Tensor:
-        return self.covariance(self.mean).diagonal()
+        return _diagonal(self.covariance(self.mean))
 
     def stretched(self, ratio: Tensor) -> _Moments:
         """Return the moments of ``ratio · u``."""
-        second = self.second * torch.outer(ratio, ratio)
-        return _Moments(self.weight, self.first * ratio, second)
+        return _Moments(self.weight, self.first * ratio, self.second * _outer(ratio))
 
     def covariance(self, about: Tensor) -> Tensor:
-        mean = self.mean - about
-        own: Tensor = self.second / self.weight - torch.outer(self.mean, self.mean)
-        return own.add(torch.outer(mean, mean))
+        own = self.second / self.weight[..., None, None] - _outer(self.mean)
+        return own.add(_outer(self.mean - about))
+
+
+def _outer(vectors: Tensor) -> Tensor:
+    return vectors[..., :, None] * vectors[..., None, :]
+
+
+def _diagonal(matrices: Tensor) -> Tensor:
+    return matrices.diagonal(dim1=-2, dim2=-1)
 
 
 def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
@@ -139,14 +152,11 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
     fit : GaussianFit
     """
     parts = _moments_of_parts(rows, split)
-    total = _Moments(
-        torch.stack([part.weight for part in parts]).sum(0),
-        torch.stack([part.first for part in parts]).sum(0),
-        torch.stack([part.second for part in parts]).sum(0),
-    )
+    total = parts.sum()
     constant = rows.inverse_scale == 0
     basis = _support(total.covariance(total.mean), constant, len(rows))
-    held_out = parts[: split.n_held_out] if basis.shape[1] > 0 else []
+    n_held_out = split.n_held_out if basis.shape[1] > 0 else 0
+    held_out = parts[:n_held_out]
     draws, n_train = [held_out], split.n_kept
     if split.in_folds:
         splits = [_folds(rows, seed) for seed in range(_DRAWS)]
@@ -159,7 +169,7 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
     if common is not None:
         targets.append(lambda _: common)
     target, shrinkage = targets[0], _SHRINKAGE_OF_A_HANDFUL
-    if held_out:
+    if n_held_out > 0:
         losses = torch.stack(
             [
                 torch.stack(
@@ -177,7 +187,7 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
         stretched = _gaussian(moments.stretched(ratio), basis, shrinkage)
         return stretched.stretched(1.0 / ratio)
 
-    without = [score(total - part) for part in held_out]
+    without = [score(total - held_out[part]) for part in range(n_held_out)]
     return GaussianFit(shrinkage, basis, score(total), without)
 
 
@@ -193,7 +203,7 @@ def _own_scale(variances: Tensor) -> Tensor:
     return torch.where(variances > 0, variances, 1.0).rsqrt()
 
 
-def _moments_of_parts(rows: Rows, split: Split) -> list[_Moments]:
+def _moments_of_parts(rows: Rows, split: Split) -> _Moments:
     d = rows.n_features
     weight = rows.weights.new_zeros(split.n_parts)
     first = rows.weights.new_zeros(split.n_parts, d)
@@ -205,7 +215,7 @@ def _moments_of_parts(rows: Rows, split: Split) -> list[_Moments]:
             weight[part] += w.sum()
             first[part] += w @ u
             second[part] += (u * w[:, None]).T @ u
-    return [_Moments(*item) for item in zip(weight, first, second, strict=True)]
+    return _Moments(weight, first, second)
 
 
 def _support(covariance: Tensor, constant: Tensor, n_rows: int) -> Tensor:
@@ -226,31 +236,32 @@ def _support(covariance: Tensor, constant: Tensor, n_rows: int) -> Tensor:
 def _eigen(moments: _Moments, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the target's variance, and relative to it ``S = V diag(σ) Vᵀ``."""
     covariance = basis.T @ moments.covariance(moments.mean) @ basis
-    variance = covariance.diagonal().mean()
-    eigenvalues, vectors = torch.linalg.eigh(covariance / variance)
+    variance = _diagonal(covariance).mean(-1)
+    eigenvalues, vectors = torch.linalg.eigh(covariance / variance[..., None, None])
     return variance, eigenvalues.clamp(min=0.0), basis @ vectors
 
 
 def _held_out_losses(
     total: _Moments,
-    parts: list[_Moments],
+    parts: _Moments,
     basis: Tensor,
     target: Callable[[Tensor], Tensor],
     n_train: int,
 ) -> Tensor:
     """Return the held-out loss for each shrinkage in the coordinates of a target."""
-    losses = total.weight.new_zeros(len(_SHRINKAGES))
-    shrinkage = losses.new_tensor(_SHRINKAGES)[:, None]
-    for part in parts:
-        ratio = target((total - part).variances)
-        train, test = (total - part).stretched(ratio), part.stretched(ratio)
-        variance, eigenvalues, vectors = _eigen(train, basis)
-        held_out = vectors.T @ test.covariance(train.mean) @ vectors
-        # The loss is that of coordinates u, whatever the target.
-        metric = vectors.T @ (ratio.square()[:, None] * vectors)
-        precision = 1.0 / (((1.0 - shrinkage) * eigenvalues + shrinkage) * variance)
-        squares = ((precision @ (metric * held_out)) * precision).sum(1)
-        losses += (0.5 * squares - precision @ metric.diagonal()) * part.weight
+    rest = total - parts
+    ratio = target(rest.variances)
+    train, test = rest.stretched(ratio), parts.stretched(ratio)
+    variance, eigenvalues, vectors = _eigen(train, basis)
+    held_out = vectors.mT @ test.covariance(train.mean) @ vectors
+    # The loss is that of coordinates u, whatever the target.
+    metric = vectors.mT @ (ratio.square()[..., :, None] * vectors)
+    shrinkage = eigenvalues.new_tensor(_SHRINKAGES)[:, None]
+    relative = (1.0 - shrinkage) * eigenvalues[:, None] + shrinkage
+    precision = 1.0 / (relative * variance[:, None, None])
+    squares = ((precision @ (metric * held_out)) * precision).sum(-1)
+    slopes = (precision @ _diagonal(metric)[..., None])[..., 0]
+    losses = parts.weight @ (0.5 * squares - slopes)
     if n_train <= basis.shape[1] + 1:
         losses[0] = torch.inf
     # A column that is constant among the training rows makes ∞ − ∞ at no shrinkage.
