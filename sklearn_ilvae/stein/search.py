@@ -105,8 +105,10 @@ class Search:
         methods: tuple[str, ...],
         seed: int,
     ) -> None:
-        self.settings, self.methods, self.seed = settings, methods, seed
+        self.settings, self.seed = settings, seed
         self.rows, self.names, self.whole = rows, names, len(rows) <= _SEARCH_ROWS
+        # With all rows, which are more, the filter is chosen with the strength.
+        self.methods = methods if self.whole else methods[:1]
         few = len(rows) < _FEW_ROWS
         self.narrowest = _NARROWEST_FOR_FEW_ROWS if few else _NARROWEST_FACTOR
         self.strengths = (
