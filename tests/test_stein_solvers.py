@@ -14,7 +14,7 @@ from sklearn_ilvae.stein.kernels import (
     make_kernel,
 )
 from sklearn_ilvae.stein.published import fit_published
-from sklearn_ilvae.stein.solvers import decompose, filter_gains, ridge, whiten
+from sklearn_ilvae.stein.solvers import decompose, filter_gains, solve, whiten
 
 quick = settings(max_examples=20, deadline=None)
 seeds = st.integers(0, 2**16)
@@ -165,9 +165,20 @@ def test_ridge_is_the_tikhonov_filter_of_the_decomposition(bandwidth, strength):
     spectrum = decompose(gram, whitening)
     gains = 1.0 / (spectrum.eigenvalues[None] + strength)
     expected = u @ spectrum.coefficients(linear, gains)[0]
-    found = u @ ridge(gram, whitening, linear, strength)
+    found = u @ solve("tikhonov", gram, whitening, linear, strength, 1.0)
     error = (found - expected).norm() / expected.norm()
     assert error < 1e-8
+
+
+def test_a_ridge_below_the_rounding_of_the_gram_matrix_is_solved_too():
+    x = points(40, 2, 0)
+    whitening = whiten(kernel_matrix(make_kernel("rbf", 0.1), x, x))
+    u = points(5, 40, 1)
+    rounded = u.T @ u - 1e-12 * torch.eye(40, dtype=torch.float64)
+    assert torch.linalg.eigvalsh(whitening.T @ rounded @ whitening)[0] < -1e-15
+    linear = u.T @ points(5, 2, 2)
+    found = u @ solve("tikhonov", rounded, whitening, linear, 1e-15, 1.0)
+    torch.testing.assert_close(found, -points(5, 2, 2), rtol=1e-3, atol=1e-3)
 
 
 eigenvalues = torch.tensor([0.0, 1e-6, 1e-3, 0.1, 1.0], dtype=torch.float64)

@@ -26,7 +26,7 @@ from .selection import (
     sums_of_parts,
 )
 from .settings import Report, Settings
-from .solvers import decompose, filter_gains, ridge, whiten
+from .solvers import solve, whiten
 
 # Tikhonov's filter is safer; the cut-off does not shrink what it keeps, and so follows
 # scores that are as smooth as the kernel.
@@ -290,15 +290,14 @@ class _Fit:
         total: Sums,
         whitening: Tensor,
     ) -> tuple[ScoreModel, Report]:
-        if setting.method == "tikhonov":
-            coefficients = ridge(total.gram, whitening, total.linear, setting.strength)
-        else:
-            spectrum = decompose(total.gram, whitening)
-            strengths = total.gram.new_tensor([setting.strength])
-            gains = filter_gains(
-                setting.method, spectrum.eigenvalues, strengths, form.trace()
-            )
-            coefficients = spectrum.coefficients(total.linear, gains)[0]
+        coefficients = solve(
+            setting.method,
+            total.gram,
+            whitening,
+            total.linear,
+            setting.strength,
+            form.trace(),
+        )
         model, report = self._alone(frame, setting.base)
         longest = _longest(frame.rows, form, coefficients)
         model = replace(model, form=form, coefficients=coefficients, longest=longest)

@@ -182,7 +182,7 @@ class AveragedScore:
 
     Held-out losses of a few hundred rows do not tell the best settings apart. The mean
     of their scores is never worse than the members are on average, because the squared
-    error is convex, and often better than each.
+    error is convex.
 
     Attributes
     ----------

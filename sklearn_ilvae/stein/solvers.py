@@ -15,7 +15,7 @@ from torch import Tensor
 # Below this share of the largest eigenvalue the kernel matrix is rounding error.
 _RANK_TOLERANCE = 1e-13
 # A kernel matrix whose pivots are larger has no null directions, and its Cholesky
-# factor takes a tenth of the time of its eigenvectors.
+# factor takes a fraction of the time of its eigenvectors.
 _SMALLEST_PIVOT = 1e-5
 
 
@@ -94,33 +94,6 @@ def decompose(gram: Tensor, whitening: Tensor) -> Spectrum:
     return Spectrum(whitening @ rotation, eigenvalues.clamp(min=0.0))
 
 
-def ridge(gram: Tensor, whitening: Tensor, linear: Tensor, strength: float) -> Tensor:
-    """Return ``−(G + λK)⁻¹ b``: Tikhonov's coefficients without the decomposition.
-
-    Parameters
-    ----------
-    gram : Tensor of shape (m, m), or (r, r) as in `decompose`
-    whitening : Tensor of shape (m, r)
-        From `whiten`.
-    linear : Tensor of shape (m, q)
-        The linear term ``b`` of the loss.
-    strength : float
-        The ``λ > 0``.
-
-    Returns
-    -------
-    coefficients : Tensor of shape (m, q)
-    """
-    inner = _whitened(gram, whitening)
-    inner.diagonal().add_(strength)
-    factor, failed = torch.linalg.cholesky_ex(inner)
-    if failed:
-        # The strength is below the rounding of the Gram matrix.
-        spectrum = decompose(gram, whitening)
-        return spectrum.coefficients(linear, 1.0 / (spectrum.eigenvalues + strength))
-    return -whitening @ torch.cholesky_solve(whitening.T @ linear, factor)
-
-
 def _whitened(gram: Tensor, whitening: Tensor) -> Tensor:
     """Return ``WᵀGW``, symmetric to the last digit."""
     inner = gram
@@ -168,6 +141,49 @@ def filter_gains(
         f"method={method!r} is unknown; choose 'tikhonov', 'spectral_cutoff', 'nu' or "
         "'landweber'"
     )
+
+
+def solve(
+    method: str,
+    gram: Tensor,
+    whitening: Tensor,
+    linear: Tensor,
+    strength: float,
+    bound: float,
+) -> Tensor:
+    """Return ``−W g(WᵀGW) Wᵀ b``: the coefficients of one filter at one strength.
+
+    Those of Tikhonov's, ``−(G + λK)⁻¹ b``, need no decomposition.
+
+    Parameters
+    ----------
+    method : str
+        As in `filter_gains`.
+    gram : Tensor of shape (m, m), or (r, r) as in `decompose`
+    whitening : Tensor of shape (m, r)
+        From `whiten`.
+    linear : Tensor of shape (m, q)
+        The linear term ``b`` of the loss.
+    strength : float
+        The ``λ > 0``.
+    bound : float
+        As in `filter_gains`.
+
+    Returns
+    -------
+    coefficients : Tensor of shape (m, q)
+    """
+    if method == "tikhonov":
+        inner = _whitened(gram, whitening)
+        inner.diagonal().add_(strength)
+        factor, failed = torch.linalg.cholesky_ex(inner)
+        # It fails where the strength is below the rounding of the Gram matrix.
+        if not failed:
+            return -whitening @ torch.cholesky_solve(whitening.T @ linear, factor)
+    spectrum = decompose(gram, whitening)
+    strengths = gram.new_tensor([strength])
+    gains = filter_gains(method, spectrum.eigenvalues, strengths, bound)
+    return spectrum.coefficients(linear, gains)[0]
 
 
 def _landweber(share: Tensor, steps: Tensor) -> Tensor:
