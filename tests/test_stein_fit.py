@@ -1,31 +1,20 @@
 """What `fit_score` promises: laws of the estimate and of its choices."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import points
+from samples import points, two_clusters
 
-from sklearn_ilvae.stein import AveragedScore, Settings, fit_score
+from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.rows import read_rows
-from sklearn_ilvae.stein.state import model_from_arrays, model_to, model_to_arrays
 
 METHODS = ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
 seeds = st.integers(0, 2**16)
 few = settings(max_examples=6, deadline=None)
-
-
-def two_clusters(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a sample of ``½N(−2, I) + ½N(2, I)`` and its score."""
-    x = points(n, 2, seed)
-    generator = torch.Generator().manual_seed(seed)
-    side = torch.randint(0, 2, (n, 1), generator=generator) * 4.0 - 2.0
-    x = x + side
-    return x, 2.0 * torch.tanh(2.0 * x.sum(1, keepdim=True)) - x
 
 
 def error(found: torch.Tensor, truth: torch.Tensor) -> float:
@@ -150,156 +139,12 @@ def test_estimate_moves_and_scales_with_the_data(seed, shift, scale):
     torch.testing.assert_close(found, model.score(x), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("form", ["diagonal", "curl_free"])
-def test_divergence_is_the_trace_of_the_jacobian_in_the_units_of_the_data(form):
-    x, _ = two_clusters(150, 0)
-    x = x * torch.tensor([10.0, 0.1]).double()
-    fixed = Settings(kernel="rbf", form=form, regularization=1e-3, bandwidth="auto")
-    model, _ = fit_score(x, fixed)
-    for row in x[:3]:
-        jacobian = torch.autograd.functional.jacobian(
-            lambda u: model.score(u[None])[0], row
-        )
-        found = model.divergence(row[None])[0]
-        torch.testing.assert_close(found, jacobian.trace(), rtol=1e-7, atol=1e-7)
-
-
-@pytest.mark.parametrize("n_averaged", [1, 3])
-def test_score_is_the_gradient_of_the_log_density(n_averaged):
-    x, _ = two_clusters(300, 0)
-    settings = Settings(form="curl_free", base="gaussian", n_averaged=n_averaged)
-    model, report = fit_score(x, settings)
-    assert report.n_averaged == n_averaged
-    inner = x[:20].clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(model.log_density(inner).sum(), inner)
-    torch.testing.assert_close(gradient, model.score(x[:20]))
-
-
-@pytest.fixture(scope="module")
-def averaged():
-    x, _ = two_clusters(300, 0)
-    model, report = fit_score(x, Settings(base="gaussian"))
-    assert isinstance(model, AveragedScore)
-    assert len(model.members) == report.n_averaged > 1
-    return x, model, report
-
-
-def test_an_average_is_that_of_scores_and_divergences(averaged):
-    x, model, _ = averaged
-    score, divergence = model.evaluate(x)
-    parts = [member.evaluate(x) for member in model.members]
-    torch.testing.assert_close(score, sum(part[0] for part in parts) / len(parts))
-    torch.testing.assert_close(divergence, sum(part[1] for part in parts) / len(parts))
-    torch.testing.assert_close(model.score(x), score, rtol=1e-12, atol=1e-12)
-
-
-def test_only_settings_of_one_form_are_averaged_the_reported_one_first(averaged):
-    x, model, report = averaged
-    kinds = {type(member.form) for member in model.members}
-    assert len(kinds) == 1
-    kernels = [member.form.kernel for member in model.members]
-    assert len({(type(kernel), kernel.bandwidth) for kernel in kernels}) > 1
-    alone, described = fit_score(x, Settings(base="gaussian", n_averaged=1))
-    assert torch.equal(alone.score(x), model.members[0].score(x))
-    assert replace(described, n_averaged=0, bandwidth=None) == replace(
-        report, n_averaged=0, bandwidth=None
-    )
-
-
-def test_an_average_saved_as_arrays_comes_back_the_same(averaged):
-    x, model, _ = averaged
-    again = model_from_arrays(model_to_arrays(model))
-    assert torch.equal(again.score(x), model.score(x))
-    assert torch.equal(model_to(model, torch.device("cpu")).score(x), model.score(x))
-
-
 def test_filters_are_compared_unless_the_strength_is_given():
     x, _ = two_clusters(300, 0)
     _, free = fit_score(x, Settings(base="gaussian"))
     assert free.method in ("tikhonov", "spectral_cutoff")
     _, given = fit_score(x, Settings(regularization=1e-3))
     assert given.method == "tikhonov"
-
-
-@pytest.fixture(scope="module", params=["diagonal", "curl_free"])
-def outgrown(request):
-    """A score whose kernel part grows past its sample, and rows where it does."""
-    x = points(60, 3, 0)
-    x[:, 1] = 4.0 * x[:, 0].square() + 0.3 * x[:, 1]
-    x = x * torch.tensor([10.0, 0.1, 1.0]).double()
-    wild = Settings(
-        kernel="inverse_multiquadric",
-        form=request.param,
-        bandwidth=torch.tensor([60.0, 20.0, 8.0]),
-        regularization=1e-9,
-    )
-    model, _ = fit_score(x, wild)
-    rows = x.mean(0) + 1.6 * (x - x.mean(0))
-    full = replace(model, longest=math.inf)
-    beyond = length_of_kernel_part(full, rows) > model.longest
-    assert beyond.sum() > 5
-    return x, model, full, rows[beyond]
-
-
-def length_of_kernel_part(model, x: torch.Tensor) -> torch.Tensor:
-    scale = model.inverse_scale
-    alone = replace(model, form=None, coefficients=None)
-    return ((model.score(x) - alone.score(x)) / scale).norm(dim=1)
-
-
-def test_the_kernel_part_is_nowhere_longer_than_at_the_rows_of_the_sample(outgrown):
-    x, model, full, _ = outgrown
-    longest = length_of_kernel_part(full, x).max()
-    wide = x.mean(0) + 5.0 * x.std(0) * points(2000, 3, 1)
-    assert length_of_kernel_part(full, wide).max() > 2 * longest
-    assert length_of_kernel_part(model, wide).max() <= longest * (1 + 1e-8)
-
-
-def test_at_the_rows_of_the_sample_and_within_nothing_is_shortened(outgrown):
-    x, model, full, _ = outgrown
-    for found, expected in zip(model.evaluate(x), full.evaluate(x), strict=True):
-        assert torch.equal(found, expected)
-
-
-def test_the_score_is_the_same_with_and_without_its_divergence(outgrown):
-    x, model, _, wide = outgrown
-    wide = torch.cat([x, wide])
-    torch.testing.assert_close(
-        model.score(wide), model.evaluate(wide)[0], rtol=1e-12, atol=1e-12
-    )
-
-
-def test_the_score_is_differentiable_where_the_kernel_part_vanishes():
-    x, _ = two_clusters(100, 0)
-    narrow = Settings(kernel="rbf", bandwidth=0.3, regularization=1e-3)
-    model, _ = fit_score(x, narrow)
-    far = torch.full((1, 2), 1e3).double().requires_grad_()
-    (gradient,) = torch.autograd.grad(model.score(far).sum(), far)
-    assert gradient.isfinite().all()
-
-
-def test_a_shortened_kernel_part_keeps_its_direction(outgrown):
-    _, model, full, beyond = outgrown
-    alone = replace(model, form=None, coefficients=None)
-    short, long = (m.score(beyond) - alone.score(beyond) for m in (model, full))
-    cosine = torch.nn.functional.cosine_similarity(short, long)
-    torch.testing.assert_close(cosine, torch.ones_like(cosine))
-
-
-def test_the_divergence_is_exact_where_the_kernel_part_is_shortened(outgrown):
-    _, model, _, beyond = outgrown
-    for row, found in zip(beyond[:5], model.divergence(beyond), strict=False):
-        jacobian = torch.autograd.functional.jacobian(
-            lambda u: model.score(u[None])[0], row
-        )
-        torch.testing.assert_close(found, jacobian.trace(), rtol=1e-6, atol=1e-6)
-
-
-def test_a_diagonal_form_has_no_log_density():
-    x, _ = two_clusters(300, 0)
-    model, _ = fit_score(x, Settings(form="diagonal", regularization=1e-2))
-    with pytest.raises(ValueError, match="form='curl_free'"):
-        model.log_density(x)
 
 
 def test_duplicated_rows_change_nothing():
@@ -444,22 +289,3 @@ def test_read_in_chunks_equals_read_at_once(monkeypatch):
     monkeypatch.setattr("sklearn_ilvae.stein.model._CHUNK_ELEMENTS", 1)
     pieces, _ = fit_score(x, fixed)
     torch.testing.assert_close(pieces.score(x), whole.score(x), rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("form", ["diagonal", "curl_free"])
-def test_a_model_saved_as_arrays_comes_back_the_same(method, form):
-    x, _ = two_clusters(100, 0)
-    stein = method == "stein"
-    fixed = Settings(
-        kernel="rbf",
-        form="diagonal" if stein else form,
-        bandwidth="median",
-        regularization=1e-2,
-        method=method,
-        base=None if stein else "gaussian",
-    )
-    model, _ = fit_score(x, fixed)
-    saved = model_to_arrays(model)
-    assert all(isinstance(v, np.ndarray | float | str) for v in saved.values())
-    assert torch.equal(model_from_arrays(saved).score(x), model.score(x))
