@@ -139,12 +139,22 @@ def test_estimate_moves_and_scales_with_the_data(seed, shift, scale):
     torch.testing.assert_close(found, model.score(x), rtol=1e-4, atol=1e-4)
 
 
-def test_filters_are_compared_unless_the_strength_is_given():
-    x, _ = two_clusters(300, 0)
-    _, free = fit_score(x, Settings(base="gaussian"))
-    assert free.method in ("tikhonov", "spectral_cutoff")
-    _, given = fit_score(x, Settings(regularization=1e-3))
-    assert given.method == "tikhonov"
+def test_filters_are_compared_on_few_rows_unless_the_strength_is_given():
+    generator = torch.Generator().manual_seed(0)
+    draw = {"generator": generator, "dtype": torch.float64}
+    angles = 2 * torch.pi * torch.rand(2400, **draw)
+    radii = 1 + 0.1 * torch.randn(2400, **draw)
+    ring = radii[:, None] * torch.stack([angles.cos(), angles.sin()], 1)
+    choices = {
+        "few rows": fit_score(ring[:600]),
+        "a strength": fit_score(ring[:600], Settings(regularization=1e-3)),
+        "many rows": fit_score(ring),
+    }
+    assert {given: report.method for given, (_, report) in choices.items()} == {
+        "few rows": "spectral_cutoff",
+        "a strength": "tikhonov",
+        "many rows": "tikhonov",
+    }
 
 
 def test_duplicated_rows_change_nothing():

@@ -20,8 +20,8 @@ from .settings import Settings
 
 KERNEL_NAMES = ("rbf", "inverse_multiquadric")
 FORM_NAMES = ("diagonal", "curl_free")
+SEARCH_ROWS = 2000
 
-_SEARCH_ROWS = 2000
 _SEARCH_LANDMARKS = 200
 _MEDIAN_ROWS = 1000
 # Scales that differ by less make no other kernel.
@@ -106,9 +106,8 @@ class Search:
         seed: int,
     ) -> None:
         self.settings, self.seed = settings, seed
-        self.rows, self.names, self.whole = rows, names, len(rows) <= _SEARCH_ROWS
-        # With all rows, which are more, the filter is chosen with the strength.
-        self.methods = methods if self.whole else methods[:1]
+        self.rows, self.names, self.methods = rows, names, methods
+        self.whole = len(rows) <= SEARCH_ROWS
         few = len(rows) < _FEW_ROWS
         self.narrowest = _NARROWEST_FOR_FEW_ROWS if few else _NARROWEST_FACTOR
         self.strengths = (
@@ -117,7 +116,7 @@ class Search:
         self.searched = settings.bandwidth == "auto"
         sample = rows
         if not self.whole:
-            sample = rows.take(rows.lowest_ranks(_SEARCH_ROWS))
+            sample = rows.take(rows.lowest_ranks(SEARCH_ROWS))
         split = split_rows(sample)
         self.frames = frames_of(sample, split, settings, names, seed)
         # Medians are those of all rows, as a bandwidth is a multiple of them.

@@ -23,8 +23,8 @@ class Settings:
         ``"auto"`` compares the three families; it is the Gaussian where all else is
         given.
     method : {"auto", "tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
-        ``"auto"`` compares Tikhonov's filter and the cut-off; it is Tikhonov's where
-        the regularization is given.
+        ``"auto"`` compares Tikhonov's filter and the cut-off; it is Tikhonov's
+        beyond 2000 rows and where the regularization is given.
     n_averaged : int
         Most estimates to average, of settings that a search cannot tell apart.
     n_landmarks : {"auto", "all"} or int
