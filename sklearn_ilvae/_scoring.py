@@ -95,8 +95,9 @@ def _contributions_and_terms(
     module: VariationalAutoencoder, scaling: ColumnScaling, n_seen: int, rows: Tensor
 ) -> tuple[Tensor, LikelihoodTerms]:
     possible, impossible = possible_values(scaling, rows)
-    terms = laplace_terms(module, scaling.transform(possible))
-    columns = terms.columns + scaling.log_slopes(rows)
+    scaled = scaling.transform(possible)
+    terms = laplace_terms(module, scaled)
+    columns = terms.columns + scaling.log_slopes(possible, scaled)
     # log q at its mean, of a posterior as narrow as if nothing were missing.
     latent = terms.latent - terms.doubt
     if impossible is not None:

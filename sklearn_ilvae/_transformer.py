@@ -522,7 +522,7 @@ default="from_dtype"
         def log_likelihood(rows: Tensor) -> Tensor:
             scaled = scaling.transform(rows)
             bound = importance_weighted_bound(module, scaled, noise.to(rows))
-            return bound + scaling.log_slope(rows)
+            return bound + scaling.log_slope(rows, scaled)
 
         chunk = max(1, SCORING_CHUNK // (draws * widest))
         return from_tensor(self._in_chunks(log_likelihood, table, chunk), X)

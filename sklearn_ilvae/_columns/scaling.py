@@ -156,25 +156,36 @@ class ColumnScaling:
             table[seen, column] = chosen.to(table.dtype)
         return table
 
-    def log_slope(self, table: Tensor) -> Tensor:
+    def log_slope(self, table: Tensor, rows: Tensor) -> Tensor:
         """Return the logarithm that takes a likelihood of rows to one of the table.
 
         ``log |d transform / d table|`` of the standardised columns and the
-        log-probability of rare levels, summed over observed values.
+        log-probability of rare levels, summed over observed values. The parameters are
+        those of `log_slopes`.
         """
         scales = torch.where(self._continuous_mask(table), self.scale.to(table), 1.0)
-        slopes = self.log_slopes(table) - scales.log()
+        slopes = self.log_slopes(table, rows) - scales.log()
         return slopes.masked_fill(table.isnan(), 0).sum(1)
 
-    def log_slopes(self, table: Tensor) -> Tensor:
+    def log_slopes(self, table: Tensor, rows: Tensor) -> Tensor:
         """Return the log-slope of every value against the linear scale, at most 0.
 
         For a level its log-probability within its group; 0 for missing values.
+
+        Parameters
+        ----------
+        table : Tensor of shape (n_rows, n_features)
+            Rows in the units of the table.
+        rows : Tensor of shape (n_rows, n_features)
+            What `transform` makes of them: it knows how far outside a value lies.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_features)
         """
-        size = ((table - self.mean.to(table)) / self.scale.to(table)).abs_()
-        outside = (size > LINEAR_RANGE) & self._continuous_mask(table)
-        slopes = torch.zeros_like(table)
-        slopes[outside] = -(size[outside] - LINEAR_RANGE).log1p()
+        size = rows.abs()
+        outside = (size > LINEAR_RANGE) & self._continuous_mask(rows)
+        slopes = torch.where(outside, LINEAR_RANGE - size, 0)
         for column, levels in self.levels.items():
             seen = ~table[:, column].isnan()
             shares = levels.log_share.to(table)
