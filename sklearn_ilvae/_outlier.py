@@ -14,6 +14,7 @@ from torch import Tensor
 from ._columns import check_support, from_tensor, read_known_table, to_tensor
 from ._columns.summary import ColumnSummary
 from ._conformal import ConformalMixin
+from ._gaps import filled_contributions, gap_gains, mean_contributions
 from ._html import DiagramMixin, summary_of_detector
 from ._random import draw_seed
 from ._reasons import ReasonsMixin
@@ -405,16 +406,14 @@ default="from_dtype"
 
     def _describe(self, table: TrainingTable, held_out: Tensor, trust: Tensor) -> None:
         """Keep the scores of the rows, and what is typical of the trusted ones."""
-        X, used = table.source, ~held_out
-        contributions = self._over_chunks(row_contributions, table.rows.double())
-        trust = trust.to(contributions)
-        columns, missing = contributions[used, :-1], table.rows[used].isnan()
-        weight = trust @ (~missing).to(trust)
-        least = torch.finfo(trust.dtype).tiny
-        latent = trust @ contributions[used, -1:] / trust.sum()
-        typical = torch.cat([trust @ columns / weight.clamp(min=least), latent])
+        X, used, rows = table.source, ~held_out, table.rows.double()
+        trust, missing = trust.to(rows), rows.isnan()
+        terms_of = partial(self._over_chunks, row_contributions)
+        terms, gains = terms_of(rows), gap_gains(terms_of, rows[used], trust)
+        typical = mean_contributions(terms[used], missing[used], gains, trust)
         self.typical_contributions_ = from_tensor(typical, X)
-        all_scores = self._with_typical(contributions, table.rows).sum(1)
+        self._gap_gains = from_tensor(gains, X)
+        all_scores = self._filled(terms, missing).sum(1)
         scores, order = all_scores[used].sort()
         self.training_scores_ = from_tensor(scores, X)
         self._training_weights = from_tensor(table.weights[used][order], X)
@@ -438,18 +437,19 @@ default="from_dtype"
         if not any_missing(table):
             return self._over_chunks(row_scores, table)
         contributions = self._over_chunks(row_contributions, table)
-        return self._with_typical(contributions, table).sum(1)
+        return self._filled(contributions, table.isnan()).sum(1)
 
     def _split(self, table: Tensor) -> tuple[Tensor, Tensor]:
         joined = self._over_chunks(contributions_and_expected, table)
         n_terms = table.shape[1] + 1
-        return self._with_typical(joined[:, :n_terms], table), joined[:, n_terms:]
+        return self._filled(joined[:, :n_terms], table.isnan()), joined[:, n_terms:]
 
-    def _with_typical(self, contributions: Tensor, table: Tensor) -> Tensor:
-        """Put what a column contributes on average in the place of missing values."""
-        typical = to_tensor(self.typical_contributions_).to(contributions)
-        missing = torch.nn.functional.pad(table.isnan(), (0, 1))
-        return torch.where(missing, typical, contributions)
+    def _filled(self, contributions: Tensor, missing: Tensor) -> Tensor:
+        typical, gains = (
+            to_tensor(each).to(contributions)
+            for each in (self.typical_contributions_, self._gap_gains)
+        )
+        return filled_contributions(contributions, missing, gains, typical)
 
     def _over_chunks(self, function: Callable[..., Tensor], table: Tensor) -> Tensor:
         inner = self.transformer_

@@ -1,9 +1,8 @@
 """Scores of rows as sums: one term a column, and one for the code.
 
 A row with gaps scores what it would on average, were they filled in by the model:
-``E[log p(x) | x_observed]``. So scores compare, whatever is missing. The term of the
-code is that of a posterior as narrow as without gaps; the term of a missing value is
-the mean of its column, which the detector knows and these functions leave at 0.
+``E[log p(x) | x_observed]``. The term of the code is that of a posterior as narrow as
+without gaps; that of a missing value is left at 0, see `filled_contributions`.
 """
 
 from math import log

@@ -30,7 +30,7 @@ FLOORS = [
     ["inspection._style"],
     ["metrics"],
     ["metrics.collapse", "metrics.divergences"],
-    ["_conformal", "_reasons", "_scoring", "_threshold", "_trust"],
+    ["_conformal", "_gaps", "_reasons", "_scoring", "_threshold", "_trust"],
     ["_fitting"],
     ["_training"],
     ["_callbacks"],

@@ -1,0 +1,105 @@
+"""Scores of rows with gaps compare with those of complete rows."""
+
+import numpy as np
+import pytest
+import torch
+from mixed import people
+from numpy.testing import assert_allclose
+
+from sklearn_ilvae import ILVAEOutlierDetector
+from sklearn_ilvae._gaps import (
+    REFERENCE_ROWS,
+    filled_contributions,
+    gap_gains,
+    mean_contributions,
+)
+
+
+def trusting(**parameters):
+    """Return a detector that trusts all rows, and so describes all of them."""
+    settings = {"n_components": 2, "max_iter": 30, "random_state": 0}
+    return ILVAEOutlierDetector(support_fraction=1.0, **settings | parameters)
+
+
+def random_rows(n_rows, n_features):
+    generator = torch.Generator().manual_seed(n_features)
+    return torch.randn(n_rows, n_features, generator=generator, dtype=torch.float64)
+
+
+def made_up_terms(rows):
+    """Return terms in which the code gains half a value for each that is missing."""
+    gain = 0.5 * rows.isnan().sum(1, keepdim=True)
+    return torch.cat([rows.nan_to_num(0), gain], dim=1)
+
+
+def test_without_one_value_the_rows_of_the_fit_score_the_same_on_average(table):
+    detector = trusting().fit(table)
+    complete = detector.score_samples(table)
+    for column in range(5):
+        without = table.copy()
+        without[:, column] = np.nan
+        scores = detector.score_samples(without)
+        assert scores.mean() == pytest.approx(complete.mean(), rel=1e-9)
+        assert np.abs(scores - complete).max() > 0.1
+
+
+def test_without_one_value_a_mixed_table_scores_the_same_on_average():
+    frame = people(200)
+    detector = trusting().fit(frame)
+    expected = detector.score_samples(frame).mean()
+    for column in frame.columns:
+        scores = detector.score_samples(frame.assign(**{column: None}))
+        assert scores.mean() == pytest.approx(expected, rel=1e-9)
+
+
+def test_new_rows_score_the_same_on_average_whatever_is_missing(table):
+    rng = np.random.default_rng(0)
+    rows = table[1::2]
+    detector = trusting(max_iter=60).fit(table[::2])
+    complete = detector.score_samples(rows)
+    for share in (0.1, 0.3, 0.5):
+        holes = [
+            np.where(rng.random(rows.shape) < share, np.nan, rows) for _ in range(10)
+        ]
+        found = np.mean([detector.score_samples(each) for each in holes])
+        assert abs(found - complete.mean()) < 0.1 * complete.std()
+
+
+def test_gains_are_those_of_the_rows_that_have_a_value():
+    rows = random_rows(40, 3)
+    rows[::2, 0] = torch.nan
+    rows[:, 2] = torch.nan
+    gains = gap_gains(made_up_terms, rows, torch.ones(40, dtype=torch.float64))
+    assert_allclose(gains, [0.5, 0.5, 0.0])
+
+
+def test_rows_of_weight_zero_do_not_count():
+    rows, weights = random_rows(40, 3), torch.arange(40.0, dtype=torch.float64) % 2
+    rows[weights == 0] = torch.inf
+    assert_allclose(gap_gains(made_up_terms, rows, weights), 0.5)
+
+
+@pytest.mark.parametrize("shape", [(5000, 2), (50, 700)])
+def test_large_tables_are_not_read_whole(shape):
+    rows = torch.zeros(shape, dtype=torch.float64)
+    sizes = []
+
+    def terms_of(batch):
+        sizes.append(len(batch))
+        return made_up_terms(batch)
+
+    gains = gap_gains(terms_of, rows, torch.ones(len(rows), dtype=torch.float64))
+    assert_allclose(gains, 0.5)
+    assert max(sizes) < 5000
+    assert sum(sizes) <= REFERENCE_ROWS * (1 + shape[1])
+
+
+def test_filled_terms_of_the_mean_rows_are_the_means():
+    rows, weights = random_rows(60, 4), random_rows(60, 1)[:, 0].square()
+    rows[random_rows(60, 4) > 0.5] = torch.nan
+    gains = gap_gains(made_up_terms, rows, weights)
+    terms, missing = made_up_terms(rows), rows.isnan()
+    means = mean_contributions(terms, missing, gains, weights)
+    filled = filled_contributions(terms, missing, gains, means)
+    assert_allclose(weights @ filled / weights.sum(), means, rtol=1e-9, atol=1e-12)
+    assert_allclose(filled[:, :-1][~missing], terms[:, :-1][~missing])
