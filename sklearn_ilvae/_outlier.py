@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._columns import check_support, from_tensor, read_known_table, to_tensor
+from ._columns import check_counts, from_tensor, read_known_table, to_tensor
 from ._columns.summary import ColumnSummary
 from ._conformal import ConformalMixin
 from ._gaps import filled_contributions, gap_gains, mean_contributions
@@ -20,7 +20,6 @@ from ._random import draw_seed
 from ._reasons import ReasonsMixin
 from ._scoring import (
     contributions_and_expected,
-    possible_values,
     row_contributions,
     row_scores,
 )
@@ -454,8 +453,7 @@ default="from_dtype"
     def _over_chunks(self, function: Callable[..., Tensor], table: Tensor) -> Tensor:
         inner = self.transformer_
         scaling = inner._scaling()
-        possible, _ = possible_values(scaling, table)
-        check_support(possible, scaling, inner._column_names())
+        check_counts(table, scaling, inner._column_names())
         module = inner._inference_module(table.dtype)
         scored = partial(function, module, scaling, self._n_seen)
         return inner._in_chunks(scored, table, TRANSFORM_CHUNK)

@@ -66,34 +66,10 @@ def contributions_and_expected(
     return torch.cat([contributions, scaling.inverse_transform(terms.expected)], dim=1)
 
 
-def possible_values(
-    scaling: ColumnScaling, rows: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """Return rows that columns of zeros and ones can hold, and where they do not.
-
-    A fit takes a column for one of zeros and ones by its values; what a new row holds
-    may refute it, and such a row is what a detector is for.
-
-    Returns
-    -------
-    possible : Tensor of shape (n_rows, n_features)
-        With 0 for what is impossible; the rows themselves, where nothing is.
-    impossible : Tensor of shape (n_rows, n_features), bool, or None
-        None where nothing is.
-    """
-    if not any(scaling.binary):
-        return rows, None
-    binary = torch.tensor(scaling.binary, device=rows.device)
-    impossible = binary & (rows != 0) & (rows != 1) & ~rows.isnan()
-    if not impossible.any():
-        return rows, None
-    return rows.masked_fill(impossible, 0), impossible
-
-
 def _contributions_and_terms(
     module: VariationalAutoencoder, scaling: ColumnScaling, n_seen: int, rows: Tensor
 ) -> tuple[Tensor, LikelihoodTerms]:
-    possible, impossible = possible_values(scaling, rows)
+    possible, impossible = _possible_values(scaling, rows)
     scaled = scaling.transform(possible)
     terms = laplace_terms(module, scaled)
     columns = terms.columns + scaling.log_slopes(possible, scaled)
@@ -107,3 +83,20 @@ def _contributions_and_terms(
         unseen = rarer.log().clamp(max=-log(n_seen + 2))
         columns = torch.where(impossible, unseen, columns)
     return torch.cat([columns, latent[:, None]], dim=1), terms
+
+
+def _possible_values(
+    scaling: ColumnScaling, rows: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Return rows that columns of zeros and ones can hold, and where they do not.
+
+    A fit takes a column for one of zeros and ones by its values; what a new row holds
+    may refute it, and such a row is what a detector is for.
+    """
+    if not any(scaling.binary):
+        return rows, None
+    binary = torch.tensor(scaling.binary, device=rows.device)
+    impossible = binary & (rows != 0) & (rows != 1) & ~rows.isnan()
+    if not impossible.any():
+        return rows, None
+    return rows.masked_fill(impossible, 0), impossible

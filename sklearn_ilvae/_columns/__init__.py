@@ -15,7 +15,7 @@ from .reading import (
 from .scaling import (
     ColumnScaling,
     LevelGroups,
-    check_binary,
+    check_counts,
     check_support,
     find_scaling,
 )
@@ -28,7 +28,7 @@ __all__ = [
     "LevelGroups",
     "TableSchema",
     "build_frame",
-    "check_binary",
+    "check_counts",
     "check_support",
     "column_name",
     "decoded_levels",

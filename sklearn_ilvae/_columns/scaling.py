@@ -329,7 +329,17 @@ def check_support(
         When a Bernoulli column holds anything but 0 and 1, or a column of counts
         anything but whole numbers of at least 0.
     """
-    check_binary(table, scaling.binary, names)
+    _check_binary(table, scaling.binary, names)
+    check_counts(table, scaling, names)
+
+
+def check_counts(
+    table: Tensor, scaling: ColumnScaling, names: Sequence[str] | None = None
+) -> None:
+    """Raise an error that names the first column of counts with other values.
+
+    The parameters are those of `check_support`.
+    """
     for column, kind in enumerate(scaling.likelihood):
         if kind in COUNTS:
             values = table[:, column]
@@ -342,25 +352,9 @@ def check_support(
                 )
 
 
-def check_binary(
-    table: Tensor, binary: Sequence[bool], names: Sequence[str] | None = None
+def _check_binary(
+    table: Tensor, binary: Sequence[bool], names: Sequence[str] | None
 ) -> None:
-    """Raise an error that names the first Bernoulli column with other values.
-
-    Parameters
-    ----------
-    table : Tensor of shape (n_rows, n_features)
-        Values in the units of the table, NaN where missing.
-    binary : sequence of bool
-        Which columns are Bernoulli.
-    names : sequence of str, default=None
-        Names of the columns, for the error.
-
-    Raises
-    ------
-    ValueError
-        When a Bernoulli column holds anything but 0 and 1.
-    """
     for column in np.flatnonzero(binary).tolist():
         values = table[:, column]
         others = values[(values != 0) & (values != 1) & ~values.isnan()]
