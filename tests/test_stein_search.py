@@ -8,8 +8,7 @@ from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.rows import read_rows, split_rows
 
 SMALL = {
-    "search.SEARCH_ROWS": 200,
-    "estimation.SEARCH_ROWS": 200,
+    "search._SEARCH_ROWS": 200,
     "search._MANY_ROWS": 400,
     "search._REFINEMENT_ROWS": 600,
     "search._REFINEMENT_HELD_OUT": 150,

@@ -16,7 +16,7 @@ from .kernels import make_kernel
 from .model import AveragedScore, Score, ScoreModel
 from .published import fit_published
 from .rows import N_FOLDS, Rows, read_rows, split_rows
-from .search import SEARCH_ROWS, Found, Search, frames_of, median_of
+from .search import Found, Search, frames_of, median_of, sees_all
 from .selection import (
     Sums,
     base_losses,
@@ -29,7 +29,7 @@ from .settings import Report, Settings
 from .solvers import solve, whiten
 
 # Tikhonov's filter is safer; the cut-off does not shrink what it keeps, and so follows
-# scores that are as smooth as the kernel. With more rows a ridge shrinks little.
+# scores that are as smooth as the kernel. In searches of a subset it gained nothing.
 _COMPARED = ("tikhonov", "spectral_cutoff")
 _FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
 _MOST_ROWS_MEASURED = 20_000
@@ -92,7 +92,7 @@ class _Fit:
         if self.published:
             self.methods = ("tikhonov",)
         elif settings.method == "auto":
-            free = self.strength is None and len(self.rows) <= SEARCH_ROWS
+            free = self.strength is None and sees_all(self.rows)
             self.methods = _COMPARED if free else _COMPARED[:1]
 
     def run(self) -> tuple[Score, Report]:

@@ -20,8 +20,8 @@ from .settings import Settings
 
 KERNEL_NAMES = ("rbf", "inverse_multiquadric")
 FORM_NAMES = ("diagonal", "curl_free")
-SEARCH_ROWS = 2000
 
+_SEARCH_ROWS = 2000
 _SEARCH_LANDMARKS = 200
 _MEDIAN_ROWS = 1000
 # Scales that differ by less make no other kernel.
@@ -36,6 +36,11 @@ _NARROWEST_FOR_FEW_ROWS = 0.25
 _MANY_ROWS = 10_000
 _REFINEMENT_ROWS = 20_000
 _REFINEMENT_HELD_OUT = 4000
+
+
+def sees_all(rows: Rows) -> bool:
+    """Return whether a search compares its settings on all rows, not on a subset."""
+    return len(rows) <= _SEARCH_ROWS
 
 
 def frames_of(
@@ -107,7 +112,7 @@ class Search:
     ) -> None:
         self.settings, self.seed = settings, seed
         self.rows, self.names, self.methods = rows, names, methods
-        self.whole = len(rows) <= SEARCH_ROWS
+        self.whole = sees_all(rows)
         few = len(rows) < _FEW_ROWS
         self.narrowest = _NARROWEST_FOR_FEW_ROWS if few else _NARROWEST_FACTOR
         self.strengths = (
@@ -116,7 +121,7 @@ class Search:
         self.searched = settings.bandwidth == "auto"
         sample = rows
         if not self.whole:
-            sample = rows.take(rows.lowest_ranks(SEARCH_ROWS))
+            sample = rows.take(rows.lowest_ranks(_SEARCH_ROWS))
         split = split_rows(sample)
         self.frames = frames_of(sample, split, settings, names, seed)
         # Medians are those of all rows, as a bandwidth is a multiple of them.
