@@ -13,6 +13,9 @@ SOURCE = (
     "are never read"
 )
 
+PROTOCOLS = ("one-class", "unsupervised")
+"""What a detector trains on: normal rows alone, or the rows that it scores."""
+
 SCIKIT_LEARN = {
     "digits": load_digits,
     "breast_cancer": load_breast_cancer,
@@ -116,3 +119,30 @@ def labelled_table(
     )
     chosen = random.permutation(chosen)
     return X[chosen], y[chosen]
+
+
+def split_labelled(
+    y: np.ndarray, protocol: str, random: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of training rows and of rows to score.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 for anomalies.
+    protocol : {"one-class", "unsupervised"}
+        Half of the normal rows to train on, and the others to score; or all rows for
+        both, and then the two positions are one object.
+    random : RandomState
+        Source of the half.
+
+    Returns
+    -------
+    training, scored : ndarray of int
+    """
+    if protocol == "unsupervised":
+        everything = np.arange(len(y))
+        return everything, everything
+    normal = random.permutation(np.flatnonzero(y == 0))
+    training, others = np.split(normal, [len(normal) // 2])
+    return training, np.concatenate([others, np.flatnonzero(y == 1)])

@@ -4,25 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _datasets import labelled_table
+from _datasets import labelled_table, split_labelled
 from _mixed_tables import discrete_table, one_hot
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import roc_auc_score
 
 from sklearn_ilvae import ILVAEOutlierDetector
-
-PROTOCOLS = ("one-class", "unsupervised")
-
-
-def split(
-    y: np.ndarray, protocol: str, random: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions of training rows and of rows to score."""
-    if protocol == "unsupervised":
-        return np.arange(len(y)), np.arange(len(y))
-    normal = random.permutation(np.flatnonzero(y == 0))
-    training, others = np.split(normal, [len(normal) // 2])
-    return training, np.concatenate([others, np.flatnonzero(y == 1)])
 
 
 def auroc(
@@ -58,7 +45,7 @@ def with_gaps(
     """
     random = np.random.RandomState(seed)
     X, y = labelled_table(name, folder, n_rows, random)
-    parts = split(y, protocol, random)
+    parts = split_labelled(y, protocol, random)
     X = X[:, np.ptp(X[parts[0]], axis=0) > 0]
     missing = np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
     found = {"auroc": auroc(missing, y, parts, seed)}
@@ -74,7 +61,7 @@ def with_codes(
     """Return AUROC of a discrete table as kinds, as one-hot codes and as numbers."""
     random = np.random.RandomState(seed)
     X, y = labelled_table(name, folder, n_rows, random)
-    parts = split(y, protocol, random)
+    parts = split_labelled(y, protocol, random)
     X = X[:, np.ptp(X, axis=0) > 0]
     frame = discrete_table(X)
     coded, _ = one_hot(frame)

@@ -33,7 +33,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from _datasets import SOURCE, adbench_names, labelled_table
+from _datasets import (
+    PROTOCOLS,
+    SOURCE,
+    adbench_names,
+    labelled_table,
+    split_labelled,
+)
 from _detectors import DEFAULT, DETECTORS, GROUPS
 from joblib import Parallel, delayed
 from scipy.stats import kstest, wilcoxon
@@ -41,7 +47,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from sklearn_ilvae import ILVAEOutlierDetector
 
-PROTOCOLS = ("one-class", "unsupervised")
 RATE = 0.1
 
 
@@ -72,18 +77,6 @@ KEYS = [field.name for field in fields(Job)]
 COLUMNS = KEYS + [field.name for field in fields(Measurement)]
 
 
-def split(
-    X: np.ndarray, y: np.ndarray, protocol: str, random: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return training rows, rows to score and the labels of these."""
-    if protocol == "unsupervised":
-        return X, X, y
-    normal = random.permutation(np.flatnonzero(y == 0))
-    training, others = np.split(normal, [len(normal) // 2])
-    scored = np.concatenate([others, np.flatnonzero(y == 1)])
-    return X[training], X[scored], y[scored]
-
-
 @contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
     def stop(*_: object) -> None:
@@ -103,13 +96,16 @@ def run(
     torch.set_num_threads(1)
     random = np.random.RandomState(job.seed)
     X, y = labelled_table(job.table, folder, n_rows, random)
-    training, rows, labels = split(X, y, job.protocol, random)
+    first, second = split_labelled(y, job.protocol, random)
+    training = X[first]
+    # Some detectors know their training rows again.
+    rows = training if second is first else X[second]
     found = Measurement(len(training), X.shape[1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with time_limit(most_seconds):
-                measure(found, job, training, rows, labels)
+                measure(found, job, training, rows, y[second])
         except Exception as error:  # a peer that fails is reported, not hidden
             found.error = f"{type(error).__name__}: {error}".replace("\n", " ")
     return job, found

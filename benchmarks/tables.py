@@ -39,9 +39,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from _datasets import SOURCE
+from _datasets import PROTOCOLS, SOURCE
 from _mixed_tables import AUSTRALIAN, mixed_table, numbers, one_hot
-from _table_detectors import PROTOCOLS, with_codes, with_gaps
+from _table_detectors import with_codes, with_gaps
 from _table_likelihoods import codes_given_rest, levels_given_rest, log_total
 from _table_overhead import overhead
 from _table_speed import CASES, in_own_process
