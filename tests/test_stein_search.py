@@ -8,7 +8,7 @@ from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.rows import read_rows, split_rows
 
 SMALL = {
-    "search._SEARCH_ROWS": 200,
+    "search._SUBSET_ROWS": 200,
     "search._MANY_ROWS": 400,
     "search._REFINEMENT_ROWS": 600,
     "search._REFINEMENT_HELD_OUT": 150,
@@ -31,14 +31,15 @@ def ring(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return x, (-(r - 2.0) / 0.16 - 1.0 / r) * x / r
 
 
-def test_rows_that_no_kernel_helps_are_not_passed_over_again(monkeypatch):
+@pytest.mark.parametrize("n", [300, 900])
+def test_rows_that_no_kernel_helps_are_not_passed_over_again(monkeypatch, n):
     def pass_over_all_rows(*_, **__):
         raise AssertionError("the search had found that the base suffices")
 
     monkeypatch.setattr(
         "sklearn_ilvae.stein.estimation.sums_of_parts", pass_over_all_rows
     )
-    model, report = fit_score(points(900, 2, 0))
+    model, report = fit_score(points(n, 2, 0))
     assert model.form is None
     assert report.kernel is None
     assert report.loss == report.base_loss

@@ -114,8 +114,10 @@ class _Fit:
         if searched:
             search = self._search(names)
             found = search.run()
-            if self._settled(search) and found.leaders:
-                return self._average(search, found)
+            if self._settled(search):
+                if found.leaders:
+                    return self._average(search, found)
+                return self._best_alone(search.frames[False].only(set(found.names)))
             candidate, frame = self._decided(search, found)
         else:
             frame = self._frame(names[:1])

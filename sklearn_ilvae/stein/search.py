@@ -21,7 +21,6 @@ from .settings import Settings
 KERNEL_NAMES = ("rbf", "inverse_multiquadric")
 FORM_NAMES = ("diagonal", "curl_free")
 
-_SEARCH_ROWS = 2000
 _SEARCH_LANDMARKS = 200
 _MEDIAN_ROWS = 1000
 # Scales that differ by less make no other kernel.
@@ -32,15 +31,17 @@ _FIRST_FACTORS = (0.5, 2.0)
 _NARROWEST_FACTOR, _WIDEST_FACTOR = 1 / 16, 16.0
 _FEW_ROWS = 1000
 _NARROWEST_FOR_FEW_ROWS = 0.25
-# From here on the bandwidth is searched again with more rows and all landmarks.
+# From here on a search sees a subset, and what it found is searched again with more
+# rows and all landmarks.
 _MANY_ROWS = 10_000
+_SUBSET_ROWS = 2000
 _REFINEMENT_ROWS = 20_000
 _REFINEMENT_HELD_OUT = 4000
 
 
 def sees_all(rows: Rows) -> bool:
     """Return whether a search compares its settings on all rows, not on a subset."""
-    return len(rows) <= _SEARCH_ROWS
+    return len(rows) < _MANY_ROWS
 
 
 def frames_of(
@@ -121,7 +122,7 @@ class Search:
         self.searched = settings.bandwidth == "auto"
         sample = rows
         if not self.whole:
-            sample = rows.take(rows.lowest_ranks(_SEARCH_ROWS))
+            sample = rows.take(rows.lowest_ranks(_SUBSET_ROWS))
         split = split_rows(sample)
         self.frames = frames_of(sample, split, settings, names, seed)
         # Medians are those of all rows, as a bandwidth is a multiple of them.
@@ -171,7 +172,7 @@ class Search:
         on the bases by one standard error here: the t-statistic grows with the root of
         the number of rows held out, so what all rows show by `improves` shows already.
         """
-        if not self.searched or len(self.rows) < _MANY_ROWS:
+        if not self.searched:
             return candidate, names
         count = min(len(self.rows), _REFINEMENT_ROWS)
         sample = self.rows.take(self.rows.lowest_ranks(count))

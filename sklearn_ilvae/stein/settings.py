@@ -24,7 +24,7 @@ class Settings:
         given.
     method : {"auto", "tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
         ``"auto"`` compares Tikhonov's filter and the cut-off; it is Tikhonov's
-        beyond 2000 rows and where the regularization is given.
+        from 10,000 rows on and where the regularization is given.
     n_averaged : int
         Most estimates to average, of settings that a search cannot tell apart.
     n_landmarks : {"auto", "all"} or int
@@ -71,8 +71,7 @@ class Report:
         Of the kernel part; None when nothing was cross-validated.
     loss, base_loss : float or None
         Mean cross-validated Hyvärinen loss of the estimate and of the best base
-        alone, in
-        coordinates of unit scale.
+        alone, in coordinates of unit scale.
     shrinkage : float or None
         Shrinkage of the covariance of the base; None without a base.
 
