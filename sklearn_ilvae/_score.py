@@ -70,9 +70,10 @@ default="auto"
 default="auto"
         ``"tikhonov"`` is ridge regression; ``"spectral_cutoff"`` drops small
         eigenvalues as SSGE [4]_ does; ``"auto"`` compares these two, and is ridge
-        regression from 10,000 rows on and where the regularisation is given. ``"stein"``
-        is the V-statistic estimator of [3]_ exactly as published (equations 9 and 18),
-        on all rows; ``"nu"`` and ``"landweber"`` are iterations that stop early.
+        regression from 10,000 rows on and where the regularisation is given.
+        ``"stein"`` is the V-statistic estimator of [3]_ exactly as published (equations
+        9 and 18), on all rows; ``"nu"`` and ``"landweber"`` are iterations that stop
+        early.
     n_averaged : int, default=3
         Where the bandwidth and the strength are searched, on less than 10,000 rows:
         most estimates to average, the best and those of the same form whose held-out
