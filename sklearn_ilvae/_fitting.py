@@ -11,7 +11,13 @@ from torch import Tensor
 
 from ._batches import WeightedRows
 from ._callbacks import EpochHooks
-from ._columns import column_name
+from ._columns import (
+    ColumnScaling,
+    TableSchema,
+    asked_likelihood,
+    categorical_columns,
+    column_name,
+)
 from ._random import seeded
 from .vae import (
     Architecture,
@@ -23,6 +29,7 @@ from .vae import (
     principal_axes,
     start_at_linear_model,
 )
+from .vae.likelihoods import EMPTY, LEVELS
 from .vae.start import LinearModel, PrincipalAxes
 
 SMALLEST_AUTO_BATCH = 128
@@ -222,6 +229,51 @@ def check_same_network(
     )
 
 
+def check_same_columns(
+    schema: TableSchema, scaling: ColumnScaling, estimator: Any
+) -> None:
+    """Raise where parameters ask for other kinds of columns than those of the fit.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        The fitted columns.
+    scaling : ColumnScaling
+        Their kinds, and the levels that the network tells apart.
+    estimator : BaseEstimator
+        With `likelihood`, `categorical_features` and `max_categories`.
+
+    Raises
+    ------
+    ValueError
+        With the column, what is asked for and what was fitted.
+    """
+    names = [column.name for column in schema.columns]
+    asked = asked_likelihood(estimator.likelihood, len(names), names)
+    chosen = categorical_columns(estimator.categorical_features, len(names), names)
+    for index, (column, fitted) in enumerate(
+        zip(schema.columns, scaling.likelihood, strict=True)
+    ):
+        parameter, kind = f"likelihood of column {column.name!r}", asked[index]
+        n_levels = schema.n_levels[index]
+        if fitted in LEVELS:
+            if kind not in LEVELS and column.group != "text" and not chosen[index]:
+                kind = "gaussian" if kind == "auto" else kind
+            elif kind not in LEVELS or n_levels == 1:
+                kind = fitted
+            _check_unchanged(parameter, kind, fitted)
+        elif fitted != EMPTY:
+            _check_unchanged(
+                parameter, "categorical" if chosen[index] else kind, fitted
+            )
+        if fitted == "categorical":
+            _check_unchanged(
+                f"number of levels of column {column.name!r}",
+                min(n_levels, estimator.max_categories),
+                scaling.levels[index].n_groups,
+            )
+
+
 def _check_unchanged(name: str, asked: object, fitted: object) -> None:
     if asked not in ("auto", fitted):
         raise ValueError(
@@ -243,8 +295,9 @@ def _check_n_components(
 ) -> None:
     if n_parameters == 0:
         raise ValueError(
-            "No column of X holds two different values, so there is nothing to learn. "
-            "Give at least one column of numbers, or one of two categories."
+            "Every column of X is missing altogether or a category of one level, so "
+            "there is nothing to learn. Give at least one column of numbers, or one of "
+            "two categories."
         )
     if n_components != "auto" and int(n_components) > n_parameters:
         limit = (

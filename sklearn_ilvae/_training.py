@@ -1,5 +1,6 @@
 """Training of an autoencoder with skorch, on averaged weights."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -204,6 +205,11 @@ def train(
     NonFiniteLossError
         When the training loss is infinite or not a number after an epoch, or a weight
         at the end.
+
+    Warns
+    -----
+    UserWarning
+        When Ctrl-C ended it.
     """
     fast = NOISE_VARIANCE_RATE * settings.learning_rate_init
     best = BestWeights(validation, settings.n_iter_no_change, settings.tol)
@@ -246,6 +252,12 @@ def train(
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise NonFiniteLossError
     ended = [epoch for epoch in net.history if "train_loss" in epoch]
+    if len(ended) < len(net.history) and not stop.condition():
+        warnings.warn(
+            f"Training was interrupted in epoch {len(ended) + 1}. The best weights so "
+            "far are kept.",
+            stacklevel=2,
+        )
     return TrainingResult(
         loss_curve=[epoch["train_loss"] for epoch in ended],
         validation_scores=[

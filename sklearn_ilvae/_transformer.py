@@ -19,14 +19,18 @@ from torch import Tensor
 
 from ._callbacks import NonFiniteLossError
 from ._columns import (
+    check_binary,
+    check_counts,
     check_support,
     float_dtypes,
     from_tensor,
+    names_of,
     read_known_table,
     to_tensor,
 )
 from ._device import inference_device, training_device
 from ._fitting import (
+    check_same_columns,
     check_same_network,
     choose_batch_size,
     choose_patience,
@@ -174,7 +178,8 @@ default="from_dtype"
     warm_start : bool, default=False
         Whether `fit` continues from the present network and scaling. What shapes the
         network (`n_components`, `inverse_lipschitz`, `decoder`, `hidden_layer_sizes`,
-        `activation`, `prior`) must then be as before.
+        `activation`, `prior`) and its columns (`likelihood`, `categorical_features`,
+        `max_categories`) must then be as before.
     n_importance_samples : int, default=100
         Draws from the posterior in `score_samples`. More draws raise the bound
         towards the log-likelihood.
@@ -204,7 +209,7 @@ default="from_dtype"
         A readable table: dtype, likelihood, values and gaps of every column.
     mean_, scale_ : ndarray of shape (n_features,)
         Centre and spread of every column in training; 0 and 1 for categories and
-        counts, days since 1970 for dates.
+        counts, days since 1970 for dates. The spread of a constant column is 0.
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float
@@ -371,7 +376,8 @@ default="from_dtype"
         Returns
         -------
         self
-            The fitted estimator. After Ctrl-C it holds the best state so far.
+            The fitted estimator. After Ctrl-C, with a warning, it holds the best state
+            so far.
 
         Raises
         ------
@@ -512,7 +518,7 @@ default="from_dtype"
         """
         table = self._checked(X, "score_samples").double()
         scaling = self._scaling()
-        check_support(table, scaling, self._column_names())
+        check_binary(table, scaling, self._column_names())
         module = self._inference_module(table.dtype)
         draws = self.n_importance_samples
         noise = shared_noise(draws, self.n_components_, self._noise_seed)
@@ -603,6 +609,7 @@ default="from_dtype"
             seed = draw_seed(self.random_state)
             if resume:
                 check_same_network(self.module_.architecture, **self._network())
+                check_same_columns(self._table_schema(), self._scaling(), self)
                 check_support(table.rows, self._scaling(), self._column_names())
             else:
                 self._start(table, seed)
@@ -689,7 +696,10 @@ default="from_dtype"
     def _checked(self, X: Any, method: str) -> Tensor:
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="mean_", method=method)
-        return read_known_table(self, X, self._table_schema(), self.handle_unknown)
+        schema = self._table_schema()
+        table = read_known_table(self, X, schema, self.handle_unknown)
+        check_counts(table, self._scaling(), names_of(schema))
+        return table
 
     def _inference_module(self, dtype: torch.dtype) -> VariationalAutoencoder:
         device = inference_device(self.device, dtype)

@@ -108,7 +108,7 @@ BAD_TABLES = {
         r"Complex data not supported[^!]*Give real and imaginary parts a column each",
     ),
     "beyond float64": (
-        lambda f: f.assign(c=f["c"] * 1e200),
+        lambda f: f.assign(c=np.where(f.index == 0, 1e308, 0)),
         "Column 'c' spreads too widely to be standardised",
     ),
 }

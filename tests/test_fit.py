@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAETransformer, _training
@@ -162,6 +163,26 @@ def test_continuing_with_another_network_is_an_error_that_changes_nothing(
     assert_same_weights(weights_of(model), before, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"likelihood": "student_t"}, "likelihood of column 'height'=gaussian"),
+        ({"likelihood": {"grade": "categorical"}}, "'grade'=ordinal"),
+        ({"categorical_features": None}, "'visits'=categorical"),
+        ({"categorical_features": ["visits", "height"]}, "'height'=gaussian"),
+        ({"max_categories": 2}, "number of levels of column 'visits'="),
+    ],
+)
+def test_continuing_with_other_kinds_of_columns_is_an_error(parameters, message):
+    frame = people()
+    model = short(warm_start=True, categorical_features=["visits"]).fit(frame)
+    same = {"likelihood": {"height": "gaussian", "city": "categorical"}}
+    model.set_params(**same).fit(frame)
+    model.set_params(**{"likelihood": "auto"} | parameters)
+    with pytest.raises(ValueError, match=f"{message}.*warm_start=False"):
+        model.fit(frame)
+
+
 def test_fit_without_warm_start_forgets_the_last_fit(table):
     model = short().fit(table * 2).fit(table)
     assert_same_weights(weights_of(model), weights_of(short().fit(table)), rtol=0)
@@ -209,7 +230,8 @@ def interrupt_at_call(monkeypatch, number):
 def test_ctrl_c_within_an_epoch_leaves_the_best_state_so_far(monkeypatch, table):
     # A batch of 60 out of 270 training rows: 5 batches and 1 validation an epoch.
     interrupt_at_call(monkeypatch, number=1 + 6 * 4 + 3)
-    model = short(max_iter=50, batch_size=60).fit(table)
+    with pytest.warns(UserWarning, match="interrupted in epoch 5"):
+        model = short(max_iter=50, batch_size=60).fit(table)
     monkeypatch.undo()
     assert model.n_iter_ == len(model.validation_scores_) == 4
     assert_allclose(
@@ -220,7 +242,8 @@ def test_ctrl_c_within_an_epoch_leaves_the_best_state_so_far(monkeypatch, table)
 
 def test_ctrl_c_before_the_first_epoch_ends_leaves_the_start(monkeypatch, table):
     interrupt_at_call(monkeypatch, number=3)
-    model = short(batch_size=60).fit(table)
+    with pytest.warns(UserWarning, match="interrupted in epoch 1"):
+        model = short(batch_size=60).fit(table)
     assert model.n_iter_ == 0
     assert np.isfinite(model.score(table))
 

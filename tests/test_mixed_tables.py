@@ -83,8 +83,10 @@ def test_columns_of_an_array_can_be_categories():
     assert set(decoded[:, 1]) <= {2, 5, 9}
     words = np.array(["x", "y", "z"])[rng.integers(0, 3, 60)]
     objects = np.column_stack([rows[:, 0].astype(object), words])
-    model = short(categorical_features=[1]).fit(objects)
-    assert set(model.sample(20, random_state=0)[:, 1]) <= {"x", "y", "z"}
+    for table in (objects, objects.tolist()):
+        model = short(categorical_features=[1]).fit(table)
+        assert model.likelihood_ == ["gaussian", "categorical"]
+        assert set(model.sample(20, random_state=0)[:, 1]) <= {"x", "y", "z"}
 
 
 def test_the_summary_shows_every_column(frame):
@@ -260,7 +262,7 @@ def test_a_category_of_one_level_and_one_of_one_row_are_fitted(frame):
 
 def test_a_table_without_anything_to_learn_says_so():
     frame = pd.DataFrame({"one": ["same"] * 5, "nothing": [None] * 5})
-    with pytest.raises(ValueError, match="No column of X holds two different values"):
+    with pytest.raises(ValueError, match="Every column of X is missing altogether"):
         short(n_components="auto").fit(frame)
 
 
@@ -313,6 +315,23 @@ def test_a_column_that_changed_its_dtype_is_listed(frame, convert):
     assert re.search(r"'joined': date \(.*\) in fit, number \(", str(error.value))
     narrower = frame.astype({"height": "float32", "visits": "int16"})
     assert np.isfinite(model.score_samples(convert(narrower))).all()
+
+
+@by_library
+def test_missing_values_alone_fit_any_column(frame, model, convert):
+    fitted = short(max_iter=1).fit(convert(frame))
+    for column in frame.columns:
+        unknown = frame.assign(**{column: np.nan})
+        assert np.isfinite(fitted.transform(convert(unknown))).all()
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.5])
+def test_what_cannot_be_a_count_is_no_row_to_encode(frame, value):
+    model = short(likelihood={"visits": "poisson"}, max_iter=1).fit(frame)
+    other = frame.assign(visits=value)
+    for method in (model.transform, model.impute, model.score_samples):
+        with pytest.raises(ValueError, match=f"'visits' has likelihood .* {value}"):
+            method(other)
 
 
 @by_library

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from sklearn_ilvae import ILVAETransformer
 
@@ -59,9 +60,10 @@ def test_an_odd_table_is_fitted_with_finite_results(make, early_stopping):
 def test_a_constant_column_is_decoded_as_its_value():
     table = columns_of(np.random.default_rng(0), 60) * [0, 1, 1] + [7, 0, 0]
     model = short(max_iter=100, n_components=1).fit(table)
-    assert model.scale_[0] == 1
+    assert model.scale_[0] == 0
     decoded = model.inverse_transform(model.transform(table))
-    assert np.abs(decoded[:, 0] - 7).max() < 0.3
+    assert (decoded[:, 0] == 7).all()
+    assert (model.sample(5, random_state=0)[:, 0] == 7).all()
 
 
 def test_a_row_far_from_all_others_has_a_finite_and_low_score(fitted, table):
@@ -71,3 +73,26 @@ def test_a_row_far_from_all_others_has_a_finite_and_low_score(fitted, table):
     assert (np.diff(scores) < 0).all()
     assert scores.max() < fitted.score_samples(table).min()
     assert np.isfinite(fitted.transform(far)).all()
+
+
+@pytest.mark.parametrize("value", [1e-6, 3.0, 2e9])
+def test_another_value_than_a_constant_counts_the_same_in_any_unit(value):
+    table = columns_of(np.random.default_rng(0), 60)
+    changes = [1.0, 1 + 1e-9, 1.001, 2.0]
+    scores = []
+    for constant in (1.0, value):
+        with_constant = np.column_stack([table, np.full(60, constant)])
+        model = short(max_iter=20, n_components=1).fit(with_constant)
+        others = np.column_stack([table[:4], np.multiply(constant, changes)])
+        scores.append(model.score_samples(others) + np.log(abs(constant)))
+    assert_allclose(scores[0], scores[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [2.0**-900, 1e-300, 1e300])
+def test_columns_may_be_in_units_of_any_size(unit):
+    table = columns_of(np.random.default_rng(0), 60)
+    model, other = (short(max_iter=5).fit(each) for each in (table, unit * table))
+    codes = model.transform(table)
+    assert_allclose(other.transform(unit * table), codes, atol=1e-6)
+    decoded = model.inverse_transform(codes)
+    assert_allclose(other.inverse_transform(codes) / unit, decoded, atol=1e-6)

@@ -4,7 +4,7 @@ from .arrays import float_dtypes, from_tensor, to_tensor
 from .building import build_frame
 from .frames import library_of
 from .keeping import keep_observed
-from .kinds import column_name, fitted_names
+from .kinds import asked_likelihood, categorical_columns, column_name, fitted_names
 from .reading import (
     ColumnChoices,
     decoded_levels,
@@ -15,6 +15,7 @@ from .reading import (
 from .scaling import (
     ColumnScaling,
     LevelGroups,
+    check_binary,
     check_counts,
     check_support,
     find_scaling,
@@ -27,7 +28,10 @@ __all__ = [
     "ColumnScaling",
     "LevelGroups",
     "TableSchema",
+    "asked_likelihood",
     "build_frame",
+    "categorical_columns",
+    "check_binary",
     "check_counts",
     "check_support",
     "column_name",

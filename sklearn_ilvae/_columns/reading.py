@@ -201,7 +201,9 @@ def _with_codes(table: Tensor, codes: Mapping[int, np.ndarray]) -> Tensor:
 
 
 def _holds_text(X: Any, choices: ColumnChoices) -> bool:
-    """Whether an array holds objects, some of which the user calls categories."""
+    """Whether an array or a list holds objects, some of which are called categories."""
+    if isinstance(X, list | tuple):
+        X = np.asarray(X, dtype=object)
     if not isinstance(X, np.ndarray) or X.dtype.kind not in "OUS":
         return False
     named = choices.categorical_features
@@ -227,6 +229,8 @@ def _read_mixed(
 ) -> tuple[Tensor, list[RawColumn]]:
     """Read a table column by column."""
     if library is None:
+        if isinstance(X, list | tuple):
+            X = np.asarray(X, dtype=object)  # one type for all would be text
         X = check_array(with_gaps_for_masks(X), dtype=None, ensure_all_finite=False)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         columns = [

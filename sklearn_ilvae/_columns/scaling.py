@@ -20,6 +20,10 @@ from .kinds import asked_likelihood, column_name
 
 LINEAR_RANGE = 3.0
 
+CONSTANT_UNIT = 1e-3
+"""What counts as one standard deviation of a constant column, in shares of its value:
+a rounding does not, and another year does."""
+
 MOST_LEVELS = 50
 """Levels of a category that a network tells apart, by default."""
 
@@ -75,7 +79,7 @@ class ColumnScaling:
     ----------
     mean, scale : Tensor of shape (n_features,), float64
         Centre and spread; 0 and 1 for columns that are not standardised. The spread of
-        a constant column is 1.
+        a constant column is 0: whatever a network says, it is decoded as itself.
     likelihood : tuple of str
         Family of every column, see `MixedLikelihood`.
     levels : dict of int to LevelGroups
@@ -100,6 +104,12 @@ class ColumnScaling:
         sizes = {column: each.n_groups for column, each in self.levels.items()}
         return tuple(sizes.get(index, 1) for index in range(len(self.likelihood)))
 
+    @property
+    def unit(self) -> Tensor:
+        """What one unit of the rows of a network is in every column of the table."""
+        sizes = torch.where(self.mean == 0, 1.0, CONSTANT_UNIT * self.mean.abs())
+        return torch.where(self.scale > 0, self.scale, sizes)
+
     def transform(self, table: Tensor) -> Tensor:
         """Return rows for the network, in the dtype of the table."""
         numbers = self._columns("gaussian", "student_t", "bernoulli")
@@ -116,10 +126,11 @@ class ColumnScaling:
         return rows
 
     def _standardised(self, table: Tensor, columns: slice | list[int]) -> Tensor:
-        scaled = (table - self.mean[columns].to(table)) / self.scale[columns].to(table)
+        scaled = (table - self.mean[columns].to(table)) / self.unit[columns].to(table)
         outside = scaled.abs() > LINEAR_RANGE
         values = scaled[outside]  # few: a logarithm of every value would cost more
-        beyond = values.abs() - LINEAR_RANGE
+        largest = torch.finfo(values.dtype).max
+        beyond = values.abs().clamp(max=largest) - LINEAR_RANGE
         scaled[outside] = values.sign() * (LINEAR_RANGE + beyond.log1p())
         return scaled
 
@@ -163,8 +174,8 @@ class ColumnScaling:
         log-probability of rare levels, summed over observed values. The parameters are
         those of `log_slopes`.
         """
-        scales = torch.where(self._continuous_mask(table), self.scale.to(table), 1.0)
-        slopes = self.log_slopes(table, rows) - scales.log()
+        units = torch.where(self._continuous_mask(table), self.unit.to(table), 1.0)
+        slopes = self.log_slopes(table, rows) - units.log()
         return slopes.masked_fill(table.isnan(), 0).sum(1)
 
     def log_slopes(self, table: Tensor, rows: Tensor) -> Tensor:
@@ -241,11 +252,17 @@ def find_scaling(
     rows = table.double()
     asked = asked_likelihood(likelihood, table.shape[1], names)
     missing = rows.isnan()
-    mean, variance = _moments(rows, missing, weights)
+    # By powers of two, which round nothing: squares of the largest numbers must not
+    # overflow, nor those of the smallest vanish.
+    size = torch.frexp(rows.nan_to_num().abs().amax(0)).exponent.clamp(-1000, 1023)
+    mean, variance = _moments(torch.ldexp(rows, -size), missing, weights)
     rounding = (len(rows) * torch.finfo(torch.float64).eps * mean).square()
     constant = variance <= rounding
-    scale = torch.where(constant, 1.0, variance.clamp(min=0).sqrt())
-    too_wide = (~scale.isfinite()).nonzero()
+    scale = torch.ldexp(variance.masked_fill(constant, 0).sqrt(), size)
+    value = rows.nan_to_num(nan=-torch.inf).amax(0)  # a mean would be rounded
+    mean = torch.where(constant & value.isfinite(), value, torch.ldexp(mean, size))
+    # Differences of numbers as large as 2**1023 overflow.
+    too_wide = ((size == 1023) & ~constant).nonzero()
     if len(too_wide):
         raise ValueError(
             f"{column_name(int(too_wide[0, 0]), names)} spreads too widely to be "
@@ -260,6 +277,8 @@ def find_scaling(
     )
     others = torch.tensor([kind in (*COUNTS, *LEVELS, EMPTY) for kind in kinds])
     others = others.to(mean.device)
+    binary = torch.tensor([kind == "bernoulli" for kind in kinds]).to(mean.device)
+    scale = scale.masked_fill(binary & constant, 1)
     levels = {
         column: _group_levels(
             rows[:, column],
@@ -329,7 +348,7 @@ def check_support(
         When a Bernoulli column holds anything but 0 and 1, or a column of counts
         anything but whole numbers of at least 0.
     """
-    _check_binary(table, scaling.binary, names)
+    check_binary(table, scaling, names)
     check_counts(table, scaling, names)
 
 
@@ -352,10 +371,14 @@ def check_counts(
                 )
 
 
-def _check_binary(
-    table: Tensor, binary: Sequence[bool], names: Sequence[str] | None
+def check_binary(
+    table: Tensor, scaling: ColumnScaling, names: Sequence[str] | None = None
 ) -> None:
-    for column in np.flatnonzero(binary).tolist():
+    """Raise an error that names the first Bernoulli column with other values.
+
+    The parameters are those of `check_support`.
+    """
+    for column in np.flatnonzero(scaling.binary).tolist():
         values = table[:, column]
         others = values[(values != 0) & (values != 1) & ~values.isnan()]
         if len(others):

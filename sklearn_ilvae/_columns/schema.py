@@ -166,7 +166,8 @@ def explain_other_groups(
     for fitted, given in zip(schema.columns, columns, strict=True):
         groups = {fitted.group, given.group}
         same = len(groups) == 1 and (fitted.zone is None) == (given.zone is None)
-        if "empty" in groups or same or groups == {"number", "boolean"}:
+        nothing = "empty" in groups or np.isnan(given.values).all()
+        if nothing or same or groups == {"number", "boolean"}:
             continue
         lines.append(
             f"- {fitted.name!r}: {fitted.group} ({fitted.dtype}) in fit, "
