@@ -225,8 +225,9 @@ class TableMixin:
     def _filled(self, table: Tensor, generator: torch.Generator | None) -> Tensor:
         missing = table.isnan()
         incomplete = missing.any(1)
+        filled = table.clone()  # the table may be the user's own
         if not incomplete.any():
-            return table
+            return filled
         scaling = self._scaling()
         module = self._inference_module(table.dtype)
         if generator is not None:
@@ -250,7 +251,6 @@ class TableMixin:
                 parts = table[incomplete].cpu().split(chunk)
                 rows = torch.cat([impute(part) for part in parts]).to(table.device)
         found = self._decided(scaling.inverse_transform(rows, generator))
-        filled = table.clone()
         filled[incomplete] = torch.where(missing[incomplete], found, table[incomplete])
         return filled
 

@@ -186,8 +186,13 @@ def test_a_mixed_table_is_filled_in_its_form(name):
             assert pandas[column][seen].tolist() == original[column][seen].tolist()
 
 
-def test_rows_without_gaps_are_given_back_as_they_are(fitted, table):
-    assert_array_equal(fitted.impute(table), table)
+def test_rows_without_gaps_are_given_back_as_they_are_in_a_table_of_their_own(
+    fitted, table
+):
+    for filled in (fitted.impute(table), *fitted.impute(table, 2)):
+        assert_array_equal(filled, table)
+        assert not np.shares_memory(filled, table)
+        filled[0] = 0  # and none shares memory with another
 
 
 def test_a_first_batch_without_gaps_can_be_followed_by_one_with_gaps(table):

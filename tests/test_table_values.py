@@ -104,6 +104,20 @@ ODD_DTYPES = {
     "pandas decimal of pyarrow": lambda: pd.DataFrame(
         {"c": [Decimal(int(code)) / 4 if code else None for code in CODES], "x": BASE}
     ).astype({"c": pd.ArrowDtype(pa.decimal128(9, 2))}),
+    "pyarrow dictionary of unsigned indices": lambda: with_base(
+        pa.array([str(code) for code in CODES])
+        .dictionary_encode()
+        .cast(pa.dictionary(pa.uint32(), pa.string()))
+    ),
+    "pyarrow integers of 64 bits": lambda: with_base(
+        pa.array([2**63 + 2**50 * int(code) for code in CODES], pa.uint64())
+    ),
+    "pyarrow dates without an end": lambda: with_base(
+        pa.array([date(9999, 12, 31) if c else date(2020, 1, 1) for c in CODES])
+    ),
+    "pandas dates without an end": lambda: pd.DataFrame(
+        {"c": np.where(CODES, pd.Timestamp.max, pd.Timestamp(2020, 1, 1)), "x": BASE}
+    ).astype({"c": "M8[ns]"}),
     "pandas objects": lambda: pd.DataFrame({"c": CODES.astype(object), "x": BASE}),
 }
 
@@ -118,6 +132,14 @@ def test_an_unusual_dtype_is_kept(make):
         model.impute(table),
     ):
         assert same_form(other, table)
+
+
+def test_names_of_several_levels_are_kept():
+    names = pd.MultiIndex.from_tuples([("a", "b"), ("a", "c")], names=["one", "two"])
+    frame = pd.DataFrame(np.column_stack([CODES, BASE]), columns=names)
+    model = short(n_components=1, max_iter=1).fit(frame)
+    assert model.sample(2, random_state=0).columns.equals(names)
+    assert model.impute(frame).columns.names == ["one", "two"]
 
 
 def test_categories_beyond_what_float64_tells_apart_are_an_error():

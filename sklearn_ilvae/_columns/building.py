@@ -9,6 +9,9 @@ import numpy as np
 from .frames import MICROSECONDS_A_DAY
 from .schema import Column, TableSchema
 
+MOST_MICROSECONDS = {"ns": 2.0**63 // 1000, "us": 2.0**62}
+"""Farthest from 1970 that a date of a unit can lie, or well within."""
+
 
 def build_frame(schema: TableSchema, table: np.ndarray, like: Any = None) -> Any:
     """Return a data frame from one number a value.
@@ -39,14 +42,17 @@ def build_frame(schema: TableSchema, table: np.ndarray, like: Any = None) -> Any
 def user_values(column: Column, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the values of a column as its users know them, and where they miss.
 
-    Dates and durations are whole microseconds; what misses is arbitrary.
+    Dates and durations are whole microseconds, as far out as their dtype reaches; what
+    misses is arbitrary.
     """
     missing = np.isnan(values)
     filled = np.where(missing, 0, values)
     if column.levels is not None:
         return column.levels[filled.astype(np.intp)], missing
     if column.group in ("date", "duration"):
-        return np.rint(filled * MICROSECONDS_A_DAY).astype(np.int64), missing
+        limit = MOST_MICROSECONDS["ns" if _time_unit(column.dtype) == "ns" else "us"]
+        stamps = np.rint(filled * MICROSECONDS_A_DAY).clip(-limit, limit)
+        return stamps.astype(np.int64), missing
     if column.group == "boolean":
         return filled > 0.5, missing
     return filled, missing
@@ -83,7 +89,12 @@ def _pandas(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:
         column.name: _pandas_series(pd, column, values, index)
         for column, values in zip(columns, table.T, strict=True)
     }
-    return pd.DataFrame(series, index=index, columns=[each.name for each in columns])
+    frame = pd.DataFrame(series, index=index, columns=[each.name for each in columns])
+    names = pd.Index(list(frame.columns))  # of several levels, where names are tuples
+    # The same names as in the rows to follow may have a name of their own there.
+    known = like is not None and names.equals(like.columns)
+    frame.columns = like.columns if known else names
+    return frame
 
 
 def _pandas_dtype(pd: Any, printed: str) -> Any:
@@ -209,7 +220,9 @@ def _pyarrow_array(pa: Any, column: Column, values: np.ndarray) -> Any:
     if column.group == "duration":
         spans = pa.array(found, mask=missing).cast(pa.duration("us"))
         return spans.cast(pa.type_for_alias(column.dtype), safe=False)
-    data = pa.array(_whole(found, column.dtype).tolist(), mask=missing)
+    whole = _whole(found, column.dtype)
+    # Lists of the largest numbers without a sign would be taken for signed ones.
+    data = pa.array(whole if whole.dtype.kind == "u" else whole.tolist(), mask=missing)
     if decimal := _decimals(column.dtype):
         kind = getattr(pa, column.dtype.split("(")[0])
         return data.cast(kind(*decimal), safe=False)

@@ -216,6 +216,9 @@ def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
 
 
 def _floats(series: nw.Series[Any]) -> np.ndarray:
+    if series.dtype.is_integer():  # pyarrow would refuse to round those beyond 2**53
+        values = series.fill_null(0).to_numpy().astype(np.float64)
+        return np.where(series.is_null().to_numpy(), np.nan, values)
     return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
 
 
@@ -255,7 +258,7 @@ def _read_text(
         # Without an order a dictionary lists values as they appeared.
         declared = ordered = bool(encoded.type.ordered)
         levels = encoded.dictionary.to_pylist()
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        codes = encoded.indices.cast("float64").to_numpy(zero_copy_only=False)
     values = _positions(codes)
     # A dictionary without an order may list values that no row holds.
     holds_levels = bool(levels) and (declared or not np.isnan(values).all())
@@ -286,7 +289,13 @@ def read_objects(name: Any, dtype: str, objects: np.ndarray) -> RawColumn:
         return RawColumn(name, dtype, "empty", values)
     kinds = {_object_kind(value) for value in present}
     if kinds == {"number"} or kinds == {"boolean"}:
-        values[~missing] = present.astype(np.float64)
+        try:
+            values[~missing] = present.astype(np.float64)
+        except OverflowError as error:
+            raise ValueError(
+                f"Column {name!r} holds an integer beyond the largest float64. Rescale "
+                "it, for example by taking logarithms, or drop it."
+            ) from error
         return RawColumn(name, dtype, kinds.pop(), values)
     if kinds != {"text"}:
         foreign = next(v for v in present if _object_kind(v) != "number")

@@ -90,6 +90,7 @@ def rows_of_weight(table: Tensor, X: Any, sample_weight: Any) -> tuple[Tensor, T
     -------
     rows : Tensor of shape (n_rows, n_features)
     weights : Tensor of shape (n_rows,), float64
+        Positive, at most 2: only their ratios matter.
     """
     if sample_weight is None:
         return table, torch.ones(len(table), dtype=torch.float64)
@@ -102,7 +103,11 @@ def rows_of_weight(table: Tensor, X: Any, sample_weight: Any) -> tuple[Tensor, T
             f"sample_weight must be positive for at least 2 rows, got "
             f"{int(present.sum())}. Weights of 0 remove rows."
         )
-    return table[present], weights[present]
+    weights = weights[present]
+    # By a power of two, which rounds nothing, so that no sum of weights overflows.
+    size = torch.frexp(weights.max()).exponent.clamp(min=-1000)
+    tiny = torch.finfo(weights.dtype).tiny
+    return table[present], torch.ldexp(weights, 1 - size).clamp(min=tiny)
 
 
 def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
