@@ -1,15 +1,14 @@
 """Conformal p-values of scores, and selections that control false discoveries."""
 
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import check_scalar
 from torch import Tensor
 
 from ._columns import from_tensor, to_tensor
+from ._threshold import check_number, rounding_of
 
 
 def conformal_p_values(
@@ -28,8 +27,8 @@ def conformal_p_values(
     -------
     ndarray of shape (n_samples,)
         ``(1 + #{calibration <= score}) / (n_calibration + 1)``: Bates, Candès, Lei,
-        Romano & Sesia, Annals of Statistics 2023, Eq. 4. Ties count against the row,
-        which keeps the p-value valid.
+        Romano & Sesia, Annals of Statistics 2023, Eq. 4. Ties, up to the rounding of
+        scores, count for the row, which keeps the p-value valid.
 
     Examples
     --------
@@ -37,7 +36,8 @@ def conformal_p_values(
     >>> conformal_p_values(np.array([1.0, 2.0, 3.0]), np.array([0.5, 2.5]))
     array([0.25, 0.75])
     """
-    lower = np.searchsorted(calibration, scores, side="right")
+    ties = scores + rounding_of(scores)
+    lower = np.searchsorted(calibration, ties, side="right")
     return (1 + lower) / (1 + len(calibration))
 
 
@@ -67,7 +67,8 @@ def benjamini_hochberg(
     """
     ordered = np.sort(p_values)
     steps = level * np.arange(1, len(ordered) + 1) / max(1, len(ordered))
-    below = np.flatnonzero(ordered <= steps)
+    # Equality counts, and both sides are rounded.
+    below = np.flatnonzero(ordered <= steps * (1 + 1e-12))
     if not len(below):
         return np.zeros(len(p_values), dtype=bool)
     return p_values <= ordered[below[-1]]
@@ -91,8 +92,7 @@ class ConformalMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Normal rows. Outliers among them make the p-values too large, never too
-            small.
+            Normal rows. Outliers of low scores among them make p-values too large.
 
         Returns
         -------
@@ -135,9 +135,9 @@ class ConformalMixin:
         if not hasattr(self, "calibration_scores_"):
             raise ValueError(
                 "p_values needs calibration rows, which were not used in training. "
-                f"calibration_fraction={self.calibration_fraction} kept none out: "
-                "refit with for example calibration_fraction=0.2, or call calibrate "
-                "with other normal rows."
+                f"With calibration_fraction={self.calibration_fraction} the last fit "
+                "kept none out; partial_fit never does. Refit with for example "
+                "calibration_fraction=0.2, or call calibrate with other normal rows."
             )
         calibration = to_tensor(self.calibration_scores_).cpu().numpy()
         found = conformal_p_values(calibration, self._scores(table).cpu().numpy())
@@ -164,10 +164,9 @@ class ConformalMixin:
         ndarray of shape (n_samples,), bool
             True for the selected rows.
         """
-        check_scalar(
+        check_number(
             false_discovery_rate,
             "false_discovery_rate",
-            Real,
             min_val=0,
             max_val=1,
             include_boundaries="neither",

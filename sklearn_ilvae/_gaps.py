@@ -2,11 +2,14 @@
 
 A missing value contributes what its column does on average. And a code that has fewer
 values to fit fits the others better: on average rows with gaps would score better than
-complete ones, and the more so the more is missing. The term of the code pays for that.
+complete ones, and the more so the more is missing. The term of the code pays for that:
+for each missing value what it gains alone, and for several what they gain beyond.
 """
 
 from collections.abc import Callable
+from math import ceil
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +18,9 @@ REFERENCE_NUMBERS = 1 << 23
 """Most rows, and most numbers in all of their copies, from which gains are found."""
 
 COPIES_AT_ONCE = 4096
+
+MISSING_SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Shares of missing values at which their common gain is measured."""
 
 
 def gap_gains(
@@ -37,10 +43,7 @@ def gap_gains(
         In nats: for each column the mean over some rows that have a value there.
     """
     n_features = rows.shape[1]
-    most = max(1, min(REFERENCE_ROWS, REFERENCE_NUMBERS // n_features**2))
-    used = (weights > 0).nonzero()[:, 0]
-    used = used[:: -(-len(used) // most)]
-    rows, weights = rows[used], weights[used]
+    rows, weights = _reference(rows, weights)
     complete = contributions(rows)
     before = complete.sum(1, keepdim=True) - complete[:, :-1]
     after = torch.empty_like(before)
@@ -49,13 +52,88 @@ def gap_gains(
         copies[torch.arange(len(columns)), :, columns] = torch.nan
         terms = contributions(copies.flatten(0, 1))
         after[:, columns] = terms.sum(1).view(len(columns), -1).T
-    return _means(after - before, rows.isnan(), weights)
+    return column_means(after - before, rows.isnan(), weights)
 
 
-def mean_contributions(
-    contributions: Tensor, missing: Tensor, gains: Tensor, weights: Tensor
+def common_gains(
+    contributions: Callable[[Tensor], Tensor],
+    rows: Tensor,
+    weights: Tensor,
+    gains: Tensor,
+    means: Tensor,
+    seed: int,
 ) -> Tensor:
-    """Return the mean of every term: of a column over the rows that have a value.
+    """Return by how much more a row rises when several values are missing at once.
+
+    It is the mean over some rows without random values, those with the fewest gaps of
+    their own; a line between the numbers of missing values at which it was measured.
+
+    Parameters
+    ----------
+    contributions, rows, weights
+        As in `gap_gains`.
+    gains : Tensor of shape (n_features,)
+        What `gap_gains` returns.
+    means : Tensor of shape (n_features,)
+        Mean term of every column.
+    seed : int
+        Seed of what is taken away.
+
+    Returns
+    -------
+    Tensor of shape (n_features + 1,)
+        In nats, by the number of missing values; 0 for none and for one.
+    """
+    n_features = rows.shape[1]
+    rows, weights = _reference(rows, weights)
+    counts = rows.isnan().sum(1)
+    few = int(counts.double().quantile(0.25, interpolation="lower"))
+    rows, weights = rows[counts <= few], weights[counts <= few]
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.rand(rows.shape, generator=generator).to(rows)
+    order[rows.isnan()] = -1  # what is missing already comes first
+    place = order.argsort(1).argsort(1)
+
+    def mean_score(table: Tensor) -> float:
+        missing = table.isnan().to(gains)
+        scores = contributions(table).sum(1) + missing @ (means - gains)
+        return float(weights @ scores / weights.sum())
+
+    sizes, found = [0, max(1, few)], [0.0, 0.0]
+    complete = mean_score(rows)
+    for size in (ceil(share * n_features) for share in MISSING_SHARES):
+        if size > sizes[-1]:
+            sizes.append(size)
+            gone = rows.masked_fill(place < size, torch.nan)
+            found.append(mean_score(gone) - complete)
+    return torch.tensor(np.interp(range(n_features + 1), sizes, found)).to(gains)
+
+
+def column_means(terms: Tensor, missing: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean term of every column over the rows that have a value.
+
+    Parameters
+    ----------
+    terms : Tensor of shape (n_rows, n_features)
+    missing : Tensor of shape (n_rows, n_features), bool
+        Which values are missing.
+    weights : Tensor of shape (n_rows,)
+        Non-negative weights, not all 0.
+
+    Returns
+    -------
+    Tensor of shape (n_features,)
+        0 for a column without values.
+    """
+    share = weights[:, None] * ~missing
+    total = share.sum(0).clamp(min=torch.finfo(terms.dtype).tiny)
+    return (share * terms).sum(0) / total
+
+
+def filled_contributions(
+    contributions: Tensor, missing: Tensor, means: Tensor, gains: Tensor, common: Tensor
+) -> Tensor:
+    """Return terms as they would be on average, were no value missing.
 
     Parameters
     ----------
@@ -63,37 +141,21 @@ def mean_contributions(
         Terms of rows, 0 for missing values and that of the code last.
     missing : Tensor of shape (n_rows, n_features), bool
         Which values are missing.
-    gains : Tensor of shape (n_features,)
-        See `gap_gains`.
-    weights : Tensor of shape (n_rows,)
-        Non-negative weights, not all 0.
-
-    Returns
-    -------
-    Tensor of shape (n_features + 1,)
-    """
-    columns = _means(contributions[:, :-1], missing, weights)
-    latent = contributions[:, -1] - missing.to(gains) @ gains
-    return torch.cat([columns, (weights @ latent / weights.sum())[None]])
-
-
-def filled_contributions(
-    contributions: Tensor, missing: Tensor, gains: Tensor, means: Tensor
-) -> Tensor:
-    """Return terms as they would be on average, were no value missing.
-
-    The parameters are those of `mean_contributions`, and what it returns.
+    means, gains, common : Tensor
+        What `column_means`, `gap_gains` and `common_gains` return.
 
     Returns
     -------
     Tensor of shape (n_rows, n_features + 1)
     """
-    columns = torch.where(missing, means[:-1], contributions[:, :-1])
-    latent = contributions[:, -1:] - missing.to(gains) @ gains[:, None]
-    return torch.cat([columns, latent], dim=1)
+    columns = torch.where(missing, means, contributions[:, :-1])
+    gained = missing.to(gains) @ gains + common[missing.sum(1)]
+    return torch.cat([columns, (contributions[:, -1] - gained)[:, None]], dim=1)
 
 
-def _means(terms: Tensor, missing: Tensor, weights: Tensor) -> Tensor:
-    share = weights[:, None] * ~missing
-    total = share.sum(0).clamp(min=torch.finfo(terms.dtype).tiny)
-    return (share * terms).sum(0) / total
+def _reference(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return some of the rows that count, in even steps."""
+    most = max(1, min(REFERENCE_ROWS, REFERENCE_NUMBERS // rows.shape[1] ** 2))
+    used = (weights > 0).nonzero()[:, 0]
+    used = used[:: -(-len(used) // most)]
+    return rows[used], weights[used]

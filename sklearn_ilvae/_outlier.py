@@ -14,7 +14,7 @@ from torch import Tensor
 from ._columns import check_counts, from_tensor, read_known_table, to_tensor
 from ._columns.summary import ColumnSummary
 from ._conformal import ConformalMixin
-from ._gaps import filled_contributions, gap_gains, mean_contributions
+from ._gaps import column_means, common_gains, filled_contributions, gap_gains
 from ._html import DiagramMixin, summary_of_detector
 from ._random import draw_seed
 from ._reasons import ReasonsMixin
@@ -152,7 +152,8 @@ default="from_dtype"
     -----
     A row with gaps scores what it would on average, were they filled in: what is
     missing contributes as much as its column does on average, and the code as much as
-    that of a row without gaps. Scores compare, whatever is missing.
+    that of a row without gaps. So scores compare on average, whatever is missing; the
+    less is observed, the less they vary, and the fewer rows are called outliers.
 
     Scores are in nats of the standardised columns, including the Jacobian of the
     logarithmic scale of values beyond three standard deviations. So columns compare
@@ -186,6 +187,7 @@ default="from_dtype"
 
     transformer_: ILVAETransformer
     _n_seen: int
+    _gap_terms: list[Any]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         name: constraint
@@ -369,50 +371,50 @@ default="from_dtype"
         with unchanged_on_error(self):
             known = self.transformer_ if resume else None
             table = read_training_table(self, X, sample_weight, known)
-            scaling = (
-                table.scaling(self.max_categories)
-                if known is None
-                else known._scaling()
-            )
             seed = draw_seed(self.random_state)
             fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
             held_out = split_calibration(len(table.rows), fraction, seed)
+            # Nothing that is fitted may depend on rows of the calibration.
+            used = table.reweighted(table.weights * ~held_out, table.likelihood)
+            scaling = (
+                used.scaling(self.max_categories) if known is None else known._scaling()
+            )
             numbers, discrete = comparable_numbers(
-                table.rows, table.weights, scaling, seed
+                used.rows, used.weights, scaling, seed
             )
             kept, trusted = trusted_weights(
-                numbers[~held_out],
-                table.weights[~held_out],
-                self.support_fraction,
-                discrete,
+                numbers, used.weights, self.support_fraction, discrete
             )
             if not resume:
                 self.transformer_ = self._transformer(seed)
-            in_training = torch.zeros_like(table.weights)
-            in_training[~held_out] = kept
-            # The kind of a column is that in all rows: the trusted may hold fewer.
-            training = table.reweighted(in_training, scaling.likelihood)
+            # The kind of a column is that in all of them: the trusted may hold fewer.
+            training = used.reweighted(kept, scaling.likelihood)
             getattr(self.transformer_, method)(training)
 
             present = present_rows(sample_weight, len(held_out))
             support = torch.zeros(len(present), dtype=torch.bool)
             support[present.nonzero()[~held_out, 0]] = trusted
             self.support_ = from_tensor(support, X)
-            self._n_seen = len(table.rows)
-            self._describe(table, held_out, kept * trusted)
+            self._n_seen = len(used.rows)
+            self._describe(table, held_out, kept * trusted, seed)
             self._start_threshold()
         return self
 
-    def _describe(self, table: TrainingTable, held_out: Tensor, trust: Tensor) -> None:
+    def _describe(
+        self, table: TrainingTable, held_out: Tensor, trust: Tensor, seed: int
+    ) -> None:
         """Keep the scores of the rows, and what is typical of the trusted ones."""
         X, used, rows = table.source, ~held_out, table.rows.double()
         trust, missing = trust.to(rows), rows.isnan()
         terms_of = partial(self._over_chunks, row_contributions)
         terms, gains = terms_of(rows), gap_gains(terms_of, rows[used], trust)
-        typical = mean_contributions(terms[used], missing[used], gains, trust)
+        means = column_means(terms[used, :-1], missing[used], trust)
+        common = common_gains(terms_of, rows[used], trust, gains, means, seed)
+        self._gap_terms = [from_tensor(each, X) for each in (means, gains, common)]
+        filled = self._filled(terms, missing)
+        typical = trust @ filled[used] / trust.sum()
         self.typical_contributions_ = from_tensor(typical, X)
-        self._gap_gains = from_tensor(gains, X)
-        all_scores = self._filled(terms, missing).sum(1)
+        all_scores = filled.sum(1)
         scores, order = all_scores[used].sort()
         self.training_scores_ = from_tensor(scores, X)
         self._training_weights = from_tensor(table.weights[used][order], X)
@@ -444,11 +446,8 @@ default="from_dtype"
         return self._filled(joined[:, :n_terms], table.isnan()), joined[:, n_terms:]
 
     def _filled(self, contributions: Tensor, missing: Tensor) -> Tensor:
-        typical, gains = (
-            to_tensor(each).to(contributions)
-            for each in (self.typical_contributions_, self._gap_gains)
-        )
-        return filled_contributions(contributions, missing, gains, typical)
+        gap_terms = (to_tensor(each).to(contributions) for each in self._gap_terms)
+        return filled_contributions(contributions, missing, *gap_terms)
 
     def _over_chunks(self, function: Callable[..., Tensor], table: Tensor) -> Tensor:
         inner = self.transformer_

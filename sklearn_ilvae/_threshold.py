@@ -3,12 +3,32 @@
 from numbers import Real
 from typing import Any, Self
 
+import numpy as np
 import torch
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._columns import to_tensor
+
+
+def rounding_of(scores: Any) -> Any:
+    """Return by how much less two scores of the same row differ."""
+    return 1e-9 * (1 + np.abs(scores))
+
+
+def check_number(value: Any, name: str, **limits: Any) -> float:
+    """Return a real number within limits; those are of `sklearn.utils.check_scalar`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else; scikit-learn alone would take NaN for any number.
+    """
+    check_scalar(value, name, Real, **limits)
+    if np.isnan(value):
+        raise ValueError(f"{name} == {value}, must be a number.")
+    return float(value)
 
 
 def threshold_below(scores: Tensor, weights: Tensor, share: float) -> float:
@@ -33,7 +53,7 @@ def threshold_below(scores: Tensor, weights: Tensor, share: float) -> float:
     rounding = torch.finfo(scores.dtype).eps * len(scores)
     first = int((cumulative <= share + rounding).sum())
     score = float(scores[min(first, len(scores) - 1)])
-    return score - 1e-9 * (1 + abs(score))
+    return score - float(rounding_of(score))
 
 
 def tukey_fence(scores: Tensor, weights: Tensor) -> float:
@@ -95,12 +115,11 @@ class ThresholdMixin:
                 "example contamination=0.05."
             )
         if offset is not None:
-            self.offset_ = float(check_scalar(offset, "offset", Real))
+            self.offset_ = check_number(offset, "offset")
             return self
-        share = check_scalar(
+        share = check_number(
             contamination,
             "contamination",
-            Real,
             min_val=0,
             max_val=0.5,
             include_boundaries="right",

@@ -1,5 +1,7 @@
 """Scores of rows with gaps compare with those of complete rows."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,10 @@ from numpy.testing import assert_allclose
 from sklearn_ilvae import ILVAEOutlierDetector
 from sklearn_ilvae._gaps import (
     REFERENCE_ROWS,
+    column_means,
+    common_gains,
     filled_contributions,
     gap_gains,
-    mean_contributions,
 )
 
 
@@ -26,10 +29,18 @@ def random_rows(n_rows, n_features):
     return torch.randn(n_rows, n_features, generator=generator, dtype=torch.float64)
 
 
-def made_up_terms(rows):
-    """Return terms in which the code gains half a value for each that is missing."""
-    gain = 0.5 * rows.isnan().sum(1, keepdim=True)
+def made_up_terms(rows, common=0.0):
+    """Return terms in which the code gains half a value for each that is missing.
+
+    And for all but the first of them what they gain in common.
+    """
+    n_missing = rows.isnan().double().sum(1, keepdim=True)
+    gain = 0.5 * n_missing + common * (n_missing - 1).clamp(min=0)
     return torch.cat([rows.nan_to_num(0), gain], dim=1)
+
+
+def equal_weights(rows):
+    return torch.ones(len(rows), dtype=torch.float64)
 
 
 def test_without_one_value_the_rows_of_the_fit_score_the_same_on_average(table):
@@ -65,6 +76,16 @@ def test_new_rows_score_the_same_on_average_whatever_is_missing(table):
         assert abs(found - complete.mean()) < 0.1 * complete.std()
 
 
+def test_rows_of_which_little_is_left_score_the_same_on_average(table):
+    rng = np.random.default_rng(0)
+    detector = trusting(max_iter=60).fit(table)
+    complete = detector.score_samples(table)
+    for share in (0.4, 0.6, 0.8, 1.0):
+        left = np.where(rng.random(table.shape) < share, np.nan, table)
+        found = detector.score_samples(left).mean()
+        assert abs(found - complete.mean()) < 0.1 * complete.std()
+
+
 def test_gains_are_those_of_the_rows_that_have_a_value():
     rows = random_rows(40, 3)
     rows[::2, 0] = torch.nan
@@ -94,12 +115,39 @@ def test_large_tables_are_not_read_whole(shape):
     assert sum(sizes) <= REFERENCE_ROWS * (1 + shape[1])
 
 
+@pytest.mark.parametrize("n_features", [1, 2, 3, 8, 13])
+@pytest.mark.parametrize("share_with_gaps", [0.0, 0.5])
+def test_what_missing_values_gain_in_common_is_measured(n_features, share_with_gaps):
+    # Terms of zero, so that rows score by what they gain alone.
+    rows = torch.zeros(200, n_features, dtype=torch.float64)
+    rows[: int(200 * share_with_gaps), 0] = torch.nan
+    terms_of = partial(made_up_terms, common=0.3)
+    means = torch.zeros(n_features, dtype=torch.float64)
+    gains = means + 0.5
+    found = common_gains(terms_of, rows, equal_weights(rows), gains, means, 0)
+    assert_allclose(found, [0] + [0.3 * k for k in range(n_features)], atol=1e-9)
+
+
+def test_common_gains_are_the_same_for_the_same_seed():
+    rows = random_rows(50, 6)
+    gains = means = torch.zeros(6, dtype=torch.float64)
+    found = [
+        common_gains(made_up_terms, rows, equal_weights(rows), gains, means, seed)
+        for seed in (0, 0, 1)
+    ]
+    assert_allclose(found[0], found[1], rtol=0)
+    assert float((found[0] - found[2]).abs().max()) > 1e-3
+
+
 def test_filled_terms_of_the_mean_rows_are_the_means():
     rows, weights = random_rows(60, 4), random_rows(60, 1)[:, 0].square()
     rows[random_rows(60, 4) > 0.5] = torch.nan
-    gains = gap_gains(made_up_terms, rows, weights)
     terms, missing = made_up_terms(rows), rows.isnan()
-    means = mean_contributions(terms, missing, gains, weights)
-    filled = filled_contributions(terms, missing, gains, means)
-    assert_allclose(weights @ filled / weights.sum(), means, rtol=1e-9, atol=1e-12)
+    gains = gap_gains(made_up_terms, rows, weights)
+    means = column_means(terms[:, :-1], missing, weights)
+    common = torch.zeros(5, dtype=torch.float64)
+    filled = filled_contributions(terms, missing, means, gains, common)
+    average = weights @ filled / weights.sum()
+    assert_allclose(average[:-1], means, rtol=1e-9, atol=1e-12)
+    assert_allclose(average[-1], 0, atol=1e-12)
     assert_allclose(filled[:, :-1][~missing], terms[:, :-1][~missing])

@@ -232,6 +232,8 @@ def test_every_option_of_the_transformer_can_be_searched(table):
         ({"contamination": 0.6}, "contamination == 0.6, must be <= 0.5"),
         ({"contamination": 0}, "contamination == 0, must be > 0"),
         ({"offset": "low"}, "offset must be an instance of"),
+        ({"offset": np.nan}, "offset == nan"),
+        ({"contamination": np.nan}, "contamination == nan"),
     ],
 )
 def test_a_bad_threshold_changes_nothing(detector, arguments, message):

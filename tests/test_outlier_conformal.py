@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import kstest
 
 from sklearn_ilvae import ILVAEOutlierDetector
@@ -87,6 +87,41 @@ def test_calibration_rows_are_kept_out_of_training(detector, normal):
     )
 
 
+def test_nothing_that_is_fitted_depends_on_rows_of_the_calibration():
+    rows = np.random.default_rng(0).integers(0, 2, (80, 3)).astype(float)
+    rows[:, 0] += np.linspace(0, 1, 80)
+    settings = {"calibration_fraction": 0.3, "max_iter": 2, "random_state": 0}
+    first = ILVAEOutlierDetector(1, **settings).fit(rows)
+    held_out = int(
+        np.argmin(np.isin(first.score_samples(rows), first.training_scores_))
+    )
+    other = rows.copy()
+    other[held_out] = [50, 2, np.nan]
+    second = ILVAEOutlierDetector(1, **settings).fit(other)
+    assert_array_equal(second.training_scores_, first.training_scores_)
+    assert_array_equal(second.support_, first.support_)
+
+
+def test_a_row_has_the_same_p_value_alone_and_in_any_batch():
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 3, (6, 5))[rng.integers(0, 6, 400)]
+    detector = ILVAEOutlierDetector(
+        2, calibration_fraction=0.3, max_iter=3, random_state=0
+    ).fit(rows)
+    together = detector.p_values(rows)
+    assert_array_equal(
+        [detector.p_values(row[None])[0] for row in rows[:50]], together[:50]
+    )
+
+
+def test_equality_counts_in_a_selection_whatever_the_rounding():
+    assert benjamini_hochberg(np.array([0.1, 1, 1]), 0.3).tolist() == [
+        True,
+        False,
+        False,
+    ]
+
+
 def test_calibrate_takes_other_rows(normal):
     model = ILVAEOutlierDetector(3, max_iter=1, random_state=0).fit(normal[:500])
     with pytest.raises(ValueError, match="p_values needs calibration rows"):
@@ -98,7 +133,7 @@ def test_calibrate_takes_other_rows(normal):
         model.select(normal[:5])
 
 
-@pytest.mark.parametrize("rate", [0, 1, -0.1, 2])
+@pytest.mark.parametrize("rate", [0, 1, -0.1, 2, np.nan])
 def test_a_false_discovery_rate_lies_between_zero_and_one(detector, normal, rate):
     with pytest.raises(ValueError, match="false_discovery_rate == "):
         detector.select(normal[:5], false_discovery_rate=rate)

@@ -8,6 +8,7 @@ import torch
 from autoencoders import CERTIFIED, correlated_rows, randomise, started_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixed import people
 from numpy.testing import assert_allclose
 from sklearn import config_context
 
@@ -144,6 +145,13 @@ def test_explain_takes_one_row(detector, frame):
         detector.explain(frame[:3])
     with pytest.raises(ValueError, match="n_features == 0"):
         detector.explain(frame[:1], n_features=0)
+
+
+def test_explain_takes_a_row_whose_category_is_missing(capsys):
+    frame = people(60, gaps=0.2)
+    row = frame.loc[int(np.flatnonzero(frame["city"].isna())[0])]
+    ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(frame).explain(row)
+    assert "city" in capsys.readouterr().out
 
 
 def test_a_column_may_be_called_latent(frame):
