@@ -1,5 +1,6 @@
 """Every family of likelihoods against torch.distributions and against itself."""
 
+import mpmath  # torch depends on it, by way of sympy
 import pytest
 import torch
 from autoencoders import randomise
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from torch import distributions
 
 from sklearn_ilvae.vae.likelihoods import (
+    COUNTS,
     FAMILIES,
     LEVELS,
     VARIANCE_FLOOR,
@@ -15,6 +17,7 @@ from sklearn_ilvae.vae.likelihoods import (
     zero_sum_basis,
     zero_sum_logits,
 )
+from sklearn_ilvae.vae.likelihoods.heads import observed_mean
 
 TABLES = [
     *((family,) * 3 for family in FAMILIES),
@@ -220,3 +223,90 @@ def test_extreme_parameters_have_finite_likelihoods_and_gradients(family, size):
     log_prob.backward()
     assert log_prob.isfinite()
     assert parameters.grad.isfinite().all()
+
+
+def exact_negative_binomial(value, log_rate, log_size):
+    """Log-probability, and its slopes in log m and log r, from sixty digits."""
+    with mpmath.workdps(60):
+        v, m, r = mpmath.mpf(value), mpmath.exp(log_rate), mpmath.exp(log_size)
+        log_prob = mpmath.loggamma(v + r) - mpmath.loggamma(r) - mpmath.loggamma(v + 1)
+        log_prob += v * mpmath.log(m / (m + r)) + r * mpmath.log(r / (m + r))
+        by_rate = (v - m) * r / (m + r)
+        by_size = mpmath.psi(0, v + r) - mpmath.psi(0, r) + mpmath.log(r / (m + r))
+        return float(log_prob), float(by_rate), float(r * by_size - by_rate)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@given(
+    log_size=st.floats(-6, 60),
+    value=st.integers(0, 100) | st.integers(0, 10**12),
+    log_ratio=st.floats(-20, 10) | st.floats(-1e-3, 1e-3),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_negative_binomial_is_exact_whatever_size_and_count(
+    dtype, log_size, value, log_ratio
+):
+    likelihood = MixedLikelihood(["negative_binomial"]).to(dtype)
+    (head,) = likelihood.heads
+    torch.nn.init.constant_(head.log_size, log_size)
+    row = torch.tensor([[value]], dtype=dtype)
+    natural = (row.clamp(min=1).log() + log_ratio).clamp(max=29).requires_grad_()
+    found = likelihood.log_prob(row, natural)
+    found.backward()
+    expected, by_rate, by_size = exact_negative_binomial(
+        row.item(), natural.item(), head.log_size.item()
+    )
+    # What a rounding of the logarithm of the rate alone costs, and some more.
+    rounding = torch.finfo(dtype).eps * (1 + abs(natural.item()))
+    lost = rounding * (1 + abs(by_rate))
+    assert found.item() == pytest.approx(expected, rel=20 * rounding, abs=20 * lost)
+    share = torch.sigmoid(head.log_size.double() - natural.double()).item()
+    lost = rounding * (1 + row.item() * share)
+    assert natural.grad.item() == pytest.approx(by_rate, rel=2 * rounding, abs=2 * lost)
+    lost = rounding * (1 + abs(by_rate))
+    found_slope = head.log_size.grad.item()
+    assert found_slope == pytest.approx(by_size, rel=300 * rounding, abs=300 * lost)
+
+
+@given(st.floats(-6, 60), st.integers(0, 10**12), st.sampled_from([0, 1e-3, 1]))
+@settings(deadline=None)
+def test_no_count_has_a_probability_above_one(log_size, value, log_ratio):
+    likelihood = MixedLikelihood(["negative_binomial"])
+    for dtype in (torch.float32, torch.float64):
+        likelihood = likelihood.to(dtype)
+        torch.nn.init.constant_(likelihood.heads[0].log_size, log_size)
+        row = torch.tensor([[value]], dtype=dtype)
+        natural = row.clamp(min=1).log() + log_ratio
+        rounding = 50 * torch.finfo(dtype).eps
+        assert likelihood.log_prob(row, natural).item() <= rounding
+
+
+def test_a_negative_binomial_of_huge_size_is_poisson_in_float32():
+    counts = torch.arange(11.0)[:, None]
+    natural = torch.full((11, 1), 2.2)
+    poisson = MixedLikelihood(["poisson"]).log_prob(counts, natural)
+    likelihood = MixedLikelihood(["negative_binomial"])
+    for log_size in (17.0, 20.0, 24.0, 1000.0):
+        torch.nn.init.constant_(likelihood.heads[0].log_size, log_size)
+        found = likelihood.log_prob(counts, natural)
+        torch.testing.assert_close(found, poisson, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", COUNTS)
+@given(st.floats(-5, 100), st.integers(0, 10**6))
+@settings(deadline=None)
+def test_scores_of_counts_are_gradients_above_the_largest_rate_too(
+    family, log_rate, value
+):
+    likelihood = MixedLikelihood([family]).double()
+    row = torch.tensor([[float(value)]], dtype=torch.float64)
+    natural = torch.tensor([[log_rate]], dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(likelihood.log_prob(row, natural), natural)
+    torch.testing.assert_close(likelihood.score(row, natural), gradient)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_column_without_values_has_the_mean_zero(dtype):
+    values = torch.tensor([[torch.nan, 1.0], [torch.nan, torch.nan]], dtype=dtype)
+    mean = observed_mean(values, torch.full((2,), 0.5, dtype=dtype))
+    torch.testing.assert_close(mean, torch.tensor([0.0, 1.0], dtype=dtype))

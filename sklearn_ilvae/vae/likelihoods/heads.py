@@ -79,7 +79,8 @@ def observed_mean(values: Tensor, shares: Tensor) -> Tensor:
     if not missing.any():
         return shares @ values / shares.sum()
     total = shares @ (~missing).to(values)
-    return shares @ values.masked_fill(missing, 0) / total.clamp(min=1e-300)
+    least = torch.finfo(total.dtype).tiny
+    return shares @ values.masked_fill(missing, 0) / total.clamp(min=least)
 
 
 def level_frequencies(values: Tensor, shares: Tensor, n_levels: int) -> Tensor:
