@@ -1,8 +1,9 @@
-"""What displays and measures take for an estimator: the last step of a pipeline too."""
+"""What displays and measures take for an estimator: pipelines, detectors too."""
 
 from typing import Any
 
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 
 def last_step(estimator: Any, X: Any = None) -> tuple[Any, Any]:
@@ -27,3 +28,42 @@ def last_step(estimator: Any, X: Any = None) -> tuple[Any, Any]:
     if X is not None and len(estimator) > 1:
         X = estimator[:-1].transform(X)
     return last_step(estimator[-1], X)
+
+
+def autoencoder(estimator: Any, X: Any = None) -> tuple[Any, Any]:
+    """Return the fitted autoencoder that an estimator is or holds, and rows for it.
+
+    Parameters
+    ----------
+    estimator : ILVAETransformer, ILVAEOutlierDetector or Pipeline
+        A detector stands for its ``transformer_``, a pipeline for its last step.
+    X : array-like of shape (n_samples, n_features), default=None
+        Rows as the estimator takes them.
+
+    Returns
+    -------
+    estimator : ILVAETransformer
+        The autoencoder.
+    X : array-like of shape (n_samples, n_features_in_) or None
+        Rows after the steps of a pipeline before it.
+
+    Raises
+    ------
+    TypeError
+        For any other estimator.
+    NotFittedError
+        For an estimator without a network.
+    """
+    estimator, X = last_step(estimator, X)
+    # Both classes live on a higher floor: they are known by what only they have.
+    if hasattr(estimator, "_transformer"):
+        check_is_fitted(estimator)
+        estimator = estimator.transformer_
+    if not hasattr(estimator, "_table_schema"):
+        raise TypeError(
+            f"estimator is a {type(estimator).__name__}, which has no autoencoder; "
+            "pass a fitted ILVAETransformer or ILVAEOutlierDetector, or a pipeline "
+            "that ends in one."
+        )
+    check_is_fitted(estimator)
+    return estimator, X

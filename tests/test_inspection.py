@@ -145,11 +145,6 @@ def test_training_curve_shows_bounds_and_the_best_epoch(fitted):
     assert f"best epoch: {best}" in legend_texts(display.ax_)
 
 
-def test_an_unfitted_estimator_is_refused():
-    with pytest.raises(NotFittedError):
-        TrainingCurveDisplay.from_estimator(ILVAETransformer())
-
-
 def test_shares_of_units_sum_to_the_fisher_divergence(fitted, table):
     shares = metrics.fisher_divergence_per_unit(fitted, table[:50])
     total = metrics.relative_fisher_divergence(fitted, table[:50]).mean()
@@ -305,17 +300,25 @@ def test_a_field_in_three_dimensions_is_refused(plane):
         ScoreFieldDisplay.from_estimator(estimator, wide)
 
 
+AUTOENCODERS = {
+    "training": lambda model, X: TrainingCurveDisplay.from_estimator(model).loss_curve,
+    "usage": lambda model, X: LatentUsageDisplay.from_estimator(model, X, n_draws=2).kl,
+    "map": lambda model, X: LatentMapDisplay.from_estimator(model, X).codes,
+    "columns": lambda model, X: ColumnSummaryDisplay.from_estimator(
+        model, X, n_samples=20, max_features=1
+    ).observed["x0"],
+    "gaps": lambda model, X: MissingnessDisplay.from_estimator(model, X).missing,
+}
+by_autoencoder = pytest.mark.parametrize(
+    "draw", AUTOENCODERS.values(), ids=AUTOENCODERS.keys()
+)
+
+
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda model, X: TrainingCurveDisplay.from_estimator(model).loss_curve,
-        lambda model, X: LatentUsageDisplay.from_estimator(model, X, n_draws=2).kl,
-        lambda model, X: LatentMapDisplay.from_estimator(model, X).codes,
+        *AUTOENCODERS.values(),
         lambda model, X: ScoreHistogramDisplay.from_estimator(model, X).scores,
-        lambda model, X: ColumnSummaryDisplay.from_estimator(
-            model, X, n_samples=20, max_features=1
-        ).observed["x0"],
-        lambda model, X: MissingnessDisplay.from_estimator(model, X).missing,
     ],
 )
 def test_a_pipeline_is_drawn_as_its_last_step(table, draw):
@@ -328,6 +331,31 @@ def test_a_pipeline_is_drawn_as_its_last_step(table, draw):
     )
     alone = make_pipeline(make_pipeline(model))
     np.testing.assert_array_equal(draw(alone, table[:40]), draw(model, table[:40]))
+
+
+@pytest.fixture(scope="module")
+def detector(table):
+    return ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(table)
+
+
+@by_autoencoder
+def test_a_detector_is_drawn_as_its_autoencoder(table, detector, draw):
+    found = draw(make_pipeline(detector), table[:40])
+    np.testing.assert_array_equal(found, draw(detector.transformer_, table[:40]))
+
+
+@by_autoencoder
+@pytest.mark.parametrize("foreign", [StandardScaler(), IsolationForest(), None])
+def test_an_estimator_without_an_autoencoder_is_refused(table, draw, foreign):
+    with pytest.raises(TypeError, match="has no autoencoder; pass a fitted ILVAETrans"):
+        draw(foreign, table)
+
+
+@by_autoencoder
+@pytest.mark.parametrize("unfitted", [ILVAETransformer(), ILVAEOutlierDetector()])
+def test_an_estimator_without_a_fit_is_refused(table, draw, unfitted):
+    with pytest.raises(NotFittedError):
+        draw(unfitted, table)
 
 
 def test_pipelines_of_detectors_and_scores_are_drawn(table, plane):

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ilvae import ILVAETransformer, metrics
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, metrics
 from sklearn_ilvae.vae import (
     DECODERS,
     diagnostics,
@@ -295,6 +295,25 @@ def test_table_and_estimator_are_checked(measure):
         measure(ILVAETransformer(), TABLES["wine"])
     with pytest.raises(ValueError, match="features"):
         measure(trained("anchored"), TABLES["wine"][:, :4])
+
+
+@pytest.mark.parametrize("measure", [*ON_TABLES, metrics.mutual_information])
+def test_a_detector_is_measured_as_its_autoencoder(measure):
+    X = TABLES["wine"][:30]
+    detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(X)
+    inner = detector.transformer_
+    np.testing.assert_array_equal(measure(detector, X), measure(inner, X))
+    bound = metrics.average_fisher_lower_bound(inner)
+    assert metrics.average_fisher_lower_bound(detector) == bound
+
+
+@pytest.mark.parametrize("measure", [*ON_TABLES, metrics.mutual_information])
+def test_an_estimator_without_an_autoencoder_is_refused(measure):
+    X = TABLES["wine"]
+    with pytest.raises(TypeError, match="is a StandardScaler, which has no autoenc"):
+        measure(make_pipeline(StandardScaler()).fit(X), X)
+    with pytest.raises(TypeError, match="ILVAETransformer or ILVAEOutlierDetector"):
+        metrics.average_fisher_lower_bound(StandardScaler())
 
 
 @pytest.mark.parametrize("measure", [*ON_TABLES, metrics.mutual_information])

@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from .._columns import fitted_names
-from .._pipelines import last_step
+from .._pipelines import autoencoder
 from ._style import BLUE, RED, grid_of_axes
 
 MOST_BARS = 10
@@ -111,9 +110,7 @@ class ColumnSummaryDisplay:
         -------
         ColumnSummaryDisplay
         """
-        estimator, X = last_step(estimator, X)
-        check_is_fitted(estimator)
-        model = getattr(estimator, "transformer_", estimator)
+        model, X = autoencoder(estimator, X)
         sample = model.sample(n_samples, random_state=random_state)
         tables = [
             model._checked(table, "from_estimator").cpu().double().numpy()

@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.utils import check_array, check_consistent_length
 
 from .. import metrics
-from .._pipelines import last_step
+from .._pipelines import autoencoder
 from ._style import (
     BLUE,
     COLOUR_MAP,
@@ -98,7 +98,7 @@ class LatentMapDisplay:
 
         Parameters
         ----------
-        estimator : ILVAETransformer
+        estimator : ILVAETransformer or ILVAEOutlierDetector
             A fitted estimator, or a pipeline that ends in one.
         X : array-like of shape (n_samples, n_features)
             Rows.
@@ -114,7 +114,7 @@ class LatentMapDisplay:
         -------
         LatentMapDisplay
         """
-        estimator, X = last_step(estimator, X)
+        estimator, X = autoencoder(estimator, X)
         if units is None and estimator.n_components_ > MOST_UNITS:
             said = metrics.kl_per_unit(estimator, X)
             units = np.sort(np.argsort(said)[::-1][:MOST_UNITS]).tolist()

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import metrics
 from .._html import ALIVE
-from .._pipelines import last_step
+from .._pipelines import autoencoder
 from ._style import BLUE, RED, grid_of_axes
 
 FEW_DECADES = 20.0
@@ -81,7 +81,7 @@ class LatentUsageDisplay:
 
         Parameters
         ----------
-        estimator : ILVAETransformer
+        estimator : ILVAETransformer or ILVAEOutlierDetector
             A fitted estimator, or a pipeline that ends in one.
         X : array-like of shape (n_samples, n_features)
             Rows, best unseen in training. A thousand are plenty: the time grows with
@@ -97,7 +97,7 @@ class LatentUsageDisplay:
         -------
         LatentUsageDisplay
         """
-        estimator, X = last_step(estimator, X)
+        estimator, X = autoencoder(estimator, X)
         bound = metrics.fisher_divergence_lower_bound(
             estimator, X, n_draws, random_state
         )

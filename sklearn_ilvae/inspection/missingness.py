@@ -5,10 +5,9 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
 
 from .._columns import fitted_names
-from .._pipelines import last_step
+from .._pipelines import autoencoder
 from ._style import BLUE, GREY, grid_of_axes
 
 
@@ -91,8 +90,7 @@ class MissingnessDisplay:
         -------
         MissingnessDisplay
         """
-        estimator, X = last_step(estimator, X)
-        check_is_fitted(estimator)
+        estimator, X = autoencoder(estimator, X)
         missing = estimator._checked(X, "from_estimator").isnan().cpu().numpy()
         return cls.from_predictions(
             missing,

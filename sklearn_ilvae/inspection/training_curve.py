@@ -3,9 +3,8 @@
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from .._pipelines import last_step
+from .._pipelines import autoencoder
 from ._style import BLUE, RED, single_axes
 
 
@@ -51,10 +50,8 @@ class TrainingCurveDisplay:
 
         Parameters
         ----------
-        estimator : object
-            A fitted estimator with ``loss_curve_`` and, where there were validation
-            rows, ``validation_scores_``, as `ILVAETransformer`; or a pipeline that
-            ends in one.
+        estimator : ILVAETransformer or ILVAEOutlierDetector
+            A fitted estimator, or a pipeline that ends in one.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
 
@@ -62,10 +59,10 @@ class TrainingCurveDisplay:
         -------
         TrainingCurveDisplay
         """
-        estimator, _ = last_step(estimator)
-        check_is_fitted(estimator)
-        validation = getattr(estimator, "validation_scores_", None)
-        return cls.from_predictions(estimator.loss_curve_, validation, ax=ax)
+        estimator, _ = autoencoder(estimator)
+        return cls.from_predictions(
+            estimator.loss_curve_, estimator.validation_scores_, ax=ax
+        )
 
     @classmethod
     def from_predictions(

@@ -1,9 +1,10 @@
 """How much the codes of a fitted estimator say about the rows of a table.
 
-All functions take a fitted `ILVAETransformer`, or a pipeline that ends in one, and a
-table in its own units, compute in float64 and return NumPy arrays or Python floats.
-Divergences and information are in nats. Where they average over random draws, the draws
-are a fixed function of `random_state`, so that two calls agree.
+All functions take a fitted `ILVAETransformer` or `ILVAEOutlierDetector`, or a pipeline
+that ends in one, and a table in its own units, compute in float64 and return NumPy
+arrays or Python floats. Divergences and information are in nats. Where they average
+over random draws, the draws are a fixed function of `random_state`, so that two calls
+agree.
 """
 
 from copy import deepcopy
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._pipelines import last_step
+from .._pipelines import autoencoder
 from ..vae import VariationalAutoencoder, diagnostics, shared_noise
 
 
@@ -27,7 +28,7 @@ def kl_per_unit(estimator: Any, X: Any) -> np.ndarray:
 
     Parameters
     ----------
-    estimator : ILVAETransformer or Pipeline
+    estimator : ILVAETransformer, ILVAEOutlierDetector or Pipeline
         A fitted estimator.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -62,7 +63,7 @@ def active_units(estimator: Any, X: Any, threshold: float = 0.01) -> np.ndarray:
 
     Parameters
     ----------
-    estimator : ILVAETransformer or Pipeline
+    estimator : ILVAETransformer, ILVAEOutlierDetector or Pipeline
         A fitted estimator.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -106,7 +107,7 @@ def mutual_information(
 
     Parameters
     ----------
-    estimator : ILVAETransformer or Pipeline
+    estimator : ILVAETransformer, ILVAEOutlierDetector or Pipeline
         A fitted estimator.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -155,7 +156,7 @@ def relative_fisher_divergence(
 
     Parameters
     ----------
-    estimator : ILVAETransformer or Pipeline
+    estimator : ILVAETransformer, ILVAEOutlierDetector or Pipeline
         A fitted estimator.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -206,7 +207,7 @@ def fisher_divergence_per_unit(
 
     Parameters
     ----------
-    estimator : ILVAETransformer or Pipeline
+    estimator : ILVAETransformer, ILVAEOutlierDetector or Pipeline
         A fitted estimator.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -249,7 +250,7 @@ def fisher_divergence_lower_bound(
 
     Parameters
     ----------
-    estimator : ILVAETransformer or Pipeline
+    estimator : ILVAETransformer, ILVAEOutlierDetector or Pipeline
         A fitted estimator. The constant is its ``inverse_lipschitz_``.
     X : array-like of shape (n_samples, n_features)
         Rows.
@@ -294,7 +295,7 @@ def average_fisher_lower_bound(estimator: Any) -> float:
 
     Parameters
     ----------
-    estimator : ILVAETransformer or Pipeline
+    estimator : ILVAETransformer, ILVAEOutlierDetector or Pipeline
         A fitted estimator whose columns are all Gaussian.
 
     Returns
@@ -318,7 +319,7 @@ def average_fisher_lower_bound(estimator: Any) -> float:
     >>> 0 < bound < metrics.relative_fisher_divergence(model, drawn).mean()
     np.True_
     """
-    estimator, _ = last_step(estimator)
+    estimator, _ = autoencoder(estimator)
     return diagnostics.average_fisher_lower_bound(estimator.module_)
 
 
@@ -326,7 +327,7 @@ def _prepared(
     estimator: Any, X: Any, method: str
 ) -> tuple[VariationalAutoencoder, Tensor]:
     """Return the network and the standardised rows, both in float64 on the CPU."""
-    estimator, X = last_step(estimator, X)
+    estimator, X = autoencoder(estimator, X)
     table = estimator._checked(X, method).cpu().double()
     return deepcopy(estimator.module_).double(), estimator._scaling().transform(table)
 
