@@ -211,6 +211,64 @@ def test_the_latent_map_takes_the_units_that_say_most(table):
     assert display.ax_.shape == (4, 4)
 
 
+@pytest.mark.parametrize(
+    ("y", "labels"),
+    [
+        (["b", None, "a", "b"], ["a", "b", "missing"]),
+        (np.array([1.0, np.nan, 0.0, 1.0]), ["0.0", "1.0", "missing"]),
+        (pd.Series([10, pd.NA, 9, 10], dtype=object), ["9", "10", "missing"]),
+        (pd.Series(["b", pd.NA, 7, "b"], dtype=object), ["7", "b", "missing"]),
+        (pd.to_datetime(["2020-01-02", None, "2020-01-01", "2020-01-02"]), None),
+        ([None] * 4, ["missing"]),
+    ],
+)
+def test_missing_labels_are_a_group_of_their_own(y, labels):
+    codes = np.random.default_rng(0).normal(size=(4, 2))
+    drawn = LatentMapDisplay.from_predictions(codes, y)
+    found = legend_texts(drawn.ax_[0, 0])
+    assert found[-1] == "missing"
+    assert labels in (found, None)
+    assert sum(len(each.get_offsets()) for each in drawn.ax_[0, 0].collections) == 4
+    histogram = ScoreHistogramDisplay.from_predictions(codes[:, 0], y)
+    assert legend_texts(histogram.ax_) == found
+
+
+def test_outliers_keep_their_name_beside_missing_labels():
+    display = ScoreHistogramDisplay.from_predictions(np.arange(3.0), [-1, None, 1])
+    assert legend_texts(display.ax_) == ["inliers", "outliers", "missing"]
+
+
+def test_codes_without_a_number_are_drawn_beside_the_scale():
+    codes = np.random.default_rng(0).normal(size=(30, 2))
+    y = np.where(np.arange(30) < 5, np.nan, codes[:, 0])
+    display = LatentMapDisplay.from_predictions(codes, y)
+    sizes = [len(each.get_offsets()) for each in display.ax_[0, 0].collections]
+    assert sizes == [5, 25]
+    assert legend_texts(display.ax_[0, 0]) == ["missing"]
+    assert len(display.figure_.axes) == 2  # with the scale
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda y: LatentMapDisplay.from_predictions(np.eye(60)[:, :2], y),
+        lambda y: ScoreHistogramDisplay.from_predictions(np.arange(60.0), y),
+    ],
+)
+def test_more_groups_than_can_be_told_apart_are_refused(draw):
+    text = [str(number % 20) for number in range(60)]
+    with pytest.raises(ValueError, match=r"y has 20 groups, and at most 10.*Merge"):
+        draw(text)
+    with pytest.raises(ValueError, match="one label for each of the 60 rows"):
+        draw(text[:50])
+
+
+def test_a_histogram_has_no_scale():
+    scores = np.arange(60.0)
+    with pytest.raises(ValueError, match=r"y has 60 groups.*numpy\.digitize"):
+        ScoreHistogramDisplay.from_predictions(scores, scores / 7)
+
+
 def test_units_that_do_not_exist_are_refused(fitted, table):
     with pytest.raises(ValueError, match="must name units"):
         LatentMapDisplay.from_estimator(fitted, table, units=[0, 7])

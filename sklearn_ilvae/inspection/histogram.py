@@ -3,10 +3,10 @@
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_array
 
 from .._pipelines import last_step
-from ._style import GREY, RED, group_colours, groups_of, single_axes
+from ._style import GREY, MISSING, RED, group_colours, groups_of, single_axes
 
 FAR = 6.0
 """Interquartile ranges below the first quartile past which scores share one bin."""
@@ -23,7 +23,8 @@ class ScoreHistogramDisplay:
     scores : array-like of shape (n_samples,)
         Scores; lower is more abnormal.
     y : array-like of shape (n_samples,), default=None
-        Groups of rows, such as 1 for inliers and −1 for outliers.
+        Groups of rows, at most ten, such as 1 for inliers and −1 for outliers. Rows
+        whose label is missing are a group of their own.
     threshold : float, default=None
         Rows that score less are flagged.
 
@@ -118,23 +119,26 @@ class ScoreHistogramDisplay:
         -------
         ScoreHistogramDisplay
             The display itself.
+
+        Raises
+        ------
+        ValueError
+            For more than ten groups, and for targets of another length.
         """
         ax = single_axes(ax, type(self).__name__)
         scores = check_array(self.scores, ensure_2d=False, dtype=np.float64)
-        y = None if self.y is None else np.asarray(self.y)
-        check_consistent_length(scores, y)
         low = self._lowest_shown(scores)
         shown = np.maximum(scores, low)
         bins = np.histogram_bin_edges(shown, bins=40)
-        groups = groups_of(y, len(scores))
-        colours = group_colours(len(groups))
-        if [label for label, _ in groups] == ["-1", "1"]:
-            groups = [("inliers", groups[1][1]), ("outliers", groups[0][1])]
+        groups = groups_of(self.y, len(scores))
+        colours = group_colours(groups)
+        if [label for label, _ in groups if label != MISSING] == ["-1", "1"]:
+            groups[:2] = [("inliers", groups[1][1]), ("outliers", groups[0][1])]
         ax.hist(
             [shown[chosen] for _, chosen in groups],
             bins=bins,
             stacked=True,
-            color=colours[: len(groups)],
+            color=colours,
             label=[label or "rows" for label, _ in groups],
         )
         beyond = int((scores < low).sum())

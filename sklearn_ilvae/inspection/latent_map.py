@@ -1,11 +1,11 @@
 """`LatentMapDisplay`: the codes of rows, and the prior that they should follow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
 from scipy.stats import norm
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_array
 
 from .. import metrics
 from .._pipelines import autoencoder
@@ -14,10 +14,11 @@ from ._style import (
     COLOUR_MAP,
     GREY,
     MARKERS,
+    MISSING,
     grid_of_axes,
     group_colours,
     groups_of,
-    is_discrete,
+    scale_of,
 )
 
 MOST_UNITS = 4
@@ -42,7 +43,8 @@ class LatentMapDisplay:
     codes : array-like of shape (n_samples, n_components)
         Codes.
     y : array-like of shape (n_samples,), default=None
-        Colours the codes: groups where there are at most ten values, and else a scale.
+        Colours the codes: groups where there are at most ten values, and else, for
+        numbers, a scale. Rows whose label is missing are a group of their own.
     prior : tuple of ndarray, default=None
         The prior as a mixture of diagonal Gaussians: weights of shape (n_clusters,),
         means and variances of shape (n_clusters, n_components). None draws no contours.
@@ -163,11 +165,16 @@ class LatentMapDisplay:
         Raises
         ------
         ValueError
-            For a unit that the codes do not have, and for targets of another length.
+            For a unit that the codes do not have, for targets of another length, and
+            for more than ten groups that are not numbers.
         """
         codes = check_array(self.codes, dtype=np.float64)
-        y = None if self.y is None else np.asarray(self.y)
-        check_consistent_length(codes, y)
+        self._scale = scale_of(self.y, len(codes))
+        if self._scale is None:
+            self._groups = groups_of(self.y, len(codes))
+        else:
+            missing = np.isnan(self._scale)
+            self._groups = [(MISSING, missing)] if missing.any() else []
         units = list(range(codes.shape[1]) if self.units is None else self.units)
         if not units or not set(units) <= set(range(codes.shape[1])):
             raise ValueError(
@@ -178,15 +185,13 @@ class LatentMapDisplay:
         self.ax_ = grid_of_axes(ax, (side, side), inches, type(self).__name__)
         self.figure_ = self.ax_[0, 0].figure
         if len(units) == 2:
-            self._draw_map(self.ax_[0, 0], codes, y, units[0], units[1])
+            self._draw_map(self.ax_[0, 0], codes, units[0], units[1])
         else:
-            self._draw_pairs(codes, y, units)
-        self._explain_colours(codes, y, n_units=len(units))
+            self._draw_pairs(codes, units)
+        self._explain_colours(len(codes), n_units=len(units))
         return self
 
-    def _draw_pairs(
-        self, codes: np.ndarray, y: np.ndarray | None, units: list[int]
-    ) -> None:
+    def _draw_pairs(self, codes: np.ndarray, units: list[int]) -> None:
         for row, vertical in enumerate(units):
             for column, horizontal in enumerate(units):
                 panel = self.ax_[row, column]
@@ -195,30 +200,24 @@ class LatentMapDisplay:
                 elif column == row:
                     self._draw_marginal(panel, codes[:, vertical], vertical)
                 else:
-                    self._draw_map(panel, codes, y, horizontal, vertical)
+                    self._draw_map(panel, codes, horizontal, vertical)
                 panel.label_outer()
                 if column == row:
                     panel.set(ylabel="", yticks=[])
         self.ax_[0, 0].set_ylabel("density")
 
     def _draw_map(
-        self,
-        panel: Any,
-        codes: np.ndarray,
-        y: np.ndarray | None,
-        horizontal: int,
-        vertical: int,
+        self, panel: Any, codes: np.ndarray, horizontal: int, vertical: int
     ) -> None:
         pair = codes[:, [horizontal, vertical]]
         style: dict[str, Any] = {"s": 12, "linewidths": 0, "alpha": 0.8}
-        if y is not None and not is_discrete(y):
-            self._points = panel.scatter(*pair.T, c=y, cmap=COLOUR_MAP, **style)
-        else:
-            groups = groups_of(y, len(codes))
-            for number, (_, chosen) in enumerate(groups):
-                colour = group_colours(len(groups))[number]
-                marker = MARKERS[number]
-                panel.scatter(*pair[chosen].T, color=colour, marker=marker, **style)
+        for (_, chosen), colour, marker in self._styled_groups():
+            panel.scatter(*pair[chosen].T, color=colour, marker=marker, **style)
+        if self._scale is not None:
+            known = ~np.isnan(self._scale)
+            self._points = panel.scatter(
+                *pair[known].T, c=self._scale[known], cmap=COLOUR_MAP, **style
+            )
         if self.prior is not None:
             self._draw_prior(panel, pair, horizontal, vertical)
         panel.set(
@@ -258,36 +257,29 @@ class LatentMapDisplay:
             panel.plot(grid, density @ weights, "k--", linewidth=1)
         panel.set(xlabel=f"code of unit {unit}", ylabel="density")
 
-    def _explain_colours(
-        self, codes: np.ndarray, y: np.ndarray | None, n_units: int
-    ) -> None:
+    def _styled_groups(self) -> Iterable[tuple[tuple[str, np.ndarray], str, str]]:
+        return zip(self._groups, group_colours(self._groups), MARKERS, strict=False)
+
+    def _explain_colours(self, n_rows: int, n_units: int) -> None:
         from matplotlib.lines import Line2D
 
         handles = []
-        if y is not None and is_discrete(y) and n_units > 1:
-            groups = groups_of(y, len(codes))
+        if self.y is not None and n_units > 1:
             handles += [
-                Line2D(
-                    [],
-                    [],
-                    linestyle="none",
-                    marker=MARKERS[i],
-                    label=label,
-                    color=group_colours(len(groups))[i],
-                )
-                for i, (label, _) in enumerate(groups)
+                Line2D([], [], ls="none", marker=marker, label=label, color=colour)
+                for (label, _), colour, marker in self._styled_groups()
             ]
         if self.prior is not None:
             label = "prior: 50, 90, 99%" if n_units > 1 else "prior"
             handles.append(Line2D([], [], color="k", linestyle="--", label=label))
-        self.ax_[0, 0].set_title(f"Codes of {len(codes)} rows")
+        self.ax_[0, 0].set_title(f"Codes of {n_rows} rows")
         corner = self.ax_[0, -1]
         if handles:
             place = "upper right" if n_units > 2 else "best"
             legend = corner.legend(handles=handles, loc=place, edgecolor=GREY)
             # It is wider than a panel of a grid, which must not make way for it.
             legend.set_in_layout(n_units <= 2)
-        if y is not None and not is_discrete(y) and n_units > 1:
+        if self._scale is not None and n_units > 1:
             self.figure_.colorbar(self._points, ax=self.ax_, label="y")
 
 
