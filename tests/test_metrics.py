@@ -84,6 +84,24 @@ class TestKLPerUnit:
         assert errors[0] > errors[1] > errors[2] > errors[3]
         assert errors[3] < 1e-9
 
+    @pytest.mark.parametrize(
+        ("distance", "product", "error"),
+        [(4, 1, 1e-12), (10, 1, 1e-12), (4, 2, 3e-8), (10, 2, 3e-8), (10, 5, 5e-4)],
+    )
+    def test_default_quadrature_is_as_exact_as_it_says(self, distance, product, error):
+        prior = MixturePrior(1, 3).double()
+        with torch.no_grad():
+            prior.raw_means.copy_(distance * torch.tensor([[-1.0], [0.0], [1.0]]))
+            _, means, variances = prior.components()
+            width = product / distance * variances[0].sqrt()
+            mean = torch.linspace(-1.2, 1.2, 401, dtype=torch.float64)[:, None]
+            log_variance = (2 * width.log()).expand_as(mean)
+            few, many = (
+                diagnostics.kl_per_unit(means[2] * mean, log_variance, prior, n_nodes)
+                for n_nodes in (diagnostics.QUADRATURE_NODES, 512)
+            )
+        assert (few - many).abs().max() < error
+
     def test_default_quadrature_is_enough_for_trained_models(self):
         module, rows = metrics.collapse._prepared(
             trained("anchored"), TABLES["wine"], ""
@@ -261,6 +279,18 @@ class TestFisherDivergence:
     def test_average_bound_needs_gaussian_columns(self):
         with pytest.raises(ValueError, match="columns of likelihood bernoulli"):
             metrics.average_fisher_lower_bound(trained("anchored", table="mixed"))
+
+    def test_a_column_without_values_does_not_change_the_average_bound(self):
+        rows = correlated_rows(60, 4, 2, seed=0)
+        empty = torch.full((60, 1), torch.nan, dtype=torch.float64)
+        kinds = ("gaussian",) * 4
+        with_gap = started_model(
+            torch.cat([rows, empty], dim=1), "anchored", 2, likelihood=(*kinds, "none")
+        )
+        alone = started_model(rows, "anchored", 2)
+        expected = diagnostics.average_fisher_lower_bound(alone)
+        found = diagnostics.average_fisher_lower_bound(with_gap)
+        assert found == pytest.approx(expected)
 
 
 def principal_complement(model):

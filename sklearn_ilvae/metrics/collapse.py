@@ -296,7 +296,7 @@ def average_fisher_lower_bound(estimator: Any) -> float:
     Parameters
     ----------
     estimator : ILVAETransformer, ILVAEOutlierDetector or Pipeline
-        A fitted estimator whose columns are all Gaussian.
+        A fitted estimator whose columns are all Gaussian, or without any value.
 
     Returns
     -------
