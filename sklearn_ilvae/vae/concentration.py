@@ -15,7 +15,10 @@ CORE_SHARE = 0.5
 """Share of the weight that the steps concentrate on: no larger part can be outliers."""
 
 LARGEST_NUMBER_OF_STEPS = 10
+
 LEAST_START_SCALE = 0.1
+"""The least noise of the autoencoder, the root of `VARIANCE_FLOOR`."""
+
 CONSISTENCY = 1.4826
 """The standard deviation of a normal variable over its median absolute deviation."""
 

@@ -23,6 +23,7 @@ gain of zero, being a square, would receive no gradient.
 """
 
 SMALLEST_START = 1e-3
+"""Least part of a slope that starts free: a square of zero would get no gradient."""
 
 STEEPNESS = 3.0
 """How steep a ridge along a column is when training starts, for a unit of the column.

@@ -214,6 +214,8 @@ EXPLAINED_VARIANCE = 0.99
 
 LARGEST_AUTO_COMPONENTS = 32
 ROWS_PER_COMPONENT = 20
+"""Axes of fewer rows are not those of the next rows."""
+
 RELATIVE_CONSTANT = 0.3
 
 

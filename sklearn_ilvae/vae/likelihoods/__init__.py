@@ -1,4 +1,4 @@
-"""Likelihood of a row given the natural parameters that a decoder returns."""
+"""Likelihoods of rows: one family for each column, given what a decoder returns."""
 
 from .continuous import VARIANCE_FLOOR
 from .layout import COUNTS, EMPTY, FAMILIES, LEVELS, NUMBERS, Layout

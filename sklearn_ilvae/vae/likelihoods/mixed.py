@@ -1,4 +1,4 @@
-"""Likelihood of a row given the natural parameters that a decoder returns."""
+"""Likelihood of a row whose columns belong to several families: the sum of heads."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
