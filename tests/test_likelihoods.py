@@ -1,6 +1,6 @@
 """Every family of likelihoods against torch.distributions and against itself."""
 
-import mpmath  # torch depends on it, by way of sympy
+import mpmath
 import pytest
 import torch
 from autoencoders import randomise
