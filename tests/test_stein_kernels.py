@@ -86,8 +86,7 @@ def test_unknown_kernel_names_the_known_ones():
 
 def build(form: str, name: str, bandwidth: float, d: int, seed: int):
     kernel = make_kernel(name, bandwidth)
-    extent = torch.ones(d, dtype=torch.float64)
-    return FORMS[form](kernel, points(6, d, seed), extent)
+    return FORMS[form](kernel, points(6, d, seed))
 
 
 @quick

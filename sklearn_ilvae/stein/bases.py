@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .gaussian import GaussianFit, GaussianScore
 from .mixture import Components, MixtureScore, fit_components, fit_like, run_em
-from .rows import Rows, Split
+from .rows import Split
 from .student import LARGEST_FREEDOM, StudentScore, fit_student, run_student_em
 
 # From the simplest: a later one must be better by a standard error.
@@ -28,7 +28,7 @@ class BaseScore(Protocol):
 
     @property
     def mean(self) -> Tensor:
-        """Return a point (d,) in the plane of the sample."""
+        """Return the center (d,) of the family."""
 
     def score(self, U: Tensor) -> Tensor:
         """Return the score (n, d)."""
@@ -77,7 +77,7 @@ class Base:
 
 
 def fit_bases(
-    rows: Rows, split: Split, gaussian: GaussianFit, names: tuple[str, ...], seed: int
+    split: Split, gaussian: GaussianFit, names: tuple[str, ...], seed: int
 ) -> dict[str, Base]:
     """Fit base scores.
 
@@ -86,10 +86,9 @@ def fit_bases(
 
     Parameters
     ----------
-    rows : Rows
     split : Split
     gaussian : GaussianFit
-        Of the same rows and parts.
+        Of the rows, with the same parts.
     names : tuple of str
         Among "none" and `BASE_NAMES`.
     seed : int
@@ -107,8 +106,8 @@ def fit_bases(
         if name == "none":
             silent = gaussian.silent()
             found = Base("none", silent.full, [*silent.without])
-        elif name != "gaussian" and split.n_held_out > 0:
-            found = _Plane(rows, split, gaussian, seed).fit(name)
+        elif name != "gaussian" and gaussian.without:
+            found = _Families(split, gaussian, seed).fit(name)
         if found is None and len(names) == 1:
             found = plain
         if found is not None:
@@ -116,17 +115,16 @@ def fit_bases(
     return bases
 
 
-class _Plane:
-    """The rows that families beyond the Gaussian are fitted to, in their plane."""
+class _Families:
+    """The rows that families beyond the Gaussian are fitted to, about their mean."""
 
-    def __init__(
-        self, rows: Rows, split: Split, gaussian: GaussianFit, seed: int
-    ) -> None:
+    def __init__(self, split: Split, gaussian: GaussianFit, seed: int) -> None:
+        rows = gaussian.rows
         self.gaussian, self.split, self.seed = gaussian, split, seed
         # Parts held out of a large sample have the highest ranks.
         most = len(rows) if split.in_folds else split.n_kept
         chosen = rows.lowest_ranks(min(_MOST_ROWS, most))
-        self.V = (rows.read(chosen) - gaussian.full.mean) @ gaussian.basis
+        self.V = rows.read(chosen) - gaussian.full.mean
         self.weights = rows.weights[chosen] / rows.weights[chosen].sum()
         self.labels, self.ranks = split.labels[chosen], rows.rank[chosen]
 
@@ -149,11 +147,11 @@ class _Plane:
             run_student_em(self.V, weights, full, full.freedom, shrinkage)
             for weights in self._weights_without()
         ] or [full] * self.split.n_held_out
-        return [s.as_score(fit.full.mean, fit.basis) for s in (full, *others)]
+        return [s.as_score(fit.full.mean) for s in (full, *others)]
 
     def _mixture(self) -> list[BaseScore] | None:
         fit = self.gaussian
-        target = torch.linalg.inv(fit.basis.T @ fit.full.precision @ fit.basis)
+        target = torch.linalg.inv(fit.full.precision)
         few = (
             self.ranks < torch.sort(self.ranks).values[:_MOST_ROWS_OF_A_SEARCH][-1] + 1
         )
@@ -167,7 +165,7 @@ class _Plane:
         for weights in self._weights_without():
             again = fit_like(some, V, weights[few], target, generator, tied=tied)
             fits.append(self._on_all_rows(again, weights, target, few, tied))
-        full, *others = [c.as_score(fit.full.mean, fit.basis) for c in fits]
+        full, *others = [c.as_score(fit.full.mean) for c in fits]
         return [full, *(others or [full] * self.split.n_held_out)]
 
     def _on_all_rows(

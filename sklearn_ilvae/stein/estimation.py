@@ -230,7 +230,7 @@ class _Fit:
     ) -> tuple[ScoreModel, Report]:
         """Choose the strength by cross-validation with all rows and landmarks."""
         landmarks, weights = self._landmarks(), frame.weights
-        form = candidate.build(frame.rows.read(landmarks), frame.extent)
+        form = candidate.build(frame.rows.read(landmarks))
         scores = distinct_scores(frame.bases)
         whitening = whiten(form.penalty())
         basis = narrow_basis(form, frame.split, whitening)
@@ -278,7 +278,7 @@ class _Fit:
         self, frame: Frame, setting: Setting
     ) -> tuple[ScoreModel, Report]:
         candidate, base = setting.candidate, frame.bases[setting.base]
-        form = candidate.build(frame.rows.read(self._landmarks()), frame.extent)
+        form = candidate.build(frame.rows.read(self._landmarks()))
         whitening = whiten(form.penalty())
         basis = narrow_basis(form, None, whitening)
         (total,) = sums_of_parts(frame.rows, form, [base.full], None, basis)
@@ -311,7 +311,7 @@ class _Fit:
         # A family asked for by name may have turned out to be the Gaussian.
         base = frame.bases.get(name) or next(iter(frame.bases.values()))
         rows = frame.rows
-        model = ScoreModel(rows.center, rows.inverse_scale, base.full, frame.projector)
+        model = ScoreModel(rows.center, rows.inverse_scale, base.full, rows.axes)
         silent = base.name == "none"
         report = Report(
             base=None if silent else base.name,
@@ -324,12 +324,10 @@ class _Fit:
     ) -> tuple[ScoreModel, Report]:
         """Fit the published estimator on all rows, duplicates and all."""
         rows = frame.rows
-        U = (rows.source.to(rows.center) - rows.center) * rows.inverse_scale
         kernel = make_kernel(candidate.kernel, candidate.bandwidth)
-        identity = torch.eye(rows.n_features, dtype=U.dtype, device=U.device)
-        published = fit_published(kernel, U, ridge)
+        published = fit_published(kernel, rows.place(rows.source), ridge)
         model, report = self._alone(frame, "none")
-        model = replace(model, projector=identity, published=published)
+        model = replace(model, published=published)
         setting = Setting(candidate, "none", "stein", ridge)
         return model, _describe(report, frame, setting)
 

@@ -29,10 +29,6 @@ class Form(Protocol):
     def landmarks(self) -> Tensor:
         """Return the points ``zⱼ``."""
 
-    @property
-    def extent(self) -> Tensor:
-        """Return the diagonal of the projector on the plane that holds the sample."""
-
     def linear_width(self) -> int:
         """Return ``q``, how many numbers each landmark carries."""
 
@@ -80,13 +76,10 @@ class DiagonalForm:
     ----------
     kernel : Kernel
     landmarks : Tensor of shape (m, d)
-    extent : Tensor of shape (d,)
-        Diagonal of the orthogonal projector on the plane that holds the sample.
     """
 
     kernel: Kernel
     landmarks: Tensor
-    extent: Tensor
 
     def linear_width(self) -> int:
         """Return ``d``."""
@@ -201,13 +194,10 @@ class CurlFreeForm:
     ----------
     kernel : Kernel
     landmarks : Tensor of shape (m, d)
-    extent : Tensor of shape (d,)
-        Diagonal of the orthogonal projector on the plane that holds the sample.
     """
 
     kernel: Kernel
     landmarks: Tensor
-    extent: Tensor
 
     def linear_width(self) -> int:
         """Return 1."""
@@ -218,8 +208,8 @@ class CurlFreeForm:
         return int(self.landmarks.shape[1])
 
     def trace(self) -> float:
-        """Return the dimension of the plane of the sample."""
-        return float(self.extent.sum())
+        """Return ``d``."""
+        return float(self.landmarks.shape[1])
 
     def penalty(self) -> Tensor:
         """Return ``−2 φ'(0) k(zᵢ, zⱼ)``: a field of unit norm is nowhere longer than 1.
@@ -262,7 +252,7 @@ class CurlFreeForm:
         _, first, second = self.kernel.derivatives(squared)
         laplacian = (second.mul_(squared).mul_(4.0)).T @ weights
         slopes = first.mul_(2.0)
-        laplacian += self.extent.sum() * (slopes.T @ weights)
+        laplacian += self.trace() * (slopes.T @ weights)
         inner = (base_scores * U).sum(-1, keepdim=True)
         targets = torch.cat([base_scores, inner], -1) * weights[:, None]
         along = _moments(slopes, targets)
@@ -326,7 +316,7 @@ class CurlFreeForm:
         field = self._gradient(U, slopes, coefficients)
         root = metric.sqrt()
         stretched = squared_distances(U * root, self.landmarks * root)
-        laplacian = 4.0 * second * stretched + (metric @ self.extent) * slopes
+        laplacian = 4.0 * second * stretched + metric.sum() * slopes
         return field, _columns(laplacian, coefficients)[..., 0]
 
     def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:

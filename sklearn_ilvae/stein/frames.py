@@ -23,11 +23,9 @@ class Candidate:
     bandwidth: float
     isotropic: bool = False
 
-    def build(self, landmarks: Tensor, extent: Tensor) -> Form:
+    def build(self, landmarks: Tensor) -> Form:
         """Return the form over `landmarks`."""
-        return FORMS[self.form](
-            make_kernel(self.kernel, self.bandwidth), landmarks, extent
-        )
+        return FORMS[self.form](make_kernel(self.kernel, self.bandwidth), landmarks)
 
 
 @dataclass(frozen=True)
@@ -37,20 +35,18 @@ class Frame:
     Attributes
     ----------
     rows : Rows
+        In coordinates of the plane that holds the sample.
     split : Split
-    basis : Tensor of shape (d, rank)
-        Orthonormal basis of the plane that holds the sample.
     shrinkage : float
         Of the covariance of the base scores.
     bases : dict of Base
         The base scores to compare.
-    metric : Tensor of shape (d,)
+    metric : Tensor of shape (r,)
         Weight of each coordinate in the loss, so that frames can be compared.
     """
 
     rows: Rows
     split: Split
-    basis: Tensor
     shrinkage: float
     bases: dict[str, Base]
     metric: Tensor
@@ -60,27 +56,16 @@ class Frame:
         """Return the weights of the validated rows."""
         return self.rows.weights[self.split.validated]
 
-    @property
-    def projector(self) -> Tensor:
-        """Return the orthogonal projector on the plane of the sample."""
-        return self.basis @ self.basis.T
-
-    @property
-    def extent(self) -> Tensor:
-        """Return the diagonal of the projector."""
-        return self.basis.square().sum(1)
-
     def only(self, names: set[str]) -> Frame:
         """Return the frame with some of its bases."""
         kept = {name: base for name, base in self.bases.items() if name in names}
         return replace(self, bases=kept)
 
-    def stretched(self, ratio: Tensor) -> Frame:
-        """Return the frame of coordinates ``u' = ratio · u``."""
+    def on_common_scale(self, ratio: Tensor) -> Frame:
+        """Return the frame of coordinates stretched by `ratio_to_common_scale`."""
         return Frame(
-            self.rows.rescaled(self.rows.inverse_scale * ratio),
+            self.rows.on_common_scale(ratio),
             self.split,
-            torch.linalg.qr(self.basis * ratio[:, None]).Q,
             self.shrinkage,
             {name: base.stretched(ratio) for name, base in self.bases.items()},
             self.metric * ratio.square(),
@@ -90,6 +75,6 @@ class Frame:
 def make_frame(rows: Rows, split: Split, names: tuple[str, ...], seed: int) -> Frame:
     """Return the frame of some rows with base scores fitted to them."""
     gaussian = fit_gaussian(rows, split)
-    bases = fit_bases(rows, split, gaussian, names, seed)
-    metric = torch.ones_like(rows.inverse_scale)
-    return Frame(rows, split, gaussian.basis, gaussian.shrinkage, bases, metric)
+    bases = fit_bases(split, gaussian, names, seed)
+    metric = torch.ones_like(gaussian.full.mean)
+    return Frame(gaussian.rows, split, gaussian.shrinkage, bases, metric)

@@ -69,8 +69,8 @@ class GaussianFit:
     ----------
     shrinkage : float
         The chosen ``α``.
-    basis : Tensor of shape (d, rank)
-        Orthonormal basis of the plane that holds the sample.
+    rows : Rows
+        In coordinates of the plane that holds the sample.
     full : GaussianScore
         From all rows.
     without : list of GaussianScore
@@ -78,7 +78,7 @@ class GaussianFit:
     """
 
     shrinkage: float
-    basis: Tensor
+    rows: Rows
     full: GaussianScore
     without: list[GaussianScore]
 
@@ -152,20 +152,22 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
     fit : GaussianFit
     """
     parts = _moments_of_parts(rows, split)
+    axes = _axes_of_plane(parts.sum(), rows)
+    if axes is not None:
+        rows = replace(rows, axes=axes)
+        parts = _moments_of_parts(rows, split)
     total = parts.sum()
-    constant = rows.inverse_scale == 0
-    basis = _support(total.covariance(total.mean), constant, len(rows))
-    n_held_out = split.n_held_out if basis.shape[1] > 0 else 0
+    n_held_out = split.n_held_out if rows.dimension > 0 else 0
     held_out = parts[:n_held_out]
     draws, n_train = [held_out], split.n_kept
     if split.in_folds:
         splits = [_folds(rows, seed) for seed in range(_DRAWS)]
         draws, n_train = [_moments_of_parts(rows, s) for s in splits], splits[0].n_kept
-    # Along a plane the targets would not be comparable.
-    full = basis.shape[1] == int((~constant).sum())
-    common = rows.ratio_to_common_scale() if full else None
+    # Axes of a plane that are no columns have no scale of their own.
+    columns = axes is None or int((axes != 0).sum()) == rows.dimension
+    common = rows.ratio_to_common_scale() if columns else None
     targets: list[Callable[[Tensor], Tensor]]
-    targets = [_own_scale] if full else [torch.ones_like]
+    targets = [_own_scale] if columns else [torch.ones_like]
     if common is not None:
         targets.append(lambda _: common)
     target, shrinkage = targets[0], _SHRINKAGE_OF_A_HANDFUL
@@ -173,7 +175,7 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
         losses = torch.stack(
             [
                 torch.stack(
-                    [_held_out_losses(total, d, basis, t, n_train) for d in draws]
+                    [_held_out_losses(total, d, t, n_train) for d in draws]
                 ).mean(0)
                 for t in targets
             ]
@@ -184,11 +186,11 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
 
     def score(moments: _Moments) -> GaussianScore:
         ratio = target(moments.variances)
-        stretched = _gaussian(moments.stretched(ratio), basis, shrinkage)
+        stretched = _gaussian(moments.stretched(ratio), shrinkage)
         return stretched.stretched(1.0 / ratio)
 
     without = [score(total - held_out[part]) for part in range(n_held_out)]
-    return GaussianFit(shrinkage, basis, score(total), without)
+    return GaussianFit(shrinkage, rows, score(total), without)
 
 
 def _folds(rows: Rows, seed: int) -> Split:
@@ -204,7 +206,7 @@ def _own_scale(variances: Tensor) -> Tensor:
 
 
 def _moments_of_parts(rows: Rows, split: Split) -> _Moments:
-    d = rows.n_features
+    d = rows.dimension
     weight = rows.weights.new_zeros(split.n_parts)
     first = rows.weights.new_zeros(split.n_parts, d)
     second = rows.weights.new_zeros(split.n_parts, d, d)
@@ -218,33 +220,84 @@ def _moments_of_parts(rows: Rows, split: Split) -> _Moments:
     return _Moments(weight, first, second)
 
 
-def _support(covariance: Tensor, constant: Tensor, n_rows: int) -> Tensor:
-    """Return an orthonormal basis of the directions in which the sample varies."""
-    d = len(covariance)
-    identity = torch.eye(d, dtype=covariance.dtype, device=covariance.device)
-    varying = identity[:, ~constant]
+def _axes_of_plane(moments: _Moments, rows: Rows) -> Tensor | None:
+    """Return the axes, see `Rows`, of the plane that holds the sample.
+
+    None where the sample varies along every column and combination of columns.
+    """
+    covariance, inverse_scale = moments.covariance(moments.mean), rows.inverse_scale
+    identity = torch.diag(torch.ones_like(inverse_scale))
     # With fewer rows than columns every sample lies in a plane, which says nothing.
-    if n_rows <= d or varying.shape[1] == 0:
-        return varying
-    eigenvalues, vectors = torch.linalg.eigh(covariance)
+    if len(rows) <= len(identity):
+        constant = inverse_scale == 0
+        return identity[:, ~constant] if constant.any() else None
+    # Some of the rows may not vary where all of them do.
+    variances, squares = _diagonal(covariance), _diagonal(moments.second)
+    still = variances <= _RANK_TOLERANCE * squares / moments.weight
+    deviations = variances.clamp(min=0.0).sqrt().masked_fill(still, 0.0)
+    unit = (1.0 / deviations).masked_fill(deviations == 0, 0.0)
+    eigenvalues, vectors = torch.linalg.eigh(covariance * _outer(unit))
     inside = eigenvalues > _RANK_TOLERANCE * eigenvalues[-1]
-    if int(inside.sum()) == varying.shape[1]:
-        return varying
-    return torch.index_select(vectors, 1, torch.nonzero(inside).squeeze(1))
+    if inside.all():
+        return None
+    if int(inside.sum()) == int((deviations > 0).sum()):
+        return identity[:, deviations > 0]
+    basis = vectors[:, inside]
+    lengths = (deviations / inverse_scale).masked_fill(deviations == 0, 0.0)
+    return _orthogonal_axes(basis @ basis.T, lengths, inverse_scale)
 
 
-def _eigen(moments: _Moments, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _orthogonal_axes(
+    projector: Tensor, lengths: Tensor, inverse_scale: Tensor
+) -> Tensor:
+    """Return the axes of a plane given where columns have unit variance.
+
+    Columns that share no linear combination are kept apart: together the rounding of
+    columns of small numbers would tilt the plane along those of large ones.
+
+    Parameters
+    ----------
+    projector : Tensor of shape (d, d)
+        On the plane, in coordinates of unit variance.
+    lengths : Tensor of shape (d,)
+        Standard deviations in the units of X; 0 for constant columns.
+    inverse_scale : Tensor of shape (d,)
+
+    Returns
+    -------
+    axes : Tensor of shape (d, r)
+    """
+    linked = projector.abs() > _RANK_TOLERANCE**0.5
+    group, before = torch.arange(len(linked), device=linked.device), None
+    while before is None or not torch.equal(group, before):
+        before = group
+        group = torch.where(linked, group, len(linked)).amin(1)
+    axes = []
+    for members in (group == g for g in group[lengths > 0].unique()):
+        shares, vectors = torch.linalg.eigh(projector[members][:, members])
+        largest = lengths[members].max()
+        span = vectors[:, shares > 0.5] * (lengths[members] / largest)[:, None]
+        basis = torch.linalg.qr(span).Q
+        # Of all orthonormal bases in X, one that the scales leave orthogonal.
+        scale = (inverse_scale[members] * largest)[:, None]
+        _, stretch, turn = torch.linalg.svd(scale * basis, full_matrices=False)
+        block = projector.new_zeros(len(lengths), len(stretch))
+        block[members] = basis @ turn.T * stretch / scale
+        axes.append(block)
+    return torch.cat(axes, 1)
+
+
+def _eigen(moments: _Moments) -> tuple[Tensor, Tensor, Tensor]:
     """Return the target's variance, and relative to it ``S = V diag(σ) Vᵀ``."""
-    covariance = basis.T @ moments.covariance(moments.mean) @ basis
+    covariance = moments.covariance(moments.mean)
     variance = _diagonal(covariance).mean(-1)
     eigenvalues, vectors = torch.linalg.eigh(covariance / variance[..., None, None])
-    return variance, eigenvalues.clamp(min=0.0), basis @ vectors
+    return variance, eigenvalues.clamp(min=0.0), vectors
 
 
 def _held_out_losses(
     total: _Moments,
     parts: _Moments,
-    basis: Tensor,
     target: Callable[[Tensor], Tensor],
     n_train: int,
 ) -> Tensor:
@@ -252,7 +305,7 @@ def _held_out_losses(
     rest = total - parts
     ratio = target(rest.variances)
     train, test = rest.stretched(ratio), parts.stretched(ratio)
-    variance, eigenvalues, vectors = _eigen(train, basis)
+    variance, eigenvalues, vectors = _eigen(train)
     held_out = vectors.mT @ test.covariance(train.mean) @ vectors
     # The loss is that of coordinates u, whatever the target.
     metric = vectors.mT @ (ratio.square()[..., :, None] * vectors)
@@ -262,15 +315,15 @@ def _held_out_losses(
     squares = ((precision @ (metric * held_out)) * precision).sum(-1)
     slopes = (precision @ _diagonal(metric)[..., None])[..., 0]
     losses = parts.weight @ (0.5 * squares - slopes)
-    if n_train <= basis.shape[1] + 1:
+    if n_train <= len(total.first) + 1:
         losses[0] = torch.inf
     # A column that is constant among the training rows makes ∞ − ∞ at no shrinkage.
     return losses.nan_to_num(nan=torch.inf)
 
 
-def _gaussian(moments: _Moments, basis: Tensor, shrinkage: float) -> GaussianScore:
-    if basis.shape[1] == 0:
+def _gaussian(moments: _Moments, shrinkage: float) -> GaussianScore:
+    if len(moments.first) == 0:
         return GaussianScore(moments.mean, torch.zeros_like(moments.second))
-    variance, eigenvalues, vectors = _eigen(moments, basis)
+    variance, eigenvalues, vectors = _eigen(moments)
     precision = 1.0 / (((1.0 - shrinkage) * eigenvalues + shrinkage) * variance)
     return GaussianScore(moments.mean, (vectors * precision) @ vectors.T)

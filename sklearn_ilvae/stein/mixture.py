@@ -35,7 +35,7 @@ class MixtureScore:
     mean : Tensor of shape (d,)
         Mean of the sample.
     constants : Tensor of shape (k,)
-        ``log πₖ + ½ log det Pₖ``, the determinant along the plane of the sample.
+        ``log πₖ + ½ log det Pₖ``.
     centers : Tensor of shape (k, d)
     precisions : Tensor of shape (k, d, d)
     """
@@ -82,7 +82,7 @@ class MixtureScore:
 
 @dataclass(frozen=True)
 class Components:
-    """A mixture in coordinates of the plane of the sample."""
+    """A mixture in coordinates about the mean of the rows."""
 
     shares: Tensor
     centers: Tensor
@@ -103,12 +103,11 @@ class Components:
         """Return the probability (k, n) of each component given each row."""
         return torch.softmax(self.log_densities(V), 0)
 
-    def as_score(self, mean: Tensor, basis: Tensor) -> MixtureScore:
-        """Return the score in coordinates ``mean + basis v``."""
+    def as_score(self, mean: Tensor) -> MixtureScore:
+        """Return the score in coordinates ``mean + v``."""
         inner = torch.linalg.inv(self.covariances)
         constants = self.shares.log() + 0.5 * torch.linalg.slogdet(inner).logabsdet
-        centers = mean + self.centers @ basis.T
-        return MixtureScore(mean, constants, centers, basis @ inner @ basis.T)
+        return MixtureScore(mean, constants, mean + self.centers, inner)
 
 
 def fit_components(
@@ -119,7 +118,7 @@ def fit_components(
     Parameters
     ----------
     V : Tensor of shape (n, r)
-        Rows in the plane of the sample.
+        Rows about their mean.
     weights : Tensor of shape (n,)
         They sum to 1.
     target : Tensor of shape (r, r)

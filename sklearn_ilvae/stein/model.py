@@ -20,6 +20,10 @@ _CHUNK_ELEMENTS = 2**20
 class ScoreModel:
     """A fitted score ``ŝ(x) = D (s₀(u) + f(u))`` with ``u = D (x − c)``.
 
+    Where the sample lies in a plane ``u = Wᵀ D (x − c)`` and ``ŝ(x) = D W (s₀ + f)``:
+    the columns of ``D W`` are orthogonal and span the plane, so that this is the
+    gradient along the plane, constant across it.
+
     A kernel part that follows a curved sample is weakly regularised, and past the last
     rows it can grow to many times what the sample asked of it. So ``f`` is shortened,
     its direction kept, wherever it is longer than at any row of the sample.
@@ -30,8 +34,8 @@ class ScoreModel:
         The ``c`` and the diagonal of ``D``; 0 for constant columns.
     base : BaseScore
         The base score ``s₀``.
-    projector : Tensor of shape (d, d)
-        Orthogonal projector, in the coordinates ``u``, on the plane of the sample.
+    axes : Tensor of shape (d, r) or None
+        The ``W``, see `Rows`; None for the identity.
     form : Form or None
         The space of the kernel part ``f``; None when the base stands alone.
     coefficients : Tensor of shape (m, q) or None
@@ -54,7 +58,7 @@ class ScoreModel:
     center: Tensor
     inverse_scale: Tensor
     base: BaseScore
-    projector: Tensor
+    axes: Tensor | None = None
     form: Form | None = None
     coefficients: Tensor | None = None
     longest: float = math.inf
@@ -119,12 +123,12 @@ class ScoreModel:
         return torch.cat(parts)
 
     def _chunks(self, X: Tensor) -> Iterator[Tensor]:
-        """Yield the rows in the coordinates and the plane of the sample."""
+        """Yield the rows in the coordinates of the sample."""
         step = max(1, _CHUNK_ELEMENTS // max(self.n_landmarks, X.shape[1]))
         for start in range(0, len(X), step):
             block = X[start : start + step].to(self.center)
             U = (block - self.center) * self.inverse_scale
-            yield self.base.mean + (U - self.base.mean) @ self.projector
+            yield U if self.axes is None else U @ self.axes
 
     def _score(self, U: Tensor) -> Tensor:
         if self.published is not None:
@@ -133,7 +137,20 @@ class ScoreModel:
         if self.form is not None and self.coefficients is not None:
             field = self.form.field(U, self.coefficients[None])[0]
             score = score + self._shortened(field)
+        return self._in_units(score)
+
+    def _in_units(self, score: Tensor) -> Tensor:
+        """Return a score in the units of X."""
+        if self.axes is not None:
+            score = score @ self.axes.T
         return score * self.inverse_scale
+
+    @property
+    def _metric(self) -> Tensor:
+        """Return the weights of squares of ``u`` that give those of lengths in X."""
+        if self.axes is None:
+            return self.inverse_scale.square()
+        return (self.inverse_scale[:, None] * self.axes).square().sum(0)
 
     def _shortened(self, field: Tensor) -> Tensor:
         """Return ``f`` of length ``ℓ`` at most."""
@@ -145,7 +162,7 @@ class ScoreModel:
         return field.index_put((beyond,), share[:, None] * field[beyond])
 
     def _evaluate(self, U: Tensor) -> tuple[Tensor, Tensor]:
-        metric = self.inverse_scale.square()
+        metric = self._metric
         if self.published is not None:
             score, divergence = self.published.evaluate(U, metric)
         else:
@@ -154,13 +171,13 @@ class ScoreModel:
             if self.form is not None and self.coefficients is not None:
                 field, part = self._kernel_part(U, self.form, self.coefficients)
                 score, divergence = score + field, divergence + part
-        return score * self.inverse_scale, divergence
+        return self._in_units(score), divergence
 
     def _kernel_part(
         self, U: Tensor, form: Form, coefficients: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the shortened ``f`` and its divergence."""
-        metric = self.inverse_scale.square()
+        metric = self._metric
         fields, divergences = form.evaluate(U, coefficients[None], metric)
         field, divergence = fields[0], divergences[0]
         beyond = torch.linalg.vector_norm(field, dim=1) > self.longest

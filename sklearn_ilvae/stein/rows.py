@@ -37,10 +37,13 @@ class Rows:
     rank : Tensor of shape (n_distinct,)
         A random permutation, from which folds, subsets and landmarks are drawn.
     center, inverse_scale : Tensor of shape (d,)
-        The coordinates are ``(x − center) · inverse_scale``; constant columns have an
-        inverse scale of 0, so that they take part in nothing and their score is 0.
+        The coordinates are ``u = D (x − center)``, with D the inverse scales on a
+        diagonal; constant columns have an inverse scale of 0.
     device : torch.device
         Where chunks are sent and computed with.
+    axes : Tensor of shape (d, r) or None
+        Where the rows lie in a plane, their coordinates are ``Wᵀ u`` instead. The
+        columns of ``D W`` are orthogonal, and span the plane in the units of X.
     """
 
     source: Tensor
@@ -50,6 +53,7 @@ class Rows:
     center: Tensor
     inverse_scale: Tensor
     device: torch.device
+    axes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -59,12 +63,32 @@ class Rows:
         """Number of columns."""
         return int(self.source.shape[1])
 
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates."""
+        return len(self.center) if self.axes is None else int(self.axes.shape[1])
+
+    @property
+    def scale(self) -> Tensor:
+        """How far a step of length 1 along each coordinate, in X, moves it, (r,)."""
+        if self.axes is None:
+            return self.inverse_scale
+        steps = self.inverse_scale[:, None] * self.axes
+        # Squares of small scales would vanish.
+        largest = steps.abs().amax(0)
+        return largest * torch.linalg.vector_norm(steps / largest, dim=0)
+
+    def place(self, block: Tensor) -> Tensor:
+        """Return the coordinates of points, in float64."""
+        block = block.to(self.device, torch.float64)
+        U = (block - self.center) * self.inverse_scale
+        return U if self.axes is None else U @ self.axes
+
     def read(self, which: slice | Tensor) -> Tensor:
-        """Return the distinct rows `which` in coordinates of unit scale, in float64."""
-        if self.index is not None:
-            which = self.index[which]
-        block = self.source[which].to(self.device, torch.float64)
-        return (block - self.center) * self.inverse_scale
+        """Return the coordinates of the distinct rows `which`."""
+        return self.place(
+            self.source[which if self.index is None else self.index[which]]
+        )
 
     def chunks(
         self, width: int, positions: Tensor | None = None
@@ -91,22 +115,32 @@ class Rows:
         )
 
     def ratio_to_common_scale(self) -> Tensor | None:
-        """Return the ratio of one scale for all columns to that of each.
+        """Return the ratio of one scale for all coordinates to that of each.
 
         None where the scales are too different to share a unit.
         """
-        varying = self.inverse_scale[self.inverse_scale > 0]
-        if len(varying) == 0:
+        scale = self.scale
+        if len(scale) == 0 or float(scale.max() / scale.min()) >= _COMMENSURABLE:
             return None
-        if float(varying.max() / varying.min()) >= _COMMENSURABLE:
-            return None
-        common = varying.log().mean().exp()
-        return torch.where(self.inverse_scale > 0, common / self.inverse_scale, 1.0)
+        return scale.log().mean().exp() / scale
+
+    def on_common_scale(self, ratio: Tensor) -> Rows:
+        """Return the same rows stretched by the `ratio_to_common_scale`."""
+        scale = self.scale * ratio
+        if self.axes is None:
+            return replace(self, inverse_scale=scale)
+        directions = self.inverse_scale[:, None] * self.axes / self.scale
+        common = scale.mean().expand_as(self.inverse_scale)
+        return replace(self.rescaled(common), axes=directions)
 
     def rescaled(self, inverse_scale: Tensor) -> Rows:
         """Return the same rows, non-constant columns with another `inverse_scale`."""
         constant = self.inverse_scale == 0
         return replace(self, inverse_scale=inverse_scale.masked_fill(constant, 0.0))
+
+    def placed_like(self, other: Rows) -> Rows:
+        """Return the same rows in the coordinates of others."""
+        return replace(self, inverse_scale=other.inverse_scale, axes=other.axes)
 
 
 @dataclass(frozen=True)

@@ -51,11 +51,11 @@ def frames_of(
     frame = make_frame(rows, split, names, seed)
     frames = {False: frame}
     # Kernels with one scale for all columns suit clusters.
-    ratio = rows.ratio_to_common_scale()
-    if settings.bandwidth == "auto" and ratio is not None:
-        varying = ratio[rows.inverse_scale > 0]
-        if float(varying.max() / varying.min()) > _ALIKE:
-            frames[True] = frame.stretched(ratio)
+    ratio = frame.rows.ratio_to_common_scale()
+    if settings.bandwidth != "auto" or ratio is None:
+        return frames
+    if float(ratio.max() / ratio.min()) > _ALIKE:
+        frames[True] = frame.on_common_scale(ratio)
     return frames
 
 
@@ -127,7 +127,7 @@ class Search:
         self.frames = frames_of(sample, split, settings, names, seed)
         # Medians are those of all rows, as a bandwidth is a multiple of them.
         self.medians = {
-            isotropic: median_of(rows.rescaled(frame.rows.inverse_scale))
+            isotropic: median_of(rows.placed_like(frame.rows))
             for isotropic, frame in self.frames.items()
         }
         self.landmarks = sample.lowest_ranks(_SEARCH_LANDMARKS)

@@ -148,7 +148,7 @@ def cross_validate(
     points = rows.read(landmarks)
     parts = range(split.n_held_out)
     kept = [split.labels[landmarks] != part for part in parts]
-    penalty = candidates[0].build(points, frame.extent).penalty()
+    penalty = candidates[0].build(points).penalty()
     whitenings = [whiten(penalty[k][:, k]) for k in kept]
     scale = penalty[:1, :1]
     scores = distinct_scores(bases)
@@ -156,7 +156,7 @@ def cross_validate(
     held_out_shares = [rows.weights[split.labels == part].sum() for part in parts]
     evaluations = []
     for candidate in candidates:
-        form = candidate.build(points, frame.extent)
+        form = candidate.build(points)
         grids = [
             strengths_of(method, form, len(rows)) if strengths is None else strengths
             for method in methods
@@ -178,7 +178,7 @@ def cross_validate(
             if split.in_folds:
                 gram = gram[inside][:, inside]
             rest = (linear - known[part].linear)[:, inside] / share
-            smaller = candidate.build(points[inside], frame.extent)
+            smaller = candidate.build(points[inside])
             spectrum = decompose(gram, whitenings[part] * factor)
             gains = torch.cat(
                 [

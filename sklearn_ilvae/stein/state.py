@@ -39,9 +39,10 @@ def model_to_arrays(model: Score) -> dict[str, Any]:
     saved: dict[str, Any] = {
         "center": _array(model.center),
         "inverse_scale": _array(model.inverse_scale),
-        "projector": _array(model.projector),
         "base": next(name for name, k in BASES.items() if type(model.base) is k),
     }
+    if model.axes is not None:
+        saved["axes"] = _array(model.axes)
     for field in fields(model.base):  # type: ignore[arg-type]
         value = getattr(model.base, field.name)
         saved[f"base_{field.name}"] = (
@@ -53,7 +54,6 @@ def model_to_arrays(model: Score) -> dict[str, Any]:
         saved |= {
             "form": form,
             "landmarks": _array(model.form.landmarks),
-            "extent": _array(model.form.extent),
             "coefficients": _array(model.coefficients),
             "longest": model.longest,
         }
@@ -90,8 +90,8 @@ def _model_from(saved: dict[str, Any]) -> ScoreModel:
     model = ScoreModel(
         center=tensor("center"),
         inverse_scale=tensor("inverse_scale"),
-        projector=tensor("projector"),
         base=kind(**parts),
+        axes=tensor("axes") if "axes" in saved else None,
     )
     if "kernel" not in saved:
         return model
@@ -99,7 +99,7 @@ def _model_from(saved: dict[str, Any]) -> ScoreModel:
     if "sample" in saved:
         published = fit_published(kernel, tensor("sample"), saved["ridge"])
         return replace(model, published=published)
-    form = FORMS[saved["form"]](kernel, tensor("landmarks"), tensor("extent"))
+    form = FORMS[saved["form"]](kernel, tensor("landmarks"))
     return replace(
         model,
         form=form,

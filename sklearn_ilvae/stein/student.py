@@ -20,7 +20,7 @@ _ITERATIONS = 15
 
 @dataclass(frozen=True)
 class StudentScore:
-    """The score of a Student t with ``ν`` degrees of freedom in a plane of dimension r.
+    """The score of a Student t with ``ν`` degrees of freedom in r dimensions.
 
     Attributes
     ----------
@@ -69,17 +69,17 @@ class StudentScore:
 
 @dataclass(frozen=True)
 class Student:
-    """Location, scatter and degrees of freedom in the plane of the sample."""
+    """Location, scatter and degrees of freedom, about the mean of the rows."""
 
     location: Tensor
     scatter: Tensor
     freedom: float
 
-    def as_score(self, mean: Tensor, basis: Tensor) -> StudentScore:
-        """Return the score in the coordinates of the rows."""
+    def as_score(self, mean: Tensor) -> StudentScore:
+        """Return the score in coordinates ``mean + v``."""
         return StudentScore(
-            mean + basis @ self.location,
-            basis @ torch.linalg.inv(self.scatter) @ basis.T,
+            mean + self.location,
+            torch.linalg.inv(self.scatter),
             self.freedom,
             self.freedom + len(self.location),
         )
@@ -91,7 +91,7 @@ def fit_student(V: Tensor, weights: Tensor, shrinkage: float) -> Student:
     Parameters
     ----------
     V : Tensor of shape (n, r)
-        Rows in the plane of the sample.
+        Rows about their mean.
     weights : Tensor of shape (n,)
         They sum to 1.
     shrinkage : float
