@@ -102,12 +102,34 @@ def test_a_mixture_is_recovered_to_the_sampling_error_of_its_parameters():
 
 
 def test_a_mixture_is_fitted_to_all_rows():
-    """Maximum likelihood keeps the mean of the rows, here 0 in their coordinates."""
+    """Maximum likelihood keeps the mean of the rows."""
     x = torch.cat([points(90, 2, 0) - 4.0, points(60, 2, 1) + 4.0])
-    base = fit_score(x, Settings(base="mixture", kernel="rbf"))[0].base
+    model, _ = fit_score(x, Settings(base="mixture", kernel="rbf"))
+    base = model.base
     determinants = torch.linalg.slogdet(base.precisions).logabsdet
     shares = torch.softmax(base.constants - 0.5 * determinants, 0)
-    torch.testing.assert_close(shares @ base.centers, torch.zeros(2).double())
+    mean = shares @ base.centers / model.inverse_scale + model.center
+    torch.testing.assert_close(mean, x.mean(0))
+
+
+@pytest.mark.parametrize("width", [1e-3, 1e-8, 1e-10, 1e-12])
+def test_clusters_may_be_as_tight_as_their_rounding_allows(width):
+    """Within each the score is that of its Gaussian."""
+    noise, generator = points(300, 2, 1), torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 4, (300,), generator=generator)
+    model, report = fit_score(points(4, 2, 0)[labels] + width * noise)
+    found = width * model.score(points(4, 2, 0)[labels] + width * noise)
+    assert report.base == "mixture"
+    within = torch.stack([noise[labels == k].mean(0) for k in range(4)])
+    truth = within[labels] - noise
+    assert (found - truth).square().sum() < 0.1 * truth.square().sum()
+
+
+def test_clusters_below_rounding_give_finite_scores():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 4, (300,), generator=generator)
+    x = points(4, 2, 0)[labels] + 1e-15 * points(300, 2, 1)
+    assert torch.isfinite(fit_score(x)[0].score(x)).all()
 
 
 @few

@@ -232,6 +232,23 @@ def test_huge_and_tiny_scales_give_finite_scores(scale):
     assert torch.isfinite(model.score(x)).all()
 
 
+@pytest.mark.parametrize("bandwidth", ["auto", "median"])
+@pytest.mark.parametrize("outlier", [1e2, 1e6, 1e10, 1e13])
+def test_one_row_far_away_leaves_the_score_of_the_others(bandwidth, outlier):
+    x = points(300, 2, 0)
+    x[0] = outlier
+    model, _ = fit_score(x, Settings(bandwidth=bandwidth))
+    assert error(model.score(x)[1:], -x[1:]) < 0.3
+    assert torch.isfinite(model.score(x)).all()
+
+
+def test_a_value_that_hides_all_others_is_named():
+    x = points(300, 2, 0)
+    x[0, 1] = 1e200
+    with pytest.raises(ValueError, match=r"column 1 of X reaches from .* to 1e\+200"):
+        fit_score(x)
+
+
 def test_a_column_too_fine_for_its_score_is_named():
     x, _ = two_clusters(50, 0)
     x[:, 1] *= 1e-300

@@ -26,10 +26,6 @@ _MOST_ROWS_OF_A_SEARCH = 1000
 class BaseScore(Protocol):
     """The score of a parametric density."""
 
-    @property
-    def mean(self) -> Tensor:
-        """Return the center (d,) of the family."""
-
     def score(self, U: Tensor) -> Tensor:
         """Return the score (n, d)."""
 
@@ -116,7 +112,7 @@ def fit_bases(
 
 
 class _Families:
-    """The rows that families beyond the Gaussian are fitted to, about their mean."""
+    """The rows that families beyond the Gaussian are fitted to."""
 
     def __init__(self, split: Split, gaussian: GaussianFit, seed: int) -> None:
         rows = gaussian.rows
@@ -124,7 +120,7 @@ class _Families:
         # Parts held out of a large sample have the highest ranks.
         most = len(rows) if split.in_folds else split.n_kept
         chosen = rows.lowest_ranks(min(_MOST_ROWS, most))
-        self.V = rows.read(chosen) - gaussian.full.mean
+        self.V = rows.read(chosen)
         self.weights = rows.weights[chosen] / rows.weights[chosen].sum()
         self.labels, self.ranks = split.labels[chosen], rows.rank[chosen]
 
@@ -139,7 +135,7 @@ class _Families:
         return [self.weights * (self.labels != part) for part in parts]
 
     def _student(self) -> list[BaseScore] | None:
-        fit, shrinkage = self.gaussian, self.gaussian.shrinkage
+        shrinkage = self.gaussian.shrinkage
         full = fit_student(self.V, self.weights, shrinkage)
         if full.freedom == LARGEST_FREEDOM:
             return None
@@ -147,11 +143,10 @@ class _Families:
             run_student_em(self.V, weights, full, full.freedom, shrinkage)
             for weights in self._weights_without()
         ] or [full] * self.split.n_held_out
-        return [s.as_score(fit.full.mean) for s in (full, *others)]
+        return [s.as_score() for s in (full, *others)]
 
     def _mixture(self) -> list[BaseScore] | None:
-        fit = self.gaussian
-        target = torch.linalg.inv(fit.full.precision)
+        target = torch.linalg.inv(self.gaussian.full.precision)
         few = (
             self.ranks < torch.sort(self.ranks).values[:_MOST_ROWS_OF_A_SEARCH][-1] + 1
         )
@@ -165,7 +160,7 @@ class _Families:
         for weights in self._weights_without():
             again = fit_like(some, V, weights[few], target, generator, tied=tied)
             fits.append(self._on_all_rows(again, weights, target, few, tied))
-        full, *others = [c.as_score(fit.full.mean) for c in fits]
+        full, *others = [c.as_score() for c in fits]
         return [full, *(others or [full] * self.split.n_held_out)]
 
     def _on_all_rows(

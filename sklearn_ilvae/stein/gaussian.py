@@ -25,6 +25,9 @@ from .rows import N_FOLDS, Rows, Split
 # Below this share of the largest eigenvalue a direction is an exact linear combination
 # of others, up to the rounding of float32 input.
 _RANK_TOLERANCE = 1e-12
+# Smaller eigenvalues, relative to the mean variance, are as often negative.
+_ROUNDING = 1e-15
+_ROWS_OF_A_PLANE = 1000
 _SHRINKAGES = (0.0, *(10.0 ** (-k / 2) for k in range(16, -1, -1)))
 _SHRINKAGE_OF_A_HANDFUL = 0.5
 _DRAWS = 4
@@ -238,6 +241,7 @@ def _axes_of_plane(moments: _Moments, rows: Rows) -> Tensor | None:
     unit = (1.0 / deviations).masked_fill(deviations == 0, 0.0)
     eigenvalues, vectors = torch.linalg.eigh(covariance * _outer(unit))
     inside = eigenvalues > _RANK_TOLERANCE * eigenvalues[-1]
+    inside[~inside] = _vary(rows, unit[:, None] * vectors[:, ~inside])
     if inside.all():
         return None
     if int(inside.sum()) == int((deviations > 0).sum()):
@@ -245,6 +249,18 @@ def _axes_of_plane(moments: _Moments, rows: Rows) -> Tensor | None:
     basis = vectors[:, inside]
     lengths = (deviations / inverse_scale).masked_fill(deviations == 0, 0.0)
     return _orthogonal_axes(basis @ basis.T, lengths, inverse_scale)
+
+
+def _vary(rows: Rows, directions: Tensor) -> Tensor:
+    """Return along which directions most rows differ by more than their rounding.
+
+    A row far from all others hides how these vary.
+    """
+    U = rows.read(rows.lowest_ranks(_ROWS_OF_A_PLANE))
+    place = U @ directions
+    place = (place - place.median(0).values).abs()
+    size = (U.abs() + (rows.center * rows.inverse_scale).abs()) @ directions.abs()
+    return (place > _RANK_TOLERANCE**0.5 * size).double().mean(0) > 0.5
 
 
 def _orthogonal_axes(
@@ -292,7 +308,7 @@ def _eigen(moments: _Moments) -> tuple[Tensor, Tensor, Tensor]:
     covariance = moments.covariance(moments.mean)
     variance = _diagonal(covariance).mean(-1)
     eigenvalues, vectors = torch.linalg.eigh(covariance / variance[..., None, None])
-    return variance, eigenvalues.clamp(min=0.0), vectors
+    return variance, eigenvalues.clamp(min=_ROUNDING), vectors
 
 
 def _held_out_losses(

@@ -21,6 +21,7 @@ _FEWEST_ROWS_A_COMPONENT = 10
 _ITERATIONS = 60
 # In nats a row; the criterion tells sizes apart by more.
 _TOLERANCE = 1e-3
+_ROUNDING = 1e-14
 _LLOYD_STEPS = 5
 _STARTS = 3
 _SHORT_RUN = 5
@@ -32,15 +33,12 @@ class MixtureScore:
 
     Attributes
     ----------
-    mean : Tensor of shape (d,)
-        Mean of the sample.
     constants : Tensor of shape (k,)
         ``log πₖ + ½ log det Pₖ``.
     centers : Tensor of shape (k, d)
     precisions : Tensor of shape (k, d, d)
     """
 
-    mean: Tensor
     constants: Tensor
     centers: Tensor
     precisions: Tensor
@@ -73,7 +71,6 @@ class MixtureScore:
         """Return the same score in coordinates ``u' = ratio · u``."""
         outer = torch.outer(ratio, ratio)
         return MixtureScore(
-            self.mean * ratio,
             self.constants,
             self.centers * ratio,
             self.precisions / outer,
@@ -82,7 +79,7 @@ class MixtureScore:
 
 @dataclass(frozen=True)
 class Components:
-    """A mixture in coordinates about the mean of the rows."""
+    """Shares, centers and covariances of a mixture."""
 
     shares: Tensor
     centers: Tensor
@@ -103,11 +100,11 @@ class Components:
         """Return the probability (k, n) of each component given each row."""
         return torch.softmax(self.log_densities(V), 0)
 
-    def as_score(self, mean: Tensor) -> MixtureScore:
-        """Return the score in coordinates ``mean + v``."""
+    def as_score(self) -> MixtureScore:
+        """Return the score of the mixture."""
         inner = torch.linalg.inv(self.covariances)
         constants = self.shares.log() + 0.5 * torch.linalg.slogdet(inner).logabsdet
-        return MixtureScore(mean, constants, mean + self.centers, inner)
+        return MixtureScore(constants, self.centers, inner)
 
 
 def fit_components(
@@ -118,7 +115,6 @@ def fit_components(
     Parameters
     ----------
     V : Tensor of shape (n, r)
-        Rows about their mean.
     weights : Tensor of shape (n,)
         They sum to 1.
     target : Tensor of shape (r, r)
@@ -248,16 +244,22 @@ def _maximise(
 ) -> Components:
     mass = shares.sum(1).clamp(min=1e-12)
     centers = (shares @ V) / mass[:, None]
-    moments = (V * shares[..., None]).mT @ V
-    scatter = moments - mass[:, None, None] * centers[..., None] * centers[:, None]
+    # Moments about 0 would cancel in clusters that are tight for their distance.
+    difference = V - centers[:, None]
+    scatter = (difference * shares[..., None]).mT @ difference
     within = scatter.sum(0)
     multiple = within.diagonal().sum() / target.diagonal().sum()
-    # Rounding, and components of equal rows, must leave a positive matrix.
-    within = (within + (prior + 1e-9) * multiple * target) / (1.0 + prior)
+    # Components of equal rows must leave a positive matrix, no narrower than the
+    # rounding of rows.
+    floor = 1e-9 * multiple + torch.finfo(V.dtype).eps ** 2
+    within = (within + (prior * multiple + floor) * target) / (1.0 + prior)
     if tied:
         covariances = within.expand(len(mass), -1, -1)
     else:
         covariances = (scatter + prior * within) / (mass + prior)[:, None, None]
+    # So must those far longer than wide, whose eigenvalues are rounded.
+    ridge = _ROUNDING * covariances.diagonal(dim1=-2, dim2=-1).mean(-1)
+    covariances = covariances + ridge[:, None, None] * torch.eye(len(target)).to(V)
     return Components(mass / mass.sum(), centers, covariances)
 
 
@@ -270,7 +272,10 @@ def _first_shares(
     distance = torch.full_like(weights, torch.inf)
     for _ in range(count - 1):
         distance = torch.minimum(distance, (V - centers[-1]).square().sum(1))
-        drawn = torch.multinomial((weights * distance).cpu(), 1, generator=generator)
+        odds = weights * distance
+        # Squares of tiny distances vanish.
+        odds = odds if odds.sum() > 0 else weights
+        drawn = torch.multinomial(odds.cpu(), 1, generator=generator)
         centers = torch.cat([centers, V[drawn.to(V.device)]])
     for _ in range(_LLOYD_STEPS):
         nearest = torch.cdist(V, centers).argmin(1)

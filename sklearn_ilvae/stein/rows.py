@@ -20,6 +20,10 @@ N_FOLDS = 5
 _ROWS_FOR_FEWER_FOLDS, _FEWER_FOLDS = 1000, 3
 _MOST_ROWS_IN_FOLDS = 25_000
 _HELD_OUT_ROWS = 10_000
+# Squares of smaller numbers vanish.
+_SMALLEST_SHARE = 1e-140
+# Any point among the rows serves as their center.
+_CENTRAL_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -221,7 +225,7 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
     Returns
     -------
     rows : Rows
-        Centred at the mean, each column divided by its standard deviation.
+        Centred at a median, each column divided by its standard deviation.
     """
     if X.ndim != 2 or X.numel() == 0:
         raise ValueError(
@@ -242,8 +246,12 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
         raise ValueError(
             f"column {column} of X contains NaN or infinity; drop or impute those rows"
         )
-    # Halves, and moments on [−1, 1], keep columns near the largest float finite.
-    middle, half_range = low / 2 + high / 2, high / 2 - low / 2
+    # A mean would lie far from most rows where one is far from all others, and the
+    # differences of those would be lost to rounding.
+    some = rows.read(rows.lowest_ranks(_CENTRAL_ROWS))
+    middle = some.median(0).values
+    # Halves, and moments on [−2, 2], keep columns near the largest float finite.
+    half_range = high / 2 - low / 2
     unit = (1.0 / half_range).masked_fill(high == low, 0.0)
     too_fine = ~torch.isfinite(unit.square())
     if too_fine.any():
@@ -260,9 +268,16 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
     for part, block in rows.chunks(1):
         variance = variance + rows.weights[part] @ (block - mean).square()
     deviation = variance.sqrt().masked_fill(unit == 0, 1.0)
-    return replace(
-        rows, center=middle + mean * half_range, inverse_scale=unit / deviation
-    )
+    typical = ((some - middle) * unit).abs().median(0).values / deviation
+    hidden = (typical > 0) & (typical < _SMALLEST_SHARE)
+    if hidden.any():
+        column = int(torch.nonzero(hidden)[0])
+        raise ValueError(
+            f"column {column} of X reaches from {float(low[column]):.3g} to "
+            f"{float(high[column]):.3g}, beside which most of its values are equal in "
+            "double precision; remove the rows far away, or transform the column"
+        )
+    return replace(rows, inverse_scale=unit / deviation)
 
 
 def _distinct(X: Tensor, device: torch.device) -> tuple[Tensor | None, Tensor]:

@@ -62,7 +62,13 @@ def frames_of(
 def median_of(rows: Rows) -> float:
     """Return the median distance of at most a thousand distinct rows; 1 for one row."""
     U = rows.read(rows.lowest_ranks(_MEDIAN_ROWS))
-    return 1.0 if len(U) < 2 else median_distance(U)
+    median = 1.0 if len(U) < 2 else median_distance(U)
+    if median > 0:
+        return median
+    raise ValueError(
+        "most rows of X are equal up to rounding beside its largest values; remove or "
+        "transform those, or pass bandwidth, kernel, form and regularization as numbers"
+    )
 
 
 @dataclass(frozen=True)

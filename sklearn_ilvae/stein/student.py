@@ -69,16 +69,16 @@ class StudentScore:
 
 @dataclass(frozen=True)
 class Student:
-    """Location, scatter and degrees of freedom, about the mean of the rows."""
+    """Location, scatter and degrees of freedom of a Student t."""
 
     location: Tensor
     scatter: Tensor
     freedom: float
 
-    def as_score(self, mean: Tensor) -> StudentScore:
-        """Return the score in coordinates ``mean + v``."""
+    def as_score(self) -> StudentScore:
+        """Return the score of the distribution."""
         return StudentScore(
-            mean + self.location,
+            self.location,
             torch.linalg.inv(self.scatter),
             self.freedom,
             self.freedom + len(self.location),
@@ -91,7 +91,6 @@ def fit_student(V: Tensor, weights: Tensor, shrinkage: float) -> Student:
     Parameters
     ----------
     V : Tensor of shape (n, r)
-        Rows about their mean.
     weights : Tensor of shape (n,)
         They sum to 1.
     shrinkage : float
