@@ -331,28 +331,27 @@ default="auto"
             for name, allowed in (
                 ("base", ("auto", None)),
                 ("form", ("auto", "diagonal")),
+                ("n_landmarks", ("auto", "all")),
             ):
                 if getattr(self, name) not in allowed:
                     raise ValueError(
                         f"{name}={getattr(self, name)!r} is not allowed with "
-                        "method='stein', which is the estimator as published; choose "
-                        f"one of {allowed}, or method='tikhonov'"
+                        "method='stein', which is the estimator as published, on all "
+                        f"rows; choose one of {allowed}, or method='tikhonov'"
                     )
-            if self.n_landmarks not in ("auto", "all"):
-                raise ValueError(
-                    f"n_landmarks={self.n_landmarks!r} is not allowed with "
-                    "method='stein', which uses all rows; choose 'auto' or 'all', or "
-                    "method='tikhonov'"
-                )
             base = None
         if not isinstance(bandwidth, str | Real):
-            lengths = check_array(bandwidth, ensure_2d=False, dtype=np.float64)
+            refused = ValueError(
+                f"bandwidth={bandwidth!r} is not allowed; pass one positive number "
+                f"for each of the {n_features} features, one for all, 'median' or "
+                "'auto'"
+            )
+            try:
+                lengths = check_array(bandwidth, ensure_2d=False, dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                raise refused from error
             if lengths.shape != (n_features,) or not (lengths > 0).all():
-                raise ValueError(
-                    f"bandwidth={bandwidth!r} is not allowed; pass one positive number "
-                    f"for each of the {n_features} features, one for all, 'median' or "
-                    "'auto'"
-                )
+                raise refused
             bandwidth = torch.tensor(lengths)
         return Settings(
             kernel=self.kernel,

@@ -65,6 +65,12 @@ def test_v_statistic_adds_the_pairs_of_a_row_with_itself():
     assert v > max(u, 0)
 
 
+def test_discrepancy_takes_a_score_as_a_function():
+    X = sample(200, 3, 0)
+    at_rows = kernel_stein_discrepancy(X, 0.5 - X)
+    assert kernel_stein_discrepancy(X, lambda x: 0.5 - x) == at_rows
+
+
 def test_median_of_many_rows_is_taken_from_some():
     X = sample(2500, 2, 0)
     found = kernel_stein_discrepancy(X, 0.5 - X)
@@ -104,6 +110,14 @@ def test_samples_may_be_data_frames():
         (lambda X: fisher_divergence_from_sample(X, X[:, :1]), "Y has 1;"),
         (lambda X: fisher_divergence_from_sample(X, X * np.nan), "contains NaN"),
         (lambda X: kernel_stein_discrepancy(X, X[:5]), r"score has shape \(5, 2\)"),
+        (
+            lambda X: kernel_stein_discrepancy(X, lambda x: x[:, 0]),
+            r"score returned \(20,\) for rows of shape \(20, 2\)",
+        ),
+        (
+            lambda X: kernel_stein_discrepancy(X, X, bandwidth="auto"),
+            "bandwidth='auto' is unknown; choose 'median'",
+        ),
         (lambda X: kernel_stein_discrepancy(X, X, kernel="cubic"), "kernel='cubic'"),
         (lambda X: kernel_stein_discrepancy(X, X, bandwidth=0), "must be positive"),
         (lambda X: kernel_stein_discrepancy(X, X, statistic="W"), "'U' or 'V'"),

@@ -40,6 +40,28 @@ def test_dtype_of_the_samples_is_kept():
     assert stein_score(noise(10, 2).float()).dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    ("samples", "given", "message"),
+    [
+        (noise(5), {}, r"X has shape \(5,\) .* shape \(..., n, d\)"),
+        (noise(5, 0), {}, "at least one column"),
+        (noise(5, 2).long(), {}, "dtype torch.int64; pass floating-point"),
+        (noise(1, 2), {}, "at least 2"),
+        (
+            noise(5, 2),
+            {"bandwidth": "auto"},
+            "bandwidth='auto' is unknown; .* 'median'",
+        ),
+        (noise(5, 2), {"bandwidth": 0.0}, "bandwidth=0.0 is not allowed"),
+    ],
+)
+def test_samples_and_bandwidths_that_mean_nothing_are_explained(
+    samples, given, message
+):
+    with pytest.raises(ValueError, match=message):
+        stein_score(samples, **given)
+
+
 def test_score_moves_with_the_samples():
     x = noise(50, 2)
     torch.testing.assert_close(

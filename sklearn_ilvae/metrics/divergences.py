@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import stein
 from .._columns import float_dtypes, to_tensor
 from ..stein.divergences import EvaluatedScore
-from ..stein.functional import median_bandwidth
+from ..stein.functional import width_of
 from ..stein.kernels import make_kernel
 
 MEDIAN_ROWS = 1000
@@ -86,13 +86,7 @@ def fisher_divergence_from_density(
     True
     """
     rows = _rows(X)
-    found = score(rows[:1].clone())
-    if not torch.is_tensor(found) or found.shape != rows[:1].shape:
-        shape = tuple(found.shape) if torch.is_tensor(found) else type(found).__name__
-        raise ValueError(
-            f"score returned {shape} for rows of shape {tuple(rows[:1].shape)}; it "
-            "must return a tensor of their shape"
-        )
+    _values(score, rows[:1])
     reference = stein.DensityScore(score)
     return _fisher_divergence(rows, reference, method, n_folds, settings, random_state)
 
@@ -169,8 +163,9 @@ def kernel_stein_discrepancy(
     ----------
     X : array-like of shape (n_samples, n_features)
         The sample.
-    score : array-like of shape (n_samples, n_features)
-        ``∇ log p`` of the density at the rows; p need not be normalised.
+    score : array-like of shape (n_samples, n_features) or callable
+        ``∇ log p`` of the density at the rows; p need not be normalised. A function
+        maps a float64 tensor of rows to one of the same shape.
     kernel : {"inverse_multiquadric", "rbf"}, default="inverse_multiquadric"
         Kernel, as in `SteinScoreEstimator`. The inverse multiquadric sees samples that
         drift to infinity, which the Gaussian kernel does not [2]_.
@@ -189,8 +184,8 @@ def kernel_stein_discrepancy(
     Raises
     ------
     ValueError
-        For an unknown kernel or statistic, for a bandwidth that is not positive, or for
-        scores of another shape than the rows.
+        For an unknown kernel, bandwidth or statistic, for a bandwidth that is not
+        positive, or for scores of another shape than the rows.
 
     References
     ----------
@@ -208,15 +203,15 @@ def kernel_stein_discrepancy(
     >>> kernel_stein_discrepancy(X, right) < 0.05 < kernel_stein_discrepancy(X, wrong)
     True
     """
-    rows, scores = _rows(X), _rows(score)
+    rows = _rows(X)
+    scores = _values(score, rows) if callable(score) else _rows(score)
     if scores.shape != rows.shape:
         raise ValueError(
             f"score has shape {tuple(scores.shape)} but X has {tuple(rows.shape)}; "
             "pass the score at every row"
         )
-    if bandwidth == "median":
-        bandwidth = median_bandwidth(rows[:: -(-len(rows) // MEDIAN_ROWS)])
-    function = make_kernel(kernel, float(bandwidth))
+    some = rows[:: -(-len(rows) // MEDIAN_ROWS)]
+    function = make_kernel(kernel, width_of(bandwidth, some))
     return float(
         stein.kernel_stein_discrepancy(rows, scores, function, statistic=statistic)
     )
@@ -225,6 +220,18 @@ def kernel_stein_discrepancy(
 def _rows(X: Any) -> Tensor:
     table = check_array(X, dtype=float_dtypes(X), ensure_min_samples=2)
     return to_tensor(table).cpu().double()
+
+
+def _values(score: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Return the values of a score at rows, after checking their shape."""
+    found = score(rows.clone())
+    if not torch.is_tensor(found) or found.shape != rows.shape:
+        shape = tuple(found.shape) if torch.is_tensor(found) else type(found).__name__
+        raise ValueError(
+            f"score returned {shape} for rows of shape {tuple(rows.shape)}; it must "
+            "return a tensor of their shape"
+        )
+    return found.detach()
 
 
 def _fisher_divergence(

@@ -34,6 +34,8 @@ _COMPARED = ("tikhonov", "spectral_cutoff")
 _FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
 _MOST_ROWS_MEASURED = 20_000
 _SLACK = 1.0 + 1e-9
+# Squares of more, summed over rows and columns, overflow.
+_MOST_BANDWIDTHS = 1e140
 
 
 def fit_score(
@@ -213,7 +215,22 @@ class _Fit:
             equal = rows.rescaled((1.0 / unit).expand_as(scale))
             return rows.rescaled(equal.inverse_scale / median_of(equal))
         lengths = torch.as_tensor(bandwidth, dtype=torch.float64, device=rows.device)
-        return rows.rescaled((1.0 / lengths).expand_as(rows.inverse_scale))
+        if lengths.numel() not in (1, rows.n_features):
+            raise ValueError(
+                f"bandwidth has {lengths.numel()} numbers; pass one for each of the "
+                f"{rows.n_features} columns of X, or one for all"
+            )
+        scaled = rows.rescaled((1.0 / lengths).expand_as(rows.inverse_scale))
+        widths = scaled.inverse_scale / rows.inverse_scale
+        too_wide = widths > _MOST_BANDWIDTHS
+        if too_wide.any():
+            column = int(torch.nonzero(too_wide)[0])
+            raise ValueError(
+                f"the standard deviation of column {column} of X is "
+                f"{float(widths[column]):.3g} times its bandwidth, and the squares of "
+                "distances would overflow; pass a larger bandwidth, or 'auto'"
+            )
+        return scaled
 
     def _landmarks(self) -> Tensor:
         n, wanted = len(self.rows), self.settings.n_landmarks

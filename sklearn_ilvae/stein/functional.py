@@ -46,6 +46,11 @@ def stein_score(
     >>> stein.stein_score(X).shape
     torch.Size([200, 2])
     """
+    if X.ndim < 2 or X.shape[-1] == 0 or not X.is_floating_point():
+        raise ValueError(
+            f"X has shape {tuple(X.shape)} and dtype {X.dtype}; pass floating-point "
+            "samples of shape (..., n, d) with at least one column"
+        )
     if X.shape[-2] < 2:
         raise ValueError(
             f"X has {X.shape[-2]} sample(s) along its second last dimension; the score "
@@ -55,8 +60,7 @@ def stein_score(
         raise ValueError(
             f"regularization={regularization!r} is not allowed; it must be positive"
         )
-    width = median_bandwidth(X) if bandwidth == "median" else float(bandwidth)
-    function = make_kernel(kernel, width)
+    function = make_kernel(kernel, width_of(bandwidth, X))
     # Distances do not change with the origin, and are exact near it.
     centered = X - X.detach().mean(-2, keepdim=True)
     identity = torch.eye(X.shape[-2], dtype=X.dtype, device=X.device)
@@ -104,6 +108,28 @@ def entropy_surrogate(
             X, kernel=kernel, bandwidth=bandwidth, regularization=regularization
         )
     return -(score * X).sum(-1).mean()
+
+
+def width_of(bandwidth: str | float, X: Tensor) -> float:
+    """Return a bandwidth as a number.
+
+    Parameters
+    ----------
+    bandwidth : "median" or float
+    X : Tensor of shape (..., n, d)
+        Samples whose median distance ``"median"`` stands for.
+
+    Returns
+    -------
+    width : float
+    """
+    if bandwidth == "median":
+        return median_bandwidth(X)
+    if isinstance(bandwidth, str):
+        raise ValueError(
+            f"bandwidth={bandwidth!r} is unknown; choose 'median' or a positive number"
+        )
+    return float(bandwidth)
 
 
 def median_bandwidth(X: Tensor) -> float:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
 
+import torch
 from torch import Tensor
+
+from .kernels import KERNELS
+
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "kernel": ("auto", *KERNELS),
+    "form": ("auto", "diagonal", "curl_free"),
+    "base": ("auto", "gaussian", "student_t", "mixture", None),
+    "method": ("auto", "tikhonov", "stein", "spectral_cutoff", "nu", "landweber"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,11 @@ class Settings:
         Most estimates to average, of settings that a search cannot tell apart.
     n_landmarks : {"auto", "all"} or int
 
+    Raises
+    ------
+    ValueError
+        For a value that is not among these. Numbers are positive and finite.
+
     Examples
     --------
     >>> import torch
@@ -48,6 +66,40 @@ class Settings:
     method: str = "auto"
     n_averaged: int = 3
     n_landmarks: str | int = "auto"
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise _refused(name, getattr(self, name), f"one of {choices}")
+        number = "a positive number"
+        if self.bandwidth not in ("auto", "median") and not _positive(self.bandwidth):
+            allowed = f"'auto', 'median', {number} or one for each column"
+            raise _refused("bandwidth", self.bandwidth, allowed)
+        strength: Any = self.regularization
+        one = isinstance(strength, Real) and _positive(strength)
+        if strength != "auto" and not one:
+            raise _refused("regularization", strength, f"'auto' or {number}")
+        if not _counts(self.n_averaged):
+            raise _refused("n_averaged", self.n_averaged, "a whole number from 1 on")
+        if self.n_landmarks not in ("auto", "all") and not _counts(self.n_landmarks):
+            allowed = "'auto', 'all' or a whole number from 1 on"
+            raise _refused("n_landmarks", self.n_landmarks, allowed)
+
+
+def _refused(name: str, value: Any, allowed: str) -> ValueError:
+    return ValueError(f"{name}={value!r} is not allowed; choose {allowed}")
+
+
+def _positive(value: Any) -> bool:
+    if isinstance(value, Real):
+        return 0.0 < float(value) < math.inf
+    if not isinstance(value, Tensor) or value.ndim > 1:
+        return False
+    return bool(((value > 0) & torch.isfinite(value)).all())
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, Integral) and int(value) >= 1
 
 
 @dataclass(frozen=True)
