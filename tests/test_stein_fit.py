@@ -196,6 +196,21 @@ def test_constant_columns_have_score_zero_and_change_nothing():
     torch.testing.assert_close(found[:, 1:], model.score(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("base", ["auto", "gaussian", "student_t", "mixture"])
+def test_columns_constant_up_to_rounding_are_constant(base):
+    """0.1 + 0.2 is not 0.3."""
+    x, _ = two_clusters(300, 0)
+    column = torch.tensor([[0.3], [0.1 + 0.2]], dtype=torch.float64).repeat(150, 1)
+    assert column.unique().numel() == 2
+    exact, _ = fit_score(x, Settings(base=base))
+    model, _ = fit_score(torch.cat([column, x], 1), Settings(base=base))
+    found = model.score(torch.cat([column, x], 1))
+    assert (found[:, 0] == 0).all()
+    torch.testing.assert_close(found[:, 1:], exact.score(x), rtol=1e-5, atol=1e-5)
+    both, _ = fit_score(torch.cat([column, 0.3 + column], 1), Settings(base=base))
+    assert (both.score(points(5, 2, 0)) == 0).all()
+
+
 def test_equal_columns_share_the_score_of_one():
     """Moving both at once changes the log-density as moving the one did."""
     x = points(500, 2, 0)
@@ -247,6 +262,58 @@ def test_a_value_that_hides_all_others_is_named():
     x[0, 1] = 1e200
     with pytest.raises(ValueError, match=r"column 1 of X reaches from .* to 1e\+200"):
         fit_score(x)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kernel": "cubic"}, "kernel='cubic' .* 'inverse_multiquadric'"),
+        ({"form": "foo"}, "form='foo' .* 'curl_free'"),
+        ({"base": "studentt"}, "base='studentt' .* 'student_t'"),
+        ({"method": "lasso"}, "method='lasso' .* 'spectral_cutoff'"),
+        ({"bandwidth": "wide"}, "bandwidth='wide' .* 'median', a positive number"),
+        ({"bandwidth": 0.0}, "bandwidth=0.0"),
+        ({"bandwidth": -1.0}, "bandwidth=-1.0"),
+        ({"bandwidth": math.nan}, "bandwidth=nan"),
+        ({"bandwidth": torch.tensor([1.0, 0.0])}, "bandwidth=tensor"),
+        ({"bandwidth": torch.ones(2, 2)}, "bandwidth=tensor"),
+        ({"regularization": "none"}, "regularization='none' .* 'auto' or a positive"),
+        ({"regularization": 0.0}, "regularization=0.0"),
+        ({"regularization": -1e-3}, "regularization=-0.001"),
+        ({"n_averaged": 0}, "n_averaged=0 .* a whole number from 1 on"),
+        ({"n_landmarks": 0}, "n_landmarks=0 .* 'auto', 'all' or a whole number"),
+        ({"n_landmarks": -3}, "n_landmarks=-3"),
+        ({"n_landmarks": 2.5}, "n_landmarks=2.5"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused_by_name(given, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**given)
+
+
+def test_settings_take_the_numbers_of_numpy_and_torch():
+    x, _ = two_clusters(50, 0)
+    numbers = Settings(
+        kernel="rbf",
+        bandwidth=torch.tensor(1.5),
+        regularization=np.float32(0.1),
+        n_landmarks=np.int64(10),
+    )
+    model, _ = fit_score(x, numbers)
+    assert model.n_landmarks == 10
+
+
+def test_a_bandwidth_for_each_column_counts_the_columns():
+    fixed = Settings(bandwidth=torch.ones(3))
+    with pytest.raises(ValueError, match=r"bandwidth has 3 numbers; .* 2 columns"):
+        fit_score(points(20, 2, 0), fixed)
+
+
+def test_a_bandwidth_far_too_small_for_a_column_names_it():
+    x = points(50, 2, 0) * torch.tensor([1.0, 1e300], dtype=torch.float64)
+    fixed = Settings("rbf", "diagonal", bandwidth=1.0, regularization=0.1)
+    with pytest.raises(ValueError, match=r"column 1 of X .* larger bandwidth"):
+        fit_score(x, fixed)
 
 
 def test_a_column_too_fine_for_its_score_is_named():

@@ -225,7 +225,8 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
     Returns
     -------
     rows : Rows
-        Centred at a median, each column divided by its standard deviation.
+        Centred at a median, each column divided by its standard deviation. Columns
+        that differ only by rounding count as constant.
     """
     if X.ndim != 2 or X.numel() == 0:
         raise ValueError(
@@ -267,6 +268,9 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
     variance = nothing
     for part, block in rows.chunks(1):
         variance = variance + rows.weights[part] @ (block - mean).square()
+    # Columns that differ by the rounding of their mean are constant.
+    rounding = len(X) * torch.finfo(torch.float64).eps * (middle + mean * half_range)
+    unit = unit.masked_fill(variance.sqrt() * half_range <= rounding.abs(), 0.0)
     deviation = variance.sqrt().masked_fill(unit == 0, 1.0)
     typical = ((some - middle) * unit).abs().median(0).values / deviation
     hidden = (typical > 0) & (typical < _SMALLEST_SHARE)
