@@ -106,6 +106,25 @@ def test_kernel_stein_discrepancy_is_the_mean_of_the_stein_kernel(name, d, seed)
     torch.testing.assert_close(found, off_diagonal, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("statistic", ["U", "V"])
+@pytest.mark.parametrize("name", sorted(KERNELS))
+@pytest.mark.parametrize("distance", [1e2, 1e8])
+def test_clusters_far_apart_add_up_to_the_sum_of_each(name, statistic, distance):
+    """Pairs of a row with itself are at distance 0, others as far as they are."""
+    kernel = make_kernel(name, 1.0)
+    x = torch.cat([points(6, 1, 0), points(6, 1, 1) + distance])
+    s = points(12, 1, 2)
+    gap = x - x.T
+    value, first, second = kernel.derivatives(gap.square())
+    terms = value * s * s.T + 2.0 * first * gap * (s.T - s)
+    terms -= 4.0 * second * gap.square() + 2.0 * first
+    pairs = torch.ones(12, 12).double()
+    pairs.diagonal().fill_(float(statistic == "V"))
+    expected = (terms * pairs).sum() / pairs.sum()
+    found = kernel_stein_discrepancy(x, s, kernel, statistic=statistic)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+
+
 def test_kernel_stein_discrepancy_tells_the_right_density_from_a_wrong_one():
     x, kernel = points(2000, 2, 0), make_kernel("inverse_multiquadric", 1.0)
     right = kernel_stein_discrepancy(x, -x, kernel)
