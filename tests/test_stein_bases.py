@@ -76,6 +76,28 @@ def test_stretched_scores_are_those_of_stretched_rows(seed):
         torch.testing.assert_close(found, base.full.score(U) / ratio)
 
 
+@pytest.mark.parametrize("base", BASE_NAMES)
+def test_scores_stay_finite_as_far_as_numbers_go(base):
+    heavy = points(300, 2, 0) / points(300, 3, 1).square().mean(1, keepdim=True)
+    _, bases = bases_of(heavy if base == "student_t" else skewed(300, 2, 0))
+    score, metric = bases[base].full, torch.ones(2).double()
+    directions = torch.tensor([[1, 1], [1, -2], [-3, 0]]).double()
+    for distance in (1e120, 1e153, 1e160, 1e300):
+        far = distance * directions
+        assert torch.isfinite(score.score(far)).all()
+        assert torch.isfinite(score.divergence(far, metric)).all()
+        assert not torch.isnan(score.log_density(far)).any()
+
+
+def test_far_away_the_divergence_of_a_mixture_is_that_of_one_component():
+    _, bases = bases_of(skewed(300, 2, 0))
+    score, metric = bases["mixture"].full, torch.ones(2).double()
+    far = 1e12 * torch.tensor([[1, 1], [1, -2], [-3, 0]]).double()
+    traces = -score.precisions.diagonal(dim1=-2, dim2=-1) @ metric
+    apart = (score.divergence(far, metric)[:, None] - traces).abs().amin(1)
+    assert apart.max() < 1e-9
+
+
 def test_a_mixture_is_recovered_to_the_sampling_error_of_its_parameters():
     n, d = 4000, 3
     generator = torch.Generator().manual_seed(0)

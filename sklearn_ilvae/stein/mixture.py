@@ -47,7 +47,12 @@ class MixtureScore:
         """Return log-densities (k, n) up to one constant, and scores (k, n, d)."""
         difference = self.centers[:, None] - U
         pull = difference @ self.precisions
-        return self.constants[:, None] - 0.5 * (pull * difference).sum(-1), pull
+        logs = self.constants[:, None] - 0.5 * (pull * difference).sum(-1)
+        # Where all squares overflow the first component stands for all.
+        lowest = torch.finfo(logs.dtype).min
+        logs = torch.nan_to_num(logs, nan=lowest, neginf=lowest)
+        logs[0].clamp_(min=lowest / 2)
+        return logs, pull
 
     def score(self, U: Tensor) -> Tensor:
         """Return ``Σₖ rₖ Pₖ (μₖ − u)``, with ``rₖ`` the responsibilities, as (n, d)."""
@@ -55,13 +60,13 @@ class MixtureScore:
         return (torch.softmax(logs, 0)[..., None] * pull).sum(0)
 
     def divergence(self, U: Tensor, metric: Tensor) -> Tensor:
-        """Return ``Σₖ rₖ (‖gₖ‖² − tr Pₖ) − ‖s‖²``, sums weighted by the metric."""
+        """Return ``Σₖ rₖ (‖gₖ − s‖² − tr Pₖ)``, sums weighted by the metric."""
         logs, pull = self._parts(U)
         shares = torch.softmax(logs, 0)
         traces = self.precisions.diagonal(dim1=-2, dim2=-1) @ metric
-        inner = (shares * (pull.square() @ metric - traces[:, None])).sum(0)
         score = (shares[..., None] * pull).sum(0)
-        return inner - score.square() @ metric
+        spread = (pull - score).square() @ metric
+        return (shares * (spread - traces[:, None])).sum(0)
 
     def log_density(self, U: Tensor) -> Tensor:
         """Return the log-density up to a constant, of shape (n,)."""
@@ -245,8 +250,8 @@ def _maximise(
     mass = shares.sum(1).clamp(min=1e-12)
     centers = (shares @ V) / mass[:, None]
     # Moments about 0 would cancel in clusters that are tight for their distance.
-    difference = V - centers[:, None]
-    scatter = (difference * shares[..., None]).mT @ difference
+    weighted = (V - centers[:, None]).mul_(shares.sqrt()[..., None])
+    scatter = weighted.mT @ weighted
     within = scatter.sum(0)
     multiple = within.diagonal().sum() / target.diagonal().sum()
     # Components of equal rows must leave a positive matrix, no narrower than the

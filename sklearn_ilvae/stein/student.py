@@ -43,7 +43,9 @@ class StudentScore:
         """Return ``P (u − μ)`` and ``ν + (u − μ)ᵀ P (u − μ)``."""
         difference = U - self.mean
         pull = difference @ self.precision
-        return pull, self.freedom + (pull * difference).sum(1)
+        distance = (pull * difference).sum(1)
+        # Far away squares overflow, to inf − inf in the worst case.
+        return pull, self.freedom + distance.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
     def score(self, U: Tensor) -> Tensor:
         """Return ``−(ν + r) P (u − μ) / (ν + (u − μ)ᵀ P (u − μ))`` of shape (n, d)."""
@@ -54,7 +56,7 @@ class StudentScore:
         """Return the trace of the Jacobian, weighted by the metric, of shape (n,)."""
         pull, scale = self._pull(U)
         trace = metric @ self.precision.diagonal()
-        bent = 2.0 * (pull.square() @ metric) / scale
+        bent = 2.0 * (pull / scale.sqrt()[:, None]).square() @ metric
         return (bent - trace) * self.exponent / scale
 
     def log_density(self, U: Tensor) -> Tensor:
