@@ -1,10 +1,13 @@
 """Regularisation filters, and the published estimator against dense evaluations."""
 
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import points
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.kernels import (
@@ -212,6 +215,38 @@ def test_iterative_filters_equal_their_iterations(method):
     strength = torch.tensor([1 / steps**power * 1.0001]).double()
     found = filter_gains(method, eigenvalues, strength, 1.0)[0]
     torch.testing.assert_close(found, gain)
+
+
+def test_a_filter_keeps_what_was_asked_for_in_the_order_asked_for():
+    strengths = torch.tensor([1e-2, 1.0, 1e-2, 1e-6]).double()
+    together = filter_gains("nu", eigenvalues, strengths, 1.0)
+    alone = [filter_gains("nu", eigenvalues, s[None], 1.0)[0] for s in strengths]
+    torch.testing.assert_close(together, torch.stack(alone), rtol=0, atol=0)
+
+
+class LiveTensors(TorchDispatchMode):
+    """Counts the results of operations that are alive, and the most at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.references, self.most = {}, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            key = object()
+            self.references[key] = weakref.ref(
+                result, lambda _: self.references.pop(key)
+            )
+        self.most = max(self.most, len(self.references))
+        return result
+
+
+def test_the_iterates_between_are_not_kept():
+    strengths = torch.tensor([1e-6, 1e-4]).double()
+    with LiveTensors() as live:
+        filter_gains("nu", eigenvalues, strengths, 1.0)
+    assert live.most < 20
 
 
 def test_unknown_method_names_the_known_ones():

@@ -223,7 +223,7 @@ class AveragedScore:
 
     @property
     def n_landmarks(self) -> int:
-        """Number of kernel centres of each member."""
+        """Number of kernel centres of the member that has most."""
         return max(member.n_landmarks for member in self.members)
 
     def score(self, X: Tensor) -> Tensor:

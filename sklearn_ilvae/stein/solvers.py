@@ -50,10 +50,6 @@ class Spectrum:
         """
         return -self.basis @ (gains[..., None] * (self.basis.T @ linear))
 
-    def norms(self, linear: Tensor, gains: Tensor) -> Tensor:
-        """Return the Hilbert space norm, of shape (l,), of each set of coefficients."""
-        return (gains[..., None] * (self.basis.T @ linear)).square().sum((1, 2)).sqrt()
-
 
 def whiten(penalty: Tensor) -> Tensor:
     """Return ``W`` with ``WᵀKW = I``, the null directions of the penalty left out.
@@ -205,5 +201,6 @@ def _nu_method(share: Tensor, steps: Tensor) -> Tensor:
         mu /= ahead * double * (2 * t + 2 * nu - 3)
         step = mu * (gain - previous) + omega * (1.0 - share * gain)
         previous, gain = gain, gain + step
-        results[t] = gain
+        if t in wanted:
+            results[t] = gain
     return torch.stack([results[t] for t in wanted])
