@@ -159,3 +159,14 @@ def test_a_score_along_a_plane_saved_as_arrays_comes_back_the_same():
     model, _ = fit_score(x, Settings(**FIXED))
     again = model_from_arrays(model_to_arrays(model))
     assert torch.equal(again.score(x), model.score(x))
+
+
+@pytest.mark.parametrize("outlier", [1e3, 1e6, 1e8, 1e10])
+def test_a_plane_is_found_beside_a_row_far_away(outlier):
+    y = points(300, 3, 0)
+    y[0] = outlier
+    model, _ = fit_score(y @ SUMS)
+    truth = gaussian_score(y[1:] @ SUMS)
+    assert error(model.score(y[1:] @ SUMS), truth) < 0.5
+    across = torch.tensor([[1, 1, 1, -1]]).double()
+    assert (model.score(y @ SUMS) @ across.T).abs().max() < 1e-4

@@ -27,9 +27,12 @@ from .rows import N_FOLDS, Rows, Split
 _RANK_TOLERANCE = 1e-12
 # Smaller eigenvalues, relative to the mean variance, are as often negative.
 _ROUNDING = 1e-15
+# So many tell rounding from a spread.
 _ROWS_OF_A_PLANE = 1000
 _SHRINKAGES = (0.0, *(10.0 ** (-k / 2) for k in range(16, -1, -1)))
+# Halfway, where there are too few rows for folds to choose.
 _SHRINKAGE_OF_A_HANDFUL = 0.5
+# Their mean hangs less on how the folds were drawn; each takes a pass over the rows.
 _DRAWS = 4
 
 
@@ -168,7 +171,7 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
         draws, n_train = [_moments_of_parts(rows, s) for s in splits], splits[0].n_kept
     # Axes of a plane that are no columns have no scale of their own.
     columns = axes is None or int((axes != 0).sum()) == rows.dimension
-    common = rows.ratio_to_common_scale() if columns else None
+    common = rows.ratio_to_common_scale()
     targets: list[Callable[[Tensor], Tensor]]
     targets = [_own_scale] if columns else [torch.ones_like]
     if common is not None:
@@ -241,7 +244,12 @@ def _axes_of_plane(moments: _Moments, rows: Rows) -> Tensor | None:
     unit = (1.0 / deviations).masked_fill(deviations == 0, 0.0)
     eigenvalues, vectors = torch.linalg.eigh(covariance * _outer(unit))
     inside = eigenvalues > _RANK_TOLERANCE * eigenvalues[-1]
-    inside[~inside] = _vary(rows, unit[:, None] * vectors[:, ~inside])
+    if inside.all():
+        return None
+    Z = rows.read(rows.lowest_ranks(_ROWS_OF_A_PLANE)) * unit
+    offset = rows.center * inverse_scale * unit
+    found = _told_from_rounding(Z, offset, vectors[:, ~inside])
+    vectors[:, ~inside], inside[~inside] = found
     if inside.all():
         return None
     if int(inside.sum()) == int((deviations > 0).sum()):
@@ -251,16 +259,33 @@ def _axes_of_plane(moments: _Moments, rows: Rows) -> Tensor | None:
     return _orthogonal_axes(basis @ basis.T, lengths, inverse_scale)
 
 
-def _vary(rows: Rows, directions: Tensor) -> Tensor:
-    """Return along which directions most rows differ by more than their rounding.
+def _told_from_rounding(
+    Z: Tensor, offset: Tensor, directions: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Turn directions so that rows vary along some of them, and tell along which.
 
-    A row far from all others hides how these vary.
+    A row far from all others hides how these vary: each counts relative to its own
+    size, and varies where it moves by more than the rounding of that.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (n, d)
+        Some rows.
+    offset : Tensor of shape (d,)
+        What was subtracted from them.
+    directions : Tensor of shape (d, q)
+
+    Returns
+    -------
+    directions : Tensor of shape (d, q)
+    vary : Tensor of shape (q,)
     """
-    U = rows.read(rows.lowest_ranks(_ROWS_OF_A_PLANE))
-    place = U @ directions
-    place = (place - place.median(0).values).abs()
-    size = (U.abs() + (rows.center * rows.inverse_scale).abs()) @ directions.abs()
-    return (place > _RANK_TOLERANCE**0.5 * size).double().mean(0) > 0.5
+    place = Z @ directions
+    size = (Z.abs() + offset.abs()).sum(1, keepdim=True)
+    # A linear combination of columns that is constant is so from any row on.
+    relative = (place - place[size.argmin()]) / size
+    shares, turn = torch.linalg.eigh(relative.T @ relative / len(Z))
+    return directions @ turn, shares > _RANK_TOLERANCE
 
 
 def _orthogonal_axes(
