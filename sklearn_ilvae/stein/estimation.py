@@ -31,7 +31,9 @@ from .solvers import solve, whiten
 # Tikhonov's filter is safer; the cut-off does not shrink what it keeps, and so follows
 # scores that are as smooth as the kernel. In searches of a subset it gained nothing.
 _COMPARED = ("tikhonov", "spectral_cutoff")
+# Fewer are not split into folds.
 _FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
+# To find where a kernel part is longest must not take as long as to fit it.
 _MOST_ROWS_MEASURED = 20_000
 _SLACK = 1.0 + 1e-9
 # Squares of more, summed over rows and columns, overflow.

@@ -18,10 +18,13 @@ from torch import Tensor
 
 _COUNTS = (2, 3, 4, 6, 8, 12, 16, 24)
 _FEWEST_ROWS_A_COMPONENT = 10
+# Runs stop earlier, by the tolerance; this bounds their time.
 _ITERATIONS = 60
 # In nats a row; the criterion tells sizes apart by more.
 _TOLERANCE = 1e-3
+# Of the entries of a covariance, relative to its mean variance.
 _ROUNDING = 1e-14
+# One start may end in a poor optimum; short runs tell which to go on from.
 _LLOYD_STEPS = 5
 _STARTS = 3
 _SHORT_RUN = 5

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+# 16 MiB of float64.
 _CHUNK_ELEMENTS = 2**21
 # Columns whose deviations differ by less may share a unit.
 _COMMENSURABLE = 100.0

@@ -15,6 +15,7 @@ from torch import Tensor
 
 _FREEDOMS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0)
 LARGEST_FREEDOM = _FREEDOMS[-1]
+# Each run starts where that of the next larger freedom ended, near its own end.
 _ITERATIONS = 15
 
 
