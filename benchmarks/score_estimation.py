@@ -40,7 +40,7 @@ from score_tasks import (
     spiral,
 )
 
-from sklearn_ilvae.stein import Report, Settings, fit_score
+from sklearn_ilvae.stein import Report, ScoreModel, Settings, fit_score
 from sklearn_ilvae.stein.gaussian import fit_gaussian
 from sklearn_ilvae.stein.kernels import KERNELS
 from sklearn_ilvae.stein.rows import read_rows, split_rows
@@ -62,8 +62,10 @@ def gaussian_score(X: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
     """Return the Gaussian base score alone."""
     generator = torch.Generator().manual_seed(0)
     rows = read_rows(X, generator=generator, device=torch.device("cpu"))
-    base = fit_gaussian(rows, split_rows(rows)).full
-    return base.score((queries - rows.center) * rows.inverse_scale) * rows.inverse_scale
+    fit = fit_gaussian(rows, split_rows(rows))
+    rows = fit.rows  # in coordinates of the plane that holds them
+    model = ScoreModel(rows.center, rows.inverse_scale, fit.full, rows.axes)
+    return model.score(queries)
 
 
 def accuracy_of(task: Task, n: int, seed: int, methods: list[str]) -> list[Row]:
