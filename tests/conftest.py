@@ -30,3 +30,23 @@ def table():
 def fitted(table):
     """Return a short fit, shared by all tests: they must not change it."""
     return ILVAETransformer(n_components=2, max_iter=30, random_state=0).fit(table)
+
+
+@pytest.fixture(scope="session")
+def mixed():
+    """Return a table of all kinds with gaps, and a short fit to it."""
+    from mixed import people, short  # which needs libraries of data frames
+
+    X = people(gaps=0.1)
+    return X, short(likelihood={"visits": "poisson"}).fit(X)
+
+
+@pytest.fixture
+def small_figures():
+    """Draw in figures of few pixels, and close them."""
+    from matplotlib import pyplot as plt
+
+    plt.switch_backend("agg")
+    with plt.rc_context({"figure.dpi": 40}):
+        yield
+    plt.close("all")

@@ -1,11 +1,9 @@
 """Displays draw what they are given, with titles, units and legends."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
-from mixed import LIBRARIES, people, rows_of, short
+from mixed import LIBRARIES, people, rows_of
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
@@ -30,18 +28,12 @@ from sklearn_ilvae.inspection import (
     ScoreHistogramDisplay,
     TrainingCurveDisplay,
 )
-from sklearn_ilvae.inspection.column_summary import bin_edges, difference
 from sklearn_ilvae.inspection.latent_map import mass_levels
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    plt.switch_backend("agg")
-    with plt.rc_context({"figure.dpi": 40}):
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("small_figures")
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +44,6 @@ def plane():
 @pytest.fixture(scope="module")
 def field(plane):
     return SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(plane)
-
-
-@pytest.fixture(scope="module")
-def mixed():
-    """Return a table of all kinds with gaps, and a short fit to it."""
-    X = people(gaps=0.1)
-    return X, short(likelihood={"visits": "poisson"}).fit(X)
 
 
 @pytest.fixture(scope="module")
@@ -428,92 +413,6 @@ def test_pipelines_of_detectors_and_scores_are_drawn(table, plane):
     scores = make_pipeline(StandardScaler(), estimator).fit(100 * plane)
     field = ScoreFieldDisplay.from_estimator(scores, 100 * plane, grid_resolution=3)
     assert np.abs(field.points).max() < 10
-
-
-def test_columns_are_shown_as_users_know_them(mixed):
-    X, model = mixed
-    display = ColumnSummaryDisplay.from_estimator(model, X, n_samples=50)
-    titles = [panel.get_title().split("\n") for panel in display.ax_]
-    assert [title[0] for title in titles] == list(X)
-    gaps = X["visits"].isna().mean()
-    assert titles[1][1] == f"poisson, {gaps:.0%} missing"
-    labels = [tick.get_text() for tick in display.ax_[4].get_xticklabels()]
-    assert labels == ["low", "mid", "high"]
-    heights = [bar.get_height() for bar in display.ax_[4].patches[:3]]
-    shares = X["grade"].value_counts(normalize=True, sort=False)
-    np.testing.assert_allclose(heights, 100 * shares)
-    display.figure_.canvas.draw()
-    dates = [tick.get_text() for tick in display.ax_[6].get_xticklabels()]
-    assert all(re.fullmatch(r"20(18|19|20)-\d\d", date) for date in dates)
-
-
-def test_of_many_columns_those_that_differ_most_are_shown():
-    rng = np.random.default_rng(0)
-    columns = {name: rng.standard_normal(500) for name in "abc"}
-    drawn = {"a": columns["a"], "b": columns["b"] + 3, "c": columns["c"] + 1}
-    display = ColumnSummaryDisplay.from_predictions(columns, drawn, max_features=2)
-    assert [panel.get_title() for panel in display.ax_] == ["b", "c"]
-    assert display.figure_.get_suptitle() == "The 2 of 3 columns that differ most"
-
-
-def test_rare_levels_share_a_bar():
-    text = np.repeat([f"level {number:02}" for number in range(30)], range(1, 31))
-    display = ColumnSummaryDisplay.from_predictions({"x": text}, {"x": text})
-    labels = [tick.get_text() for tick in display.ax_[0].get_xticklabels()]
-    assert labels[0] == "level 29"
-    assert labels[-1] == "20 others"
-    heights = [bar.get_height() for bar in display.ax_[0].patches[: len(labels)]]
-    assert sum(heights) == pytest.approx(100)
-
-
-def test_the_difference_of_columns_is_a_share_of_the_rows():
-    assert difference(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0])) == 0
-    assert difference(np.array([0.0, 1.0]), np.array([0.0, 9.0])) == 0.5
-    assert difference(np.array(["a", "b"]), np.array(["c", "d"])) == 1
-    assert difference(np.array(["a", "b"]), np.array(["b"])) == 0.5
-
-
-def test_whole_numbers_get_bins_of_their_own():
-    counts = np.repeat(np.arange(13.0), 3)
-    edges = bin_edges(counts, counts)
-    assert (np.diff(edges) == 1).all()
-    assert (edges % 1 == 0.5).all()
-
-
-def test_columns_that_were_not_drawn_are_refused():
-    with pytest.raises(ValueError, match="at least one column, and each in both"):
-        ColumnSummaryDisplay.from_predictions({"a": [1.0]}, {"b": [1.0]})
-
-
-def test_gaps_are_counted_by_column_and_by_pattern():
-    gone = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 0, 1], [0, 0, 0]], dtype=bool)
-    display = MissingnessDisplay.from_predictions(gone, ["a", "b", "c"])
-    assert display.ax_[0].get_title() == (
-        "2 of 3 columns have gaps; 2 of 5 rows have none"
-    )
-    assert [bar.get_height() for bar in display.ax_[0].patches] == [60, 40]
-    assert [tick.get_text() for tick in display.ax_[1].get_xticklabels()] == ["a", "c"]
-    lines = [tick.get_text() for tick in display.ax_[1].get_yticklabels()]
-    assert lines == ["2 rows, complete", "2 rows", "1 rows"]
-
-
-def test_what_is_left_out_of_the_picture_of_gaps_is_counted():
-    gone = np.triu(np.ones((6, 6), dtype=bool))
-    display = MissingnessDisplay.from_predictions(gone, max_features=3, max_patterns=1)
-    assert "3 columns with fewer gaps left out" in display.ax_[0].get_title()
-    assert "2 rows have one of 2 other patterns" in display.ax_[1].get_xlabel()
-
-
-def test_a_category_that_fit_never_saw_can_be_a_gap(mixed):
-    X, _ = mixed
-    model = short(handle_unknown="missing").fit(X)
-    new = X.assign(city=["Riga"] * len(X))
-    assert MissingnessDisplay.from_estimator(model, new).missing[:, 3].all()
-
-
-def test_names_of_gaps_that_do_not_match_are_refused():
-    with pytest.raises(ValueError, match="2 columns but there are 1 feature names"):
-        MissingnessDisplay.from_predictions([[True, False]], ["a"])
 
 
 def test_axes_of_the_wrong_number_are_refused(fitted, table):
