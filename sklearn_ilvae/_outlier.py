@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -43,6 +44,7 @@ class ILVAEOutlierDetector(
     ConformalMixin,
     ThresholdMixin,
     OutlierMixin,
+    CallbackSupportMixin,
     BaseEstimator,
 ):
     """Outliers of a table by a variational autoencoder, with a reason for each.
@@ -368,7 +370,9 @@ default="from_dtype"
 
     def _fit(self, X: Any, sample_weight: Any, method: str) -> Self:
         resume = method == "partial_fit" and hasattr(self, "transformer_")
+        context = self._init_callback_context(max_subtasks=1)
         with unchanged_on_error(self):
+            context.call_on_fit_task_begin(estimator=self)
             known = self.transformer_ if resume else None
             table = read_training_table(self, X, sample_weight, known)
             seed = draw_seed(self.random_state)
@@ -389,7 +393,9 @@ default="from_dtype"
                 self.transformer_ = self._transformer(seed)
             # The kind of a column is that in all of them: the trusted may hold fewer.
             training = used.reweighted(kept, scaling.likelihood)
-            getattr(self.transformer_, method)(training)
+            inner = context.subcontext(task_name="autoencoder")
+            with inner.propagate_callback_context(self.transformer_):
+                getattr(self.transformer_, method)(training)
 
             present = present_rows(sample_weight, len(held_out))
             support = torch.zeros(len(present), dtype=torch.bool)
@@ -398,6 +404,7 @@ default="from_dtype"
             self._n_seen = len(used.rows)
             self._describe(table, held_out, kept * trusted, seed)
             self._start_threshold()
+            context.call_on_fit_task_end(estimator=self)
         return self
 
     def _describe(

@@ -1,11 +1,11 @@
-"""scikit-learn's callbacks follow the epochs of ILVAETransformer."""
+"""scikit-learn's callbacks follow the epochs of a fit."""
 
 import numpy as np
 import pytest
 from sklearn.callback import ProgressBar
 from sklearn.model_selection import GridSearchCV
 
-from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 
 
 def short(**parameters):
@@ -77,3 +77,15 @@ def test_progress_bar_works_through_a_grid_search(table, capsys, n_jobs):
     search = GridSearchCV(short(max_iter=2), grid, cv=2, n_jobs=n_jobs)
     search.set_callbacks(ProgressBar()).fit(table)
     assert "ILVAETransformer" in capsys.readouterr().out
+
+
+def test_progress_bar_of_a_detector_shows_the_epochs_of_its_autoencoder(table, capsys):
+    detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0)
+    detector.set_callbacks(ProgressBar()).fit(table)
+    output = capsys.readouterr().out
+    assert "ILVAEOutlierDetector" in output
+    assert "ILVAETransformer" in output
+    detector.transformer_.fit(table)
+    assert not capsys.readouterr().out  # the bar was lent for one fit
+    twin = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(table)
+    assert twin.offset_ == detector.offset_
