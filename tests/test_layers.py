@@ -73,7 +73,7 @@ FLOORS = [
     ["stein.frames", "stein.model", "stein.functional", "stein.divergences"],
     ["stein.bases"],
     ["stein.forms", "stein.gaussian", "stein.published"],
-    ["stein.mixture", "stein.student"],
+    ["stein.mixture", "stein.planes", "stein.student"],
     ["stein.kernels", "stein.rows", "stein.settings", "stein.solvers"],
 ]
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}

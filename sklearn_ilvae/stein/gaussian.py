@@ -20,15 +20,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .planes import axes_of_plane
 from .rows import N_FOLDS, Rows, Split
 
-# Below this share of the largest eigenvalue a direction is an exact linear combination
-# of others, up to the rounding of float32 input.
-_RANK_TOLERANCE = 1e-12
 # Smaller eigenvalues, relative to the mean variance, are as often negative.
 _ROUNDING = 1e-15
-# So many tell rounding from a spread.
-_ROWS_OF_A_PLANE = 1000
 _SHRINKAGES = (0.0, *(10.0 ** (-k / 2) for k in range(16, -1, -1)))
 # Halfway, where there are too few rows for folds to choose.
 _SHRINKAGE_OF_A_HANDFUL = 0.5
@@ -158,11 +154,13 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
     fit : GaussianFit
     """
     parts = _moments_of_parts(rows, split)
-    axes = _axes_of_plane(parts.sum(), rows)
+    total = parts.sum()
+    squares = _diagonal(total.second) / total.weight
+    axes = axes_of_plane(total.covariance(total.mean), squares, rows)
     if axes is not None:
         rows = replace(rows, axes=axes)
         parts = _moments_of_parts(rows, split)
-    total = parts.sum()
+        total = parts.sum()
     n_held_out = split.n_held_out if rows.dimension > 0 else 0
     held_out = parts[:n_held_out]
     draws, n_train = [held_out], split.n_kept
@@ -224,108 +222,6 @@ def _moments_of_parts(rows: Rows, split: Split) -> _Moments:
             first[part] += w @ u
             second[part] += (u * w[:, None]).T @ u
     return _Moments(weight, first, second)
-
-
-def _axes_of_plane(moments: _Moments, rows: Rows) -> Tensor | None:
-    """Return the axes, see `Rows`, of the plane that holds the sample.
-
-    None where the sample varies along every column and combination of columns.
-    """
-    covariance, inverse_scale = moments.covariance(moments.mean), rows.inverse_scale
-    identity = torch.diag(torch.ones_like(inverse_scale))
-    # With fewer rows than columns every sample lies in a plane, which says nothing.
-    if len(rows) <= len(identity):
-        constant = inverse_scale == 0
-        return identity[:, ~constant] if constant.any() else None
-    # Some of the rows may not vary where all of them do.
-    variances, squares = _diagonal(covariance), _diagonal(moments.second)
-    still = variances <= _RANK_TOLERANCE * squares / moments.weight
-    deviations = variances.clamp(min=0.0).sqrt().masked_fill(still, 0.0)
-    unit = (1.0 / deviations).masked_fill(deviations == 0, 0.0)
-    eigenvalues, vectors = torch.linalg.eigh(covariance * _outer(unit))
-    inside = eigenvalues > _RANK_TOLERANCE * eigenvalues[-1]
-    if inside.all():
-        return None
-    Z = rows.read(rows.lowest_ranks(_ROWS_OF_A_PLANE)) * unit
-    offset = rows.center * inverse_scale * unit
-    found = _told_from_rounding(Z, offset, vectors[:, ~inside])
-    vectors[:, ~inside], inside[~inside] = found
-    if inside.all():
-        return None
-    if int(inside.sum()) == int((deviations > 0).sum()):
-        return identity[:, deviations > 0]
-    basis = vectors[:, inside]
-    lengths = (deviations / inverse_scale).masked_fill(deviations == 0, 0.0)
-    return _orthogonal_axes(basis @ basis.T, lengths, inverse_scale)
-
-
-def _told_from_rounding(
-    Z: Tensor, offset: Tensor, directions: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Turn directions so that rows vary along some of them, and tell along which.
-
-    A row far from all others hides how these vary: each counts relative to its own
-    size, and varies where it moves by more than the rounding of that.
-
-    Parameters
-    ----------
-    Z : Tensor of shape (n, d)
-        Some rows.
-    offset : Tensor of shape (d,)
-        What was subtracted from them.
-    directions : Tensor of shape (d, q)
-
-    Returns
-    -------
-    directions : Tensor of shape (d, q)
-    vary : Tensor of shape (q,)
-    """
-    place = Z @ directions
-    size = (Z.abs() + offset.abs()).sum(1, keepdim=True)
-    # A linear combination of columns that is constant is so from any row on.
-    relative = (place - place[size.argmin()]) / size
-    shares, turn = torch.linalg.eigh(relative.T @ relative / len(Z))
-    return directions @ turn, shares > _RANK_TOLERANCE
-
-
-def _orthogonal_axes(
-    projector: Tensor, lengths: Tensor, inverse_scale: Tensor
-) -> Tensor:
-    """Return the axes of a plane given where columns have unit variance.
-
-    Columns that share no linear combination are kept apart: together the rounding of
-    columns of small numbers would tilt the plane along those of large ones.
-
-    Parameters
-    ----------
-    projector : Tensor of shape (d, d)
-        On the plane, in coordinates of unit variance.
-    lengths : Tensor of shape (d,)
-        Standard deviations in the units of X; 0 for constant columns.
-    inverse_scale : Tensor of shape (d,)
-
-    Returns
-    -------
-    axes : Tensor of shape (d, r)
-    """
-    linked = projector.abs() > _RANK_TOLERANCE**0.5
-    group, before = torch.arange(len(linked), device=linked.device), None
-    while before is None or not torch.equal(group, before):
-        before = group
-        group = torch.where(linked, group, len(linked)).amin(1)
-    axes = []
-    for members in (group == g for g in group[lengths > 0].unique()):
-        shares, vectors = torch.linalg.eigh(projector[members][:, members])
-        largest = lengths[members].max()
-        span = vectors[:, shares > 0.5] * (lengths[members] / largest)[:, None]
-        basis = torch.linalg.qr(span).Q
-        # Of all orthonormal bases in X, one that the scales leave orthogonal.
-        scale = (inverse_scale[members] * largest)[:, None]
-        _, stretch, turn = torch.linalg.svd(scale * basis, full_matrices=False)
-        block = projector.new_zeros(len(lengths), len(stretch))
-        block[members] = basis @ turn.T * stretch / scale
-        axes.append(block)
-    return torch.cat(axes, 1)
 
 
 def _eigen(moments: _Moments) -> tuple[Tensor, Tensor, Tensor]:
