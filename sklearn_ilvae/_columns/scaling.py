@@ -9,6 +9,7 @@ of the table, whatever the rest of the row, so that likelihoods stay exact here 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ class ColumnScaling:
         sizes = {column: each.n_groups for column, each in self.levels.items()}
         return tuple(sizes.get(index, 1) for index in range(len(self.likelihood)))
 
-    @property
+    @cached_property
     def unit(self) -> Tensor:
         """What one unit of the rows of a network is in every column of the table."""
         sizes = torch.where(self.mean == 0, 1.0, CONSTANT_UNIT * self.mean.abs())
