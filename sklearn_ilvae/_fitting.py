@@ -268,7 +268,7 @@ def check_same_columns(
             )
         if fitted == "categorical":
             _check_unchanged(
-                f"number of levels of column {column.name!r}",
+                f"max_categories for column {column.name!r}",
                 min(n_levels, estimator.max_categories),
                 scaling.levels[index].n_groups,
             )

@@ -611,6 +611,8 @@ default="from_dtype"
                 check_same_network(self.module_.architecture, **self._network())
                 check_same_columns(self._table_schema(), self._scaling(), self)
                 check_support(table.rows, self._scaling(), self._column_names())
+                thawed = self._scaling().thawed(table.rows)
+                self.scale_ = from_tensor(thawed.scale, table.source)
             else:
                 self._start(table, seed)
             rows = self._scaling().transform(table.rows).float().to(device)

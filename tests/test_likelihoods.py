@@ -17,6 +17,7 @@ from sklearn_ilvae.vae.likelihoods import (
     zero_sum_basis,
     zero_sum_logits,
 )
+from sklearn_ilvae.vae.likelihoods.counts import NegativeBinomialHead
 from sklearn_ilvae.vae.likelihoods.heads import observed_mean
 
 TABLES = [
@@ -310,3 +311,22 @@ def test_a_column_without_values_has_the_mean_zero(dtype):
     values = torch.tensor([[torch.nan, 1.0], [torch.nan, torch.nan]], dtype=dtype)
     mean = observed_mean(values, torch.full((2,), 0.5, dtype=dtype))
     torch.testing.assert_close(mean, torch.tensor([0.0, 1.0], dtype=dtype))
+
+
+def test_log_probabilities_of_counts_have_second_derivatives():
+    head = NegativeBinomialHead(2).double()
+    values = torch.tensor([[4.0, 7.0]], dtype=torch.float64)
+
+    def by_torch(natural):
+        rate, size = (natural + head.log_rate_offset).exp(), head.log_size.exp()
+        odds = (rate / size).log()
+        law = distributions.NegativeBinomial(size, logits=odds)
+        return law.log_prob(values).sum()
+
+    natural = torch.tensor([[0.3, 1.0]], dtype=torch.float64)
+    found = torch.autograd.functional.hessian(
+        lambda each: head.log_prob(values, each).sum(), natural
+    )
+    torch.testing.assert_close(
+        found, torch.autograd.functional.hessian(by_torch, natural)
+    )

@@ -75,12 +75,12 @@ def test_a_row_far_from_all_others_has_a_finite_and_low_score(fitted, table):
     assert np.isfinite(fitted.transform(far)).all()
 
 
-@pytest.mark.parametrize("value", [1e-6, 3.0, 2e9])
+@pytest.mark.parametrize("value", [0.7e-6, 30.7, 2e5 + 0.5])
 def test_another_value_than_a_constant_counts_the_same_in_any_unit(value):
     table = columns_of(np.random.default_rng(0), 60)
     changes = [1.0, 1 + 1e-9, 1.001, 2.0]
     scores = []
-    for constant in (1.0, value):
+    for constant in (0.7, value):
         with_constant = np.column_stack([table, np.full(60, constant)])
         model = short(max_iter=20, n_components=1).fit(with_constant)
         others = np.column_stack([table[:4], np.multiply(constant, changes)])
@@ -96,3 +96,38 @@ def test_columns_may_be_in_units_of_any_size(unit):
     assert_allclose(other.transform(unit * table), codes, atol=1e-6)
     decoded = model.inverse_transform(codes)
     assert_allclose(other.inverse_transform(codes) / unit, decoded, atol=1e-6)
+
+
+def test_whole_numbers_beside_a_constant_count_in_ones():
+    table = columns_of(np.random.default_rng(0), 60)
+    falls = []
+    for constant in (0, 1, 5):
+        model = short(max_iter=20, n_components=1).fit(
+            np.column_stack([table, np.full(60, constant)])
+        )
+        others = np.column_stack([table[[0, 0]], [constant, constant + 1]])
+        falls.append(np.diff(model.score_samples(others))[0])
+    assert_allclose(falls, falls[0], rtol=1e-6)
+    assert falls[0] < -10
+
+
+def test_a_small_spread_far_from_zero_is_no_rounding():
+    table = columns_of(np.random.default_rng(0), 2000)
+    table[:, 0] = 1e9 + 4e-4 * table[:, 0]
+    model = short().fit(table)
+    assert_allclose(model.scale_[0], table[:, 0].std(), rtol=1e-3)
+    rounded = np.column_stack([table, np.where(table[:, 1] > 0, 0.3, 0.1 + 0.2)])
+    assert short().fit(rounded).scale_[-1] == 0
+
+
+def test_a_column_that_varies_only_in_later_batches_is_learned():
+    rng = np.random.default_rng(0)
+    first = np.column_stack([columns_of(rng, 200), np.full(200, 7.0)])
+    later = first + np.outer(rng.integers(0, 5, 200), [0, 0, 0, 1])
+    model = short(max_iter=30, warm_start=True).fit(first)
+    assert model.sample(9, random_state=0)[:, 3].std() == 0
+    for _ in range(60):
+        model.partial_fit(later)
+    drawn = model.sample(1000, random_state=0)[:, 3]
+    assert abs(drawn.mean() - later[:, 3].mean()) < 0.5
+    assert abs(drawn.std() - later[:, 3].std()) < 0.5

@@ -384,3 +384,11 @@ def test_read_in_chunks_equals_read_at_once(monkeypatch):
     monkeypatch.setattr("sklearn_ilvae.stein.model._CHUNK_ELEMENTS", 1)
     pieces, _ = fit_score(x, fixed)
     torch.testing.assert_close(pieces.score(x), whole.score(x), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("offset", "spread"), [(1e9, 0.02), (1e6, 3e-6)])
+def test_a_small_spread_far_from_zero_is_no_rounding(offset, spread):
+    x = points(1000, 2, 0) * torch.tensor([spread, 1.0]) + torch.tensor([offset, 0.0])
+    choice = Settings("rbf", "diagonal", "median", regularization=0.1)
+    model, _ = fit_score(x, choice)
+    assert float(model.score(x)[:, 0].std()) == pytest.approx(1 / spread, rel=0.1)

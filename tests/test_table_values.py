@@ -118,6 +118,9 @@ ODD_DTYPES = {
     "pandas dates without an end": lambda: pd.DataFrame(
         {"c": np.where(CODES, pd.Timestamp.max, pd.Timestamp(2020, 1, 1)), "x": BASE}
     ).astype({"c": "M8[ns]"}),
+    "pandas timestamps of pyarrow": lambda: pd.DataFrame(
+        {"c": pd.Timestamp(2024, 1, 1) + pd.to_timedelta(CODES, unit="D"), "x": BASE}
+    ).astype({"c": pd.ArrowDtype(pa.timestamp("s"))}),
     "pandas objects": lambda: pd.DataFrame({"c": CODES.astype(object), "x": BASE}),
 }
 

@@ -9,6 +9,9 @@ import numpy as np
 from .frames import MICROSECONDS_A_DAY
 from .schema import Column, TableSchema
 
+MICROSECONDS = {"s": 1_000_000, "ms": 1000}
+"""Of the units of dates that are longer."""
+
 MOST_MICROSECONDS = {"ns": 2.0**63 // 1000, "us": 2.0**62}
 """Farthest from 1970 that a date of a unit can lie, or well within."""
 
@@ -42,17 +45,19 @@ def build_frame(schema: TableSchema, table: np.ndarray, like: Any = None) -> Any
 def user_values(column: Column, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the values of a column as its users know them, and where they miss.
 
-    Dates and durations are whole microseconds, as far out as their dtype reaches; what
-    misses is arbitrary.
+    Dates and durations are microseconds, in whole units of their dtype and as far out
+    as it reaches; what misses is arbitrary.
     """
     missing = np.isnan(values)
     filled = np.where(missing, 0, values)
     if column.levels is not None:
         return column.levels[filled.astype(np.intp)], missing
     if column.group in ("date", "duration"):
-        limit = MOST_MICROSECONDS["ns" if _time_unit(column.dtype) == "ns" else "us"]
-        stamps = np.rint(filled * MICROSECONDS_A_DAY).clip(-limit, limit)
-        return stamps.astype(np.int64), missing
+        unit = _time_unit(column.dtype)
+        limit = MOST_MICROSECONDS["ns" if unit == "ns" else "us"]
+        step = MICROSECONDS.get(unit, 1)
+        stamps = np.rint(filled * (MICROSECONDS_A_DAY / step)) * step
+        return stamps.clip(-limit, limit).astype(np.int64), missing
     if column.group == "boolean":
         return filled > 0.5, missing
     return filled, missing
@@ -180,7 +185,7 @@ def _decimals(dtype: str) -> tuple[int, int] | None:
 
 
 def _time_unit(dtype: str) -> str:
-    found = re.search(r"\b(ms|us|ns)\b", dtype)
+    found = re.search(r"\b(s|ms|us|ns)\b", dtype)
     return found[0] if found else "us"
 
 

@@ -8,7 +8,7 @@ of the table, whatever the rest of the row, so that likelihoods stay exact here 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,8 +22,12 @@ from .kinds import asked_likelihood, column_name
 LINEAR_RANGE = 3.0
 
 CONSTANT_UNIT = 1e-3
-"""What counts as one standard deviation of a constant column, in shares of its value:
-a rounding does not, and another year does."""
+WHOLE_CONSTANT_UNIT = 1e-6
+"""What counts as one standard deviation of a constant column, in shares of its value.
+Whole numbers count in ones, and in shares where float32 does not tell those apart."""
+
+ROUNDINGS = 4
+"""Units in the last place by which the values of a constant column may differ."""
 
 MOST_LEVELS = 50
 """Levels of a category that a network tells apart, by default."""
@@ -108,8 +112,19 @@ class ColumnScaling:
     @cached_property
     def unit(self) -> Tensor:
         """What one unit of the rows of a network is in every column of the table."""
-        sizes = torch.where(self.mean == 0, 1.0, CONSTANT_UNIT * self.mean.abs())
-        return torch.where(self.scale > 0, self.scale, sizes)
+        size = self.mean.abs()
+        whole = (WHOLE_CONSTANT_UNIT * size).clamp(min=1)
+        constant = torch.where(self.mean.frac() == 0, whole, CONSTANT_UNIT * size)
+        return torch.where(self.scale > 0, self.scale, constant)
+
+    def thawed(self, table: Tensor) -> "ColumnScaling":
+        """Return a scaling to which a constant column that varies in a table is none.
+
+        It is what a network that goes on learning needs: its rows stay as they are.
+        """
+        moved = (table - self.mean.to(table)).abs() > _rounding(self.mean).to(table)
+        varies = (self.scale == 0) & moved.any(0).to(self.scale.device)
+        return replace(self, scale=torch.where(varies, self.unit, self.scale))
 
     def transform(self, table: Tensor) -> Tensor:
         """Return rows for the network, in the dtype of the table."""
@@ -257,8 +272,7 @@ def find_scaling(
     # overflow, nor those of the smallest vanish.
     size = torch.frexp(rows.nan_to_num().abs().amax(0)).exponent.clamp(-1000, 1023)
     mean, variance = _moments(torch.ldexp(rows, -size), missing, weights)
-    rounding = (len(rows) * torch.finfo(torch.float64).eps * mean).square()
-    constant = variance <= rounding
+    constant = variance <= _rounding(mean).square()
     scale = torch.ldexp(variance.masked_fill(constant, 0).sqrt(), size)
     value = rows.nan_to_num(nan=-torch.inf).amax(0)  # a mean would be rounded
     mean = torch.where(constant & value.isfinite(), value, torch.ldexp(mean, size))
@@ -295,6 +309,10 @@ def find_scaling(
     )
     check_support(table, scaling, names)
     return scaling
+
+
+def _rounding(values: Tensor) -> Tensor:
+    return ROUNDINGS * torch.finfo(torch.float64).eps * values.abs()
 
 
 def _moments(rows: Tensor, missing: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

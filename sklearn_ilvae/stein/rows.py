@@ -23,6 +23,8 @@ _MOST_ROWS_IN_FOLDS = 25_000
 _HELD_OUT_ROWS = 10_000
 # Squares of smaller numbers vanish.
 _SMALLEST_SHARE = 1e-140
+# Columns that differ by so many units in the last place are constant.
+_ROUNDINGS = 4
 # Any point among the rows serves as their center.
 _CENTRAL_ROWS = 1000
 
@@ -269,9 +271,8 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
     variance = nothing
     for part, block in rows.chunks(1):
         variance = variance + rows.weights[part] @ (block - mean).square()
-    # Columns that differ by the rounding of their mean are constant.
-    rounding = len(X) * torch.finfo(torch.float64).eps * (middle + mean * half_range)
-    unit = unit.masked_fill(variance.sqrt() * half_range <= rounding.abs(), 0.0)
+    rounding = _ROUNDINGS * torch.finfo(torch.float64).eps * middle.abs()
+    unit = unit.masked_fill(variance.sqrt() * half_range <= rounding, 0.0)
     deviation = variance.sqrt().masked_fill(unit == 0, 1.0)
     typical = ((some - middle) * unit).abs().median(0).values / deviation
     hidden = (typical > 0) & (typical < _SMALLEST_SHARE)

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from .heads import Head, observed_mean
 
@@ -13,7 +12,8 @@ LARGEST_LOG_RATE = 30.0
 """Above it a rate stays as it is: an exponential must not overflow."""
 
 LARGEST_LOG_SIZE = 60.0
-"""Above it a size stays as it is, for the same reason: the law is long Poisson's."""
+"""Beyond it a size stays as it is, for the same reason: the law is long Poisson's, or
+all at zero."""
 
 FAR_APART = 80.0
 """Log-ratios of count and rate from which their exponential counts as infinite.
@@ -82,7 +82,7 @@ class NegativeBinomialHead(PoissonHead):
         self.log_size = nn.Parameter(torch.zeros(n_columns))
 
     def _log_size(self) -> Tensor:
-        return self.log_size.clamp(max=LARGEST_LOG_SIZE)
+        return self.log_size.clamp(-LARGEST_LOG_SIZE, LARGEST_LOG_SIZE)
 
     def log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
         """Return log p(x | f) in nats of every column."""
@@ -137,7 +137,9 @@ class NegativeBinomialLogProb(torch.autograd.Function):
         log_odds_ratio += (apart - FAR_APART).clamp_(min=0)
         log_odds_ratio.copysign_(log_ratio)  # log(m (v + r) / (v (m + r)))
         total = values + size
-        ctx.save_for_backward(values, rate, size, total, gap, growth)
+        ctx.save_for_backward(
+            values, log_rate, log_size, rate, size, total, gap, growth
+        )
         of_total, of_values = stirling_remainder(torch.stack([total, positive]))
         constant = of_total - of_values - stirling_remainder(size)
         constant -= 0.5 * (2 * pi * positive * (1 + values / size)).log()
@@ -145,10 +147,13 @@ class NegativeBinomialLogProb(torch.autograd.Function):
         return (values * log_odds_ratio).addcmul_(size, growth, value=-1).add_(constant)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
         """Return the gradients in log m and log r."""
-        values, rate, size, total, gap, growth = ctx.saved_tensors
+        values, log_rate, log_size, rate, size, total, gap, growth = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative may be asked for
+            rate, size = log_rate.exp(), log_size.exp()
+            total, gap = values + size, rate - values
+            growth = (gap / total).log1p()
         share = size / (size + rate)
         by_rate = (values - rate) * share
         slopes = size * (stirling_slope(total) - stirling_slope(size) - growth)
