@@ -296,6 +296,11 @@ def test_contributions_come_from_any_estimator_that_explains():
     assert display.ax_[0].get_title() == "Row bad"
 
 
+def test_an_estimator_that_does_not_explain_is_refused(fitted, table):
+    with pytest.raises(TypeError, match="ILVAETransformer, which does not explain"):
+        FeatureContributionsDisplay.from_estimator(fitted, table[:3])
+
+
 def test_reasons_of_a_detector_are_drawn_as_surprise(table):
     detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(table)
     display = FeatureContributionsDisplay.from_estimator(detector, table[:1])

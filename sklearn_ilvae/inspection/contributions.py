@@ -103,6 +103,12 @@ class FeatureContributionsDisplay:
         """
         estimator, X = last_step(estimator, X)
         check_is_fitted(estimator)
+        if not hasattr(estimator, "feature_contributions"):
+            raise TypeError(
+                f"estimator is a {type(estimator).__name__}, which does not explain "
+                "rows; pass one with feature_contributions(X), for example a fitted "
+                "ILVAEOutlierDetector."
+            )
         contributions = np.asarray(estimator.feature_contributions(X))
         label = "contribution to the score"
         if hasattr(estimator, "typical_contributions_"):
