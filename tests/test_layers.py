@@ -46,7 +46,7 @@ FLOORS = [
         "_columns.summary",
     ],
     ["_columns.schema", "_columns.validation"],
-    ["_columns.arrays", "_columns.frames", "_columns.kinds"],
+    ["_columns.arrays", "_columns.frames", "_columns.kinds", "_columns.levels"],
     ["_device", "_pipelines", "_random", "_sklearn"],
     ["vae", "stein"],
     [

@@ -5,6 +5,7 @@ from .building import build_frame
 from .frames import library_of
 from .keeping import keep_observed
 from .kinds import asked_likelihood, categorical_columns, column_name, fitted_names
+from .levels import LevelGroups
 from .reading import (
     ColumnChoices,
     decoded_levels,
@@ -14,7 +15,6 @@ from .reading import (
 )
 from .scaling import (
     ColumnScaling,
-    LevelGroups,
     check_binary,
     check_counts,
     check_support,

@@ -2,9 +2,7 @@
 
 A Gaussian or Student-t column is standardised. Beyond `LINEAR_RANGE` standard
 deviations the scale turns logarithmic, which tames heavy tails as clipping does, but
-keeps the map one-to-one: likelihoods stay exact and the inverse exists. The rare levels
-of a category form one level of the network; which of them it is has the frequencies
-of the table, whatever the rest of the row, so that likelihoods stay exact here too.
+keeps the map one-to-one: likelihoods stay exact and the inverse exists.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..vae.likelihoods import COUNTS, EMPTY, LEVELS
-from ..vae.likelihoods.heads import level_frequencies
 from .kinds import asked_likelihood, column_name
+from .levels import MOST_LEVELS, LevelGroups, group_levels
 
 LINEAR_RANGE = 3.0
 
@@ -28,52 +26,6 @@ Whole numbers count in ones, and in shares where float32 does not tell those apa
 
 ROUNDINGS = 4
 """Units in the last place by which the values of a constant column may differ."""
-
-MOST_LEVELS = 50
-"""Levels of a category that a network tells apart, by default."""
-
-
-@dataclass(frozen=True)
-class LevelGroups:
-    """Which level of the network each level of a column belongs to.
-
-    Parameters
-    ----------
-    group : Tensor of shape (n_levels,), int64
-        Level of the network.
-    log_share : Tensor of shape (n_levels,), float64
-        Log-probability of the level within its group.
-    """
-
-    group: Tensor
-    log_share: Tensor
-
-    @property
-    def n_groups(self) -> int:
-        """Number of levels of the network."""
-        return int(self.group.max()) + 1
-
-    def representatives(self) -> Tensor:
-        """Return the most frequent level of every group."""
-        order = self.log_share.argsort(stable=True)
-        found = torch.zeros(self.n_groups, dtype=torch.long)
-        found[self.group[order]] = order  # the last one written stays
-        return found
-
-    def draw(self, groups: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw a level for each group."""
-        levels = self.representatives()[groups]
-        rare = torch.bincount(self.group) > 1
-        for group in rare.nonzero()[:, 0]:
-            here = (groups == group).nonzero()[:, 0]
-            members = (self.group == group).nonzero()[:, 0]
-            if len(here):
-                shares = self.log_share[members].exp()
-                chosen = shares.multinomial(
-                    len(here), replacement=True, generator=generator
-                )
-                levels[here] = members[chosen]
-        return levels
 
 
 @dataclass(frozen=True)
@@ -295,7 +247,7 @@ def find_scaling(
     binary = torch.tensor([kind == "bernoulli" for kind in kinds]).to(mean.device)
     scale = scale.masked_fill(binary & constant, 1)
     levels = {
-        column: _group_levels(
+        column: group_levels(
             rows[:, column],
             weights,
             n_levels[column],
@@ -330,21 +282,6 @@ def _moments(rows: Tensor, missing: Tensor, weights: Tensor) -> tuple[Tensor, Te
     centred = rows - mean
     # The second term corrects the rounding of the mean (Chan, Golub & LeVeque, 1983).
     return mean, shares @ centred.square() - (shares @ centred).square()
-
-
-def _group_levels(
-    codes: Tensor, weights: Tensor, n_levels: int, most: int
-) -> LevelGroups:
-    group = torch.arange(n_levels)
-    if n_levels <= most:
-        return LevelGroups(group, torch.zeros(n_levels, dtype=torch.float64))
-    frequency = level_frequencies(codes[:, None], weights, n_levels)[0].cpu()
-    # Levels that keep their own place stay in the order of the column.
-    kept = frequency.argsort(descending=True, stable=True)[: most - 1].sort().values
-    group = torch.full((n_levels,), most - 1)
-    group[kept] = torch.arange(most - 1)
-    totals = torch.zeros(most, dtype=torch.float64).index_add(0, group, frequency)
-    return LevelGroups(group, (frequency / totals[group]).log())
 
 
 def check_support(
