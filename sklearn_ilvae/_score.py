@@ -57,7 +57,8 @@ default="auto"
         Length scale of the kernel in the units of X, one for all or one per feature.
         ``"median"`` is the median distance between rows. ``"auto"`` compares
         multiples of the median distance, with every feature in units of its standard
-        deviation and, where these differ less than 100-fold, with one scale for all.
+        deviation (that of most rows, where a few wild values make it 100 times larger)
+        and, where these differ less than 100-fold, with one scale for all.
     regularization : "auto" or float, default="auto"
         Strength λ of the regularisation; the iterative methods run as many steps as
         match it. For ``method="stein"`` the ridge η of [3]_.

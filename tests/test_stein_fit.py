@@ -392,3 +392,12 @@ def test_a_small_spread_far_from_zero_is_no_rounding(offset, spread):
     choice = Settings("rbf", "diagonal", "median", regularization=0.1)
     model, _ = fit_score(x, choice)
     assert float(model.score(x)[:, 0].std()) == pytest.approx(1 / spread, rel=0.1)
+
+
+def test_wild_values_in_one_column_leave_the_scores_of_others():
+    x = points(300, 3, 0)
+    fresh = points(500, 3, 1)
+    x[0, 0] = 1e4
+    model, _ = fit_score(x)
+    error = (model.score(fresh) + fresh)[:, 1:].square().mean()
+    assert float(error) < 0.25

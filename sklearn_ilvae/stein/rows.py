@@ -25,6 +25,9 @@ _HELD_OUT_ROWS = 10_000
 _SMALLEST_SHARE = 1e-140
 # Columns that differ by so many units in the last place are constant.
 _ROUNDINGS = 4
+# Beside a deviation so many times that of most rows, all of those look equal.
+_WILD = 100.0
+_MAD_OF_A_GAUSSIAN = 0.6745
 # Any point among the rows serves as their center.
 _CENTRAL_ROWS = 1000
 
@@ -228,7 +231,8 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
     Returns
     -------
     rows : Rows
-        Centred at a median, each column divided by its standard deviation. Columns
+        Centred at a median, each column divided by its standard deviation; where that
+        is a hundred times what the median deviation tells, by what that tells. Columns
         that differ only by rounding count as constant.
     """
     if X.ndim != 2 or X.numel() == 0:
@@ -283,6 +287,8 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
             f"{float(high[column]):.3g}, beside which most of its values are equal in "
             "double precision; remove the rows far away, or transform the column"
         )
+    wild = (typical > 0) & (_WILD * typical < _MAD_OF_A_GAUSSIAN)
+    deviation = torch.where(wild, deviation * typical / _MAD_OF_A_GAUSSIAN, deviation)
     return replace(rows, inverse_scale=unit / deviation)
 
 
