@@ -251,11 +251,10 @@ def check_same_columns(
     names = [column.name for column in schema.columns]
     asked = asked_likelihood(estimator.likelihood, len(names), names)
     chosen = categorical_columns(estimator.categorical_features, len(names), names)
-    for index, (column, fitted) in enumerate(
-        zip(schema.columns, scaling.likelihood, strict=True)
+    for index, (column, n_levels, fitted) in enumerate(
+        zip(schema.columns, schema.n_levels, scaling.likelihood, strict=True)
     ):
         parameter, kind = f"likelihood of column {column.name!r}", asked[index]
-        n_levels = schema.n_levels[index]
         if fitted in LEVELS:
             if kind not in LEVELS and column.group != "text" and not chosen[index]:
                 kind = "gaussian" if kind == "auto" else kind

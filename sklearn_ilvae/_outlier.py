@@ -378,7 +378,7 @@ default="from_dtype"
             seed = draw_seed(self.random_state)
             fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
             held_out = split_calibration(len(table.rows), fraction, seed)
-            # Nothing that is fitted may depend on rows of the calibration.
+            # Of the rows of the calibration a fit knows their levels and no more.
             used = table.reweighted(table.weights * ~held_out, table.likelihood)
             scaling = (
                 used.scaling(self.max_categories) if known is None else known._scaling()
@@ -459,7 +459,7 @@ default="from_dtype"
     def _over_chunks(self, function: Callable[..., Tensor], table: Tensor) -> Tensor:
         inner = self.transformer_
         scaling = inner._scaling()
-        check_counts(table, scaling, inner._column_names())
+        check_counts(table, inner.likelihood_, inner._column_names())
         module = inner._inference_module(table.dtype)
         scored = partial(function, module, scaling, self._n_seen)
         return inner._in_chunks(scored, table, TRANSFORM_CHUNK)

@@ -518,7 +518,7 @@ default="from_dtype"
         """
         table = self._checked(X, "score_samples").double()
         scaling = self._scaling()
-        check_binary(table, scaling, self._column_names())
+        check_binary(table, self.likelihood_, self._column_names())
         module = self._inference_module(table.dtype)
         draws = self.n_importance_samples
         noise = shared_noise(draws, self.n_components_, self._noise_seed)
@@ -608,10 +608,11 @@ default="from_dtype"
             device = training_device(self.device, torch.float32)
             seed = draw_seed(self.random_state)
             if resume:
+                known = self._scaling()
                 check_same_network(self.module_.architecture, **self._network())
-                check_same_columns(self._table_schema(), self._scaling(), self)
-                check_support(table.rows, self._scaling(), self._column_names())
-                thawed = self._scaling().thawed(table.rows)
+                check_same_columns(self._table_schema(), known, self)
+                check_support(table.rows, known.likelihood, self._column_names())
+                thawed = known.thawed(table.rows)
                 self.scale_ = from_tensor(thawed.scale, table.source)
             else:
                 self._start(table, seed)
@@ -700,7 +701,7 @@ default="from_dtype"
         check_same_namespace(X, self, attribute="mean_", method=method)
         schema = self._table_schema()
         table = read_known_table(self, X, schema, self.handle_unknown)
-        check_counts(table, self._scaling(), names_of(schema))
+        check_counts(table, self.likelihood_, names_of(schema))
         return table
 
     def _inference_module(self, dtype: torch.dtype) -> VariationalAutoencoder:

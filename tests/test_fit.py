@@ -170,10 +170,7 @@ def test_continuing_with_another_network_is_an_error_that_changes_nothing(
         ({"likelihood": {"grade": "categorical"}}, "'grade'=ordinal"),
         ({"categorical_features": None}, "'visits'=categorical"),
         ({"categorical_features": ["visits", "height"]}, "'height'=gaussian"),
-        (
-            {"max_categories": 2},
-            "max_categories for column 'visits'=",
-        ),
+        ({"max_categories": 2}, "max_categories for column 'visits'="),
     ],
 )
 def test_continuing_with_other_kinds_of_columns_is_an_error(parameters, message):

@@ -2,7 +2,7 @@
 
 from .arrays import float_dtypes, from_tensor, to_tensor
 from .building import build_frame
-from .frames import library_of
+from .frames import is_missing, library_of
 from .keeping import keep_observed
 from .kinds import asked_likelihood, categorical_columns, column_name, fitted_names
 from .levels import LevelGroups
@@ -40,6 +40,7 @@ __all__ = [
     "fitted_names",
     "float_dtypes",
     "from_tensor",
+    "is_missing",
     "keep_observed",
     "library_of",
     "names_of",

@@ -282,7 +282,7 @@ def _positions(codes: np.ndarray) -> np.ndarray:
 
 def read_objects(name: Any, dtype: str, objects: np.ndarray) -> RawColumn:
     """Read a column of Python objects: numbers, truth values or text, with gaps."""
-    missing = np.array([_is_missing(value) for value in objects], dtype=bool)
+    missing = np.array([is_missing(value) for value in objects], dtype=bool)
     present = objects[~missing]
     values = np.full(len(objects), np.nan)
     if not len(present):
@@ -312,7 +312,8 @@ def read_objects(name: Any, dtype: str, objects: np.ndarray) -> RawColumn:
     return RawColumn(name, dtype, "text", values, tuple(numbers))
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Return whether an object stands for a missing value."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and bool(np.isnan(value))

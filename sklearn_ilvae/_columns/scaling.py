@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,9 +69,10 @@ class ColumnScaling:
         return torch.where(self.scale > 0, self.scale, constant)
 
     def thawed(self, table: Tensor) -> "ColumnScaling":
-        """Return a scaling to which a constant column that varies in a table is none.
+        """Return the scaling for a network that goes on learning from a table.
 
-        It is what a network that goes on learning needs: its rows stay as they are.
+        Constant columns that vary there get their unit as spread. The rows of the
+        network stay as they are; what it learns of these columns can be decoded.
         """
         moved = (table - self.mean.to(table)).abs() > _rounding(self.mean).to(table)
         varies = (self.scale == 0) & moved.any(0).to(self.scale.device)
@@ -259,7 +259,7 @@ def find_scaling(
     scaling = ColumnScaling(
         mean.masked_fill(others, 0), scale.masked_fill(others, 1), kinds, levels
     )
-    check_support(table, scaling, names)
+    check_support(table, kinds, names)
     return scaling
 
 
@@ -285,7 +285,7 @@ def _moments(rows: Tensor, missing: Tensor, weights: Tensor) -> tuple[Tensor, Te
 
 
 def check_support(
-    table: Tensor, scaling: ColumnScaling, names: Sequence[str] | None = None
+    table: Tensor, likelihood: Sequence[str], names: Sequence[str] | None = None
 ) -> None:
     """Raise an error that names the first column with impossible values.
 
@@ -293,8 +293,8 @@ def check_support(
     ----------
     table : Tensor of shape (n_rows, n_features)
         Values in the units of the table.
-    scaling : ColumnScaling
-        Which families the columns have.
+    likelihood : sequence of str
+        Family of every column.
     names : sequence of str, default=None
         Names of the columns, for the error.
 
@@ -304,18 +304,18 @@ def check_support(
         When a Bernoulli column holds anything but 0 and 1, or a column of counts
         anything but whole numbers of at least 0.
     """
-    check_binary(table, scaling, names)
-    check_counts(table, scaling, names)
+    check_binary(table, likelihood, names)
+    check_counts(table, likelihood, names)
 
 
 def check_counts(
-    table: Tensor, scaling: ColumnScaling, names: Sequence[str] | None = None
+    table: Tensor, likelihood: Sequence[str], names: Sequence[str] | None = None
 ) -> None:
     """Raise an error that names the first column of counts with other values.
 
     The parameters are those of `check_support`.
     """
-    for column, kind in enumerate(scaling.likelihood):
+    for column, kind in enumerate(likelihood):
         if kind in COUNTS:
             values = table[:, column]
             others = values[(values < 0) | (values.frac() != 0) & ~values.isnan()]
@@ -328,13 +328,15 @@ def check_counts(
 
 
 def check_binary(
-    table: Tensor, scaling: ColumnScaling, names: Sequence[str] | None = None
+    table: Tensor, likelihood: Sequence[str], names: Sequence[str] | None = None
 ) -> None:
     """Raise an error that names the first Bernoulli column with other values.
 
     The parameters are those of `check_support`.
     """
-    for column in np.flatnonzero(scaling.binary).tolist():
+    for column, kind in enumerate(likelihood):
+        if kind != "bernoulli":
+            continue
         values = table[:, column]
         others = values[(values != 0) & (values != 1) & ~values.isnan()]
         if len(others):

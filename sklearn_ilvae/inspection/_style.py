@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .._columns import is_missing
 from .._sklearn import check_matplotlib_support
 
 BLUE, RED, GREEN, YELLOW, GREY = "#4477aa", "#ee6677", "#228833", "#ccbb44", "#777777"
@@ -174,7 +175,8 @@ def _labels(y: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
             f"y must have one label for each of the {n_rows} rows, got an array of "
             f"shape {given.shape}"
         )
-    missing = np.array([_is_missing(label) for label in given], dtype=bool)
+    # NumPy's dates have a gap of their own, which differs from itself.
+    missing = np.array([is_missing(each) or each != each for each in given], dtype=bool)
     labels = given
     if given.dtype == object and not missing.all():
         # Without the gaps NumPy finds a dtype: numbers again, or text for all.
@@ -182,8 +184,3 @@ def _labels(y: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
         labels = np.full(n_rows, found[0], dtype=found.dtype)
         labels[~missing] = found
     return labels, missing
-
-
-def _is_missing(label: Any) -> bool:
-    # NaN and NaT differ from themselves; pandas' NA does not say.
-    return label is None or type(label).__name__ == "NAType" or label != label
