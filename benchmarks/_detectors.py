@@ -151,6 +151,7 @@ ABLATIONS = {
     "without inverse-Lipschitz decoder": {"inverse_lipschitz": "none"},
     "standard normal prior": {"prior": "standard_normal"},
     "without trimming": {"support_fraction": 1.0},
+    "without neighbours": {"n_neighbors": 0},
     "zeros and ones as numbers": {"likelihood": "gaussian"},
     "support_fraction=0.75": {"support_fraction": 0.75},
     **{f"L={L}": {"inverse_lipschitz": L} for L in (0.0, 0.1, 0.25, 0.5, 1.0)},

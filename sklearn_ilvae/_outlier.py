@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,11 +19,8 @@ from ._gaps import column_means, common_gains, filled_contributions, gap_gains
 from ._html import DiagramMixin, summary_of_detector
 from ._random import draw_seed
 from ._reasons import ReasonsMixin
-from ._scoring import (
-    contributions_and_expected,
-    row_contributions,
-    row_scores,
-)
+from ._reservoir import Reservoir
+from ._scoring import RowScorer
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
 from ._tables import TrainingTable, read_training_table
@@ -36,6 +33,9 @@ from ._trust import (
     trusted_weights,
 )
 from .vae.likelihoods.heads import any_missing
+
+SAMPLE_ROWS = 500
+"""Most training rows to look for neighbours among: scoring takes time in proportion."""
 
 
 class ILVAEOutlierDetector(
@@ -50,9 +50,9 @@ class ILVAEOutlierDetector(
     """Outliers of a table by a variational autoencoder, with a reason for each.
 
     The score of a row is its log-likelihood under an `ILVAETransformer`, by Laplace's
-    approximation at the mean of its code [1]_. It is a sum of one term a column and
-    one for the code, so every score comes with its reasons (`feature_contributions`,
-    `explain`).
+    approximation at the mean of its code [1]_, less its mean squared distance to the
+    nearest training rows [4]_. It is a sum of one term a column and one for the code,
+    so every score comes with its reasons (`feature_contributions`, `explain`).
 
     Training rows may hold outliers: rows far from the half of the table that lies
     closest together count less in training (`support_fraction`).
@@ -78,6 +78,10 @@ class ILVAEOutlierDetector(
     calibration_fraction : float in [0, 1), default=0.0
         Share of the rows kept out of training for `p_values`. 0 keeps none; then call
         `calibrate` with other rows.
+    n_neighbors : int, default=2
+        Number of nearest training rows in the score. They are found among 500 at
+        random, of which the fitted detector keeps the values. 0 scores by the
+        likelihood alone and keeps none.
     inverse_lipschitz : float or "auto", default="auto"
         The constant L ≥ 0 of the decoder.
     decoder : str, default="anchored"
@@ -157,6 +161,12 @@ default="from_dtype"
     that of a row without gaps. So scores compare on average, whatever is missing; the
     less is observed, the less they vary, and the fewer rows are called outliers.
 
+    To subtract a squared distance is to multiply the density of the model by a Gaussian
+    kernel around what was seen, with a bandwidth of half a standard deviation of each
+    column; another level counts one nat. The model says what rows are like on the
+    whole, the neighbours what was seen nearby. A row is not its own neighbour: rows
+    that equal it are passed over.
+
     Scores are in nats of the standardised columns, including the Jacobian of the
     logarithmic scale of values beyond three standard deviations. So columns compare
     whatever their units; scores of two fits do not, unless the scaling agrees.
@@ -172,6 +182,8 @@ default="from_dtype"
     .. [2] Rousseeuw & Van Driessen (1999). "A fast algorithm for the minimum
        covariance determinant estimator." Technometrics 41.
     .. [3] Tukey (1977). "Exploratory Data Analysis." Addison-Wesley.
+    .. [4] Angiulli & Pizzuti (2002). "Fast outlier detection in high dimensional
+       spaces." PKDD.
 
     Examples
     --------
@@ -188,7 +200,8 @@ default="from_dtype"
     """
 
     transformer_: ILVAETransformer
-    _n_seen: int
+    _sample: Reservoir
+    _n_neighbors: int
     _gap_terms: list[Any]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -205,6 +218,7 @@ default="from_dtype"
             Interval(Real, 0, 1, closed="right"),
         ],
         "calibration_fraction": [Interval(Real, 0, 1, closed="left")],
+        "n_neighbors": [Interval(Integral, 0, None, closed="left")],
     }
 
     def __init__(
@@ -214,6 +228,7 @@ default="from_dtype"
         contamination: float | str = "auto",
         support_fraction: float | str = "auto",
         calibration_fraction: float = 0.0,
+        n_neighbors: int = 2,
         inverse_lipschitz: float | str = "auto",
         decoder: str = "anchored",
         hidden_layer_sizes: int | Sequence[int] = (64,),
@@ -240,6 +255,7 @@ default="from_dtype"
         self.contamination = contamination
         self.support_fraction = support_fraction
         self.calibration_fraction = calibration_fraction
+        self.n_neighbors = n_neighbors
         self.inverse_lipschitz = inverse_lipschitz
         self.decoder = decoder
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -294,7 +310,8 @@ default="from_dtype"
 
         The first call fixes the scaling and the size of the network, so its rows
         should represent the table. Trust and threshold are those of the last batch;
-        the calibration is dropped, since the scores change.
+        the calibration is dropped, since the scores change. Neighbours are found among
+        a sample of the rows of all batches.
 
         Parameters
         ----------
@@ -313,7 +330,7 @@ default="from_dtype"
         return self._fit(X, sample_weight, "partial_fit")
 
     def score_samples(self, X: Any) -> Any:
-        """Return the approximate log-likelihood of every row: larger is more normal.
+        """Return the score of every row: larger is more normal.
 
         Parameters
         ----------
@@ -401,7 +418,8 @@ default="from_dtype"
             support = torch.zeros(len(present), dtype=torch.bool)
             support[present.nonzero()[~held_out, 0]] = trusted
             self.support_ = from_tensor(support, X)
-            self._n_seen = len(used.rows)
+            self._sample = self._next_sample(used, resume, seed)
+            self._n_neighbors = self.n_neighbors
             self._describe(table, held_out, kept * trusted, seed)
             self._start_threshold()
             context.call_on_fit_task_end(estimator=self)
@@ -413,7 +431,7 @@ default="from_dtype"
         """Keep the scores of the rows, and what is typical of the trusted ones."""
         X, used, rows = table.source, ~held_out, table.rows.double()
         trust, missing = trust.to(rows), rows.isnan()
-        terms_of = partial(self._over_chunks, row_contributions)
+        terms_of = partial(self._over_chunks, RowScorer.contributions)
         terms, gains = terms_of(rows), gap_gains(terms_of, rows[used], trust)
         means = column_means(terms[used, :-1], missing[used], trust)
         common = common_gains(terms_of, rows[used], trust, gains, means, seed)
@@ -430,6 +448,12 @@ default="from_dtype"
         elif hasattr(self, "calibration_scores_"):
             del self.calibration_scores_
 
+    def _next_sample(self, used: TrainingTable, resume: bool, seed: int) -> Reservoir:
+        before = self._sample if resume else Reservoir.empty(used.rows.shape[1])
+        size = SAMPLE_ROWS if self.n_neighbors else 0
+        rows, weights = (each.cpu().numpy() for each in (used.rows, used.weights))
+        return before.joined(rows, weights, size, seed)
+
     def _transformer(self, seed: int) -> ILVAETransformer:
         own = ILVAETransformer._parameter_constraints.keys()
         shared = {name: getattr(self, name) for name in own & self.get_params()}
@@ -443,12 +467,12 @@ default="from_dtype"
 
     def _scores(self, table: Tensor) -> Tensor:
         if not any_missing(table):
-            return self._over_chunks(row_scores, table)
-        contributions = self._over_chunks(row_contributions, table)
+            return self._over_chunks(RowScorer.scores, table)
+        contributions = self._over_chunks(RowScorer.contributions, table)
         return self._filled(contributions, table.isnan()).sum(1)
 
     def _split(self, table: Tensor) -> tuple[Tensor, Tensor]:
-        joined = self._over_chunks(contributions_and_expected, table)
+        joined = self._over_chunks(RowScorer.contributions_and_expected, table)
         n_terms = table.shape[1] + 1
         return self._filled(joined[:, :n_terms], table.isnan()), joined[:, n_terms:]
 
@@ -456,13 +480,20 @@ default="from_dtype"
         gap_terms = (to_tensor(each).to(contributions) for each in self._gap_terms)
         return filled_contributions(contributions, missing, *gap_terms)
 
-    def _over_chunks(self, function: Callable[..., Tensor], table: Tensor) -> Tensor:
+    def _over_chunks(
+        self, function: Callable[[RowScorer, Tensor], Tensor], table: Tensor
+    ) -> Tensor:
         inner = self.transformer_
-        scaling = inner._scaling()
         check_counts(table, inner.likelihood_, inner._column_names())
-        module = inner._inference_module(table.dtype)
-        scored = partial(function, module, scaling, self._n_seen)
-        return inner._in_chunks(scored, table, TRANSFORM_CHUNK)
+        sample = torch.from_numpy(self._sample.rows).to(table)
+        scorer = RowScorer(
+            inner._inference_module(table.dtype),
+            inner._scaling(),
+            self._sample.n_seen,
+            sample,
+            self._n_neighbors if len(sample) else 0,
+        )
+        return inner._in_chunks(partial(function, scorer), table, TRANSFORM_CHUNK)
 
     def _fit_summary(self) -> str:
         return summary_of_detector(self)

@@ -129,10 +129,11 @@ class ReasonsMixin:
     def feature_contributions(self, X: Any, return_expected: bool = False) -> Any:
         """Split the score of every row exactly into its columns and its code.
 
-        A column's term is the log-likelihood of its value given the code: low where
-        the value is not what the rest of the row makes one expect. The last term,
-        ``"latent"``, is low where the combination itself is unusual. The terms of a row
-        add up to its score.
+        A column's term is the log-likelihood of its value given the code, less what
+        the column adds to the distance to the nearest training rows: low where the
+        value is not what the rest of the row, or rows like it, make one expect. The
+        last term, ``"latent"``, is low where the combination itself is unusual. The
+        terms of a row add up to its score.
 
         Parameters
         ----------

@@ -1,23 +1,33 @@
 """Scores of rows as sums: one term a column, and one for the code.
 
+A score is the approximate log-likelihood of a row less its mean squared distance to
+the nearest rows of a sample of the training table.
+
 A row with gaps scores what it would on average, were they filled in by the model:
 ``E[log p(x) | x_observed]``. The term of the code is that of a posterior as narrow as
 without gaps; that of a missing value is left at 0, see `filled_contributions`.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from math import log
 
 import torch
 from torch import Tensor
 
 from ._columns import ColumnScaling
-from .vae import LikelihoodTerms, VariationalAutoencoder, laplace_terms
+from .vae import (
+    LikelihoodTerms,
+    VariationalAutoencoder,
+    comparable_points,
+    laplace_terms,
+    neighbour_terms,
+)
 
 
-def row_scores(
-    module: VariationalAutoencoder, scaling: ColumnScaling, n_seen: int, rows: Tensor
-) -> Tensor:
-    """Return the approximate log-likelihood of rows: the sums of their terms.
+@dataclass(frozen=True)
+class RowScorer:
+    """What scores rows of a table.
 
     Parameters
     ----------
@@ -27,62 +37,93 @@ def row_scores(
         From the table to the rows of the model.
     n_seen : int
         Rows of the fit.
-    rows : Tensor of shape (n_rows, n_features)
-        Rows in the units of the table.
-
-    Returns
-    -------
-    Tensor of shape (n_rows,)
+    sample : Tensor of shape (n_sample, n_features)
+        Rows of the training table, in its units, among which neighbours are found.
+    n_neighbors : int
+        How many neighbours to look for; 0 for none.
     """
-    return row_contributions(module, scaling, n_seen, rows).sum(1)
 
+    module: VariationalAutoencoder
+    scaling: ColumnScaling
+    n_seen: int
+    sample: Tensor
+    n_neighbors: int
 
-def row_contributions(
-    module: VariationalAutoencoder, scaling: ColumnScaling, n_seen: int, rows: Tensor
-) -> Tensor:
-    """Return the terms of every score; the parameters are those of `row_scores`.
+    def scores(self, rows: Tensor) -> Tensor:
+        """Return the scores of rows, in the units of the table: shape (n_rows,)."""
+        return self.contributions(rows).sum(1)
 
-    Returns
-    -------
-    Tensor of shape (n_rows, n_features + 1)
-        In nats of standardised columns, the term of the code last.
-    """
-    return _contributions_and_terms(module, scaling, n_seen, rows)[0]
+    def contributions(self, rows: Tensor) -> Tensor:
+        """Return the terms of every score.
 
+        Parameters
+        ----------
+        rows : Tensor of shape (n_rows, n_features)
+            Rows in the units of the table.
 
-def contributions_and_expected(
-    module: VariationalAutoencoder, scaling: ColumnScaling, n_seen: int, rows: Tensor
-) -> Tensor:
-    """Return the terms of every score and, beside them, the row that was expected.
+        Returns
+        -------
+        Tensor of shape (n_rows, n_features + 1)
+            In nats of standardised columns, the term of the code last.
+        """
+        return self._contributions_and_terms(rows)[0]
 
-    The parameters are those of `row_scores`.
+    def contributions_and_expected(self, rows: Tensor) -> Tensor:
+        """Return the terms of every score and, beside them, the row that was expected.
 
-    Returns
-    -------
-    Tensor of shape (n_rows, 2 * n_features + 1)
-        Expected values in the units of the table.
-    """
-    contributions, terms = _contributions_and_terms(module, scaling, n_seen, rows)
-    return torch.cat([contributions, scaling.inverse_transform(terms.expected)], dim=1)
+        Parameters
+        ----------
+        rows : Tensor of shape (n_rows, n_features)
+            Rows in the units of the table.
 
+        Returns
+        -------
+        Tensor of shape (n_rows, 2 * n_features + 1)
+            Expected values in the units of the table.
+        """
+        contributions, terms = self._contributions_and_terms(rows)
+        expected = self.scaling.inverse_transform(terms.expected)
+        return torch.cat([contributions, expected], dim=1)
 
-def _contributions_and_terms(
-    module: VariationalAutoencoder, scaling: ColumnScaling, n_seen: int, rows: Tensor
-) -> tuple[Tensor, LikelihoodTerms]:
-    possible, impossible = _possible_values(scaling, rows)
-    scaled = scaling.transform(possible)
-    terms = laplace_terms(module, scaled)
-    columns = terms.columns + scaling.log_slopes(possible, scaled)
-    # log q at its mean, of a posterior as narrow as if nothing were missing.
-    latent = terms.latent - terms.doubt
-    if impossible is not None:
-        # As likely as the rarer of the two values, and at most as Laplace's rule of
-        # succession has it for what n rows never held.
-        p = terms.expected.clamp(torch.finfo(rows.dtype).tiny, 1)
-        rarer = torch.minimum(p, 1 - p).clamp(min=torch.finfo(rows.dtype).tiny)
-        unseen = rarer.log().clamp(max=-log(n_seen + 2))
-        columns = torch.where(impossible, unseen, columns)
-    return torch.cat([columns, latent[:, None]], dim=1), terms
+    @cached_property
+    def _sample_points(self) -> Tensor:
+        scaled = self.scaling.transform(self.sample)
+        missing = scaled.isnan()
+        if missing.any():
+            expected = laplace_terms(self.module, scaled).expected
+            scaled = torch.where(missing, expected, scaled)
+        return comparable_points(self.module.encoder.design, scaled)[0]
+
+    def _contributions_and_terms(self, rows: Tensor) -> tuple[Tensor, LikelihoodTerms]:
+        possible, impossible = _possible_values(self.scaling, rows)
+        scaled = self.scaling.transform(possible)
+        terms = laplace_terms(self.module, scaled)
+        columns = terms.columns + self.scaling.log_slopes(possible, scaled)
+        if self.n_neighbors:
+            columns = columns - self._distances(scaled, terms.expected)
+        # log q at its mean, of a posterior as narrow as if nothing were missing.
+        latent = terms.latent - terms.doubt
+        if impossible is not None:
+            # As likely as the rarer of the two values, and at most as Laplace's rule of
+            # succession has it for what n rows never held.
+            p = terms.expected.clamp(torch.finfo(rows.dtype).tiny, 1)
+            rarer = torch.minimum(p, 1 - p).clamp(min=torch.finfo(rows.dtype).tiny)
+            unseen = rarer.log().clamp(max=-log(self.n_seen + 2))
+            columns = torch.where(impossible, unseen, columns)
+        return torch.cat([columns, latent[:, None]], dim=1), terms
+
+    def _distances(self, scaled: Tensor, expected: Tensor) -> Tensor:
+        """Return what each column adds to the distance to the nearest rows.
+
+        Missing values are taken for what the model expects, and add nothing.
+        """
+        missing = scaled.isnan()
+        points, columns = comparable_points(
+            self.module.encoder.design, torch.where(missing, expected, scaled)
+        )
+        terms = neighbour_terms(points, self._sample_points, self.n_neighbors)
+        added = torch.zeros_like(scaled).index_add_(1, columns, terms)
+        return added.masked_fill_(missing, 0)
 
 
 def _possible_values(

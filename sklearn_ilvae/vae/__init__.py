@@ -14,6 +14,7 @@ from .decoders import DECODERS, make_decoder
 from .design import Design
 from .imputation import drawn_rows, expected_rows
 from .laplace import LikelihoodTerms, laplace_terms
+from .neighbours import comparable_points, neighbour_terms
 from .start import (
     choose_inverse_lipschitz,
     choose_n_components,
@@ -33,6 +34,7 @@ __all__ = [
     "choose_inverse_lipschitz",
     "choose_n_components",
     "closest_weights",
+    "comparable_points",
     "drawn_rows",
     "evidence_lower_bound",
     "expected_rows",
@@ -41,6 +43,7 @@ __all__ = [
     "laplace_terms",
     "linear_model",
     "make_decoder",
+    "neighbour_terms",
     "principal_axes",
     "robust_distances",
     "shared_noise",

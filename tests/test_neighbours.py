@@ -1,0 +1,224 @@
+"""Neighbours in the score of a detector: distances, the sample they are found in."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mixed import people
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.neighbors import NearestNeighbors
+
+from sklearn_ilvae import ILVAEOutlierDetector
+from sklearn_ilvae._outlier import SAMPLE_ROWS
+from sklearn_ilvae._reservoir import Reservoir
+from sklearn_ilvae.vae import Design, comparable_points, neighbour_terms
+from sklearn_ilvae.vae.neighbours import BANDWIDTH
+
+
+def short(**parameters):
+    return ILVAEOutlierDetector(
+        **{"n_components": 2, "max_iter": 5, "random_state": 0} | parameters
+    )
+
+
+def normal(seed, *shape):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def squared_distances(points, sample):
+    return (points[:, None] - sample).square().sum(2)
+
+
+# Distances
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 5), st.integers(1, 8))
+def test_terms_sum_to_the_mean_squared_distance_of_the_nearest(
+    seed, n_sample, n_numbers, n_neighbors
+):
+    points, sample = normal(seed, 7, n_numbers), normal(seed + 1, n_sample, n_numbers)
+    nearest = squared_distances(points, sample).sort(1).values[:, :n_neighbors]
+    terms = neighbour_terms(points, sample, n_neighbors)
+    assert_allclose(terms.sum(1), nearest.mean(1), rtol=1e-12)
+    assert (terms >= 0).all()
+
+
+@pytest.mark.parametrize("n_neighbors", [1, 2, 5])
+def test_a_point_of_the_sample_is_not_its_own_neighbour(n_neighbors):
+    sample = normal(0, 30, 3)
+    terms = neighbour_terms(sample, sample, n_neighbors)
+    for place in range(30):
+        others = sample[torch.arange(30) != place]
+        expected = neighbour_terms(sample[[place]], others, n_neighbors)
+        assert_allclose(terms[[place]], expected, rtol=1e-12)
+
+
+def test_a_single_point_has_no_neighbour_but_itself():
+    sample = normal(0, 1, 3)
+    assert_array_equal(neighbour_terms(sample, sample, 2), torch.zeros(1, 3))
+    assert_allclose(neighbour_terms(sample + 1, sample, 2), torch.ones(1, 3))
+
+
+def test_terms_do_not_hang_on_rounding_where_many_points_are_as_near():
+    # Corners of a cube: each has several nearest ones, in other columns.
+    corners = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 6).double() / 3
+    together = neighbour_terms(corners, corners, 2)
+    alone = [neighbour_terms(corner[None], corners, 2)[0] for corner in corners]
+    assert_array_equal(together, torch.stack(alone))
+
+
+def test_points_of_many_columns_are_compared_in_nats():
+    families = ["gaussian", "categorical", "bernoulli", "poisson", "ordinal"]
+    design = Design(families, n_levels=[1, 3, 1, 1, 4]).double()
+    rows = torch.tensor(
+        [[0.0, 0, 0, 3, 0], [0.5, 0, 0, 3, 0], [0, 2, 1, 3, 0], [0, 0, 0, 9, 3]]
+    ).double()
+    design.fit(rows, torch.full((4,), 0.25, dtype=torch.float64))
+    points, columns = comparable_points(design, rows)
+    squares = (points - points[0]).square()
+    nats = torch.zeros(4, 5, dtype=torch.float64).index_add_(1, columns, squares)
+    assert_allclose(nats[1], [0.5**2 / (2 * BANDWIDTH**2), 0, 0, 0, 0])
+    assert_allclose(nats[2], [0, 1, 1, 0, 0])
+    # One of four rows apart: so many standard deviations of the logarithm.
+    assert_allclose(nats[3, 3], (1 / 0.1875) / (2 * BANDWIDTH**2))
+    assert nats[3, 4] > 0
+
+
+# The sample
+
+
+def test_a_reservoir_keeps_all_rows_while_there_is_room():
+    rows = np.arange(12.0).reshape(6, 2)
+    sample = Reservoir.empty(2).joined(rows, np.ones(6), 6, seed=0)
+    assert_array_equal(sample.rows, rows)
+    assert sample.n_seen == 6
+
+
+def test_of_equal_rows_a_reservoir_keeps_one():
+    rows = np.repeat(np.arange(3.0)[:, None], 4, axis=0)
+    sample = Reservoir.empty(1).joined(rows, np.ones(12), 20, seed=0)
+    assert_array_equal(sample.rows[:, 0], [0, 1, 2])
+    again = sample.joined(rows, np.ones(12), 20, seed=0)
+    assert_array_equal(again.rows, sample.rows)
+    assert again.n_seen == 24
+
+
+def test_rows_of_weight_zero_are_as_good_as_absent():
+    rows, weights = np.arange(10.0)[:, None], np.arange(10) % 2
+    sample = Reservoir.empty(1).joined(rows, weights, 20, seed=0)
+    assert_array_equal(sample.rows[:, 0], [1, 3, 5, 7, 9])
+    assert sample.n_seen == 5
+
+
+def test_rows_of_all_batches_have_the_same_chance():
+    kept = np.zeros(60)
+    for seed in range(400):
+        sample = Reservoir.empty(1)
+        for batch in np.split(np.arange(60.0)[:, None], [10, 40]):
+            sample = sample.joined(batch, np.ones(len(batch)), 15, seed)
+        assert len(sample.rows) == 15
+        kept[sample.rows[:, 0].astype(int)] += 1
+    # Binomial, 400 draws of probability a quarter: a deviation of 8.7.
+    assert np.abs(kept - 100).max() < 4 * 8.7
+    assert abs(kept[:10].mean() - 100) < 4 * 8.7 / np.sqrt(10)
+
+
+def test_the_first_row_is_drawn_in_proportion_to_the_weights():
+    rows, weights = np.arange(4.0)[:, None], np.array([1, 2, 3, 4])
+    drawn = [
+        int(Reservoir.empty(1).joined(rows, weights, 1, seed).rows[0, 0])
+        for seed in range(2000)
+    ]
+    assert_allclose(np.bincount(drawn) / 2000, weights / 10, atol=0.04)
+
+
+# The detector
+
+
+def test_neighbours_lower_a_score_by_their_mean_squared_distance(table):
+    training, new = table[:200], table[200:]
+    without, with_three = (
+        short(support_fraction=1.0, n_neighbors=k).fit(training).score_samples(new)
+        for k in (0, 3)
+    )
+    spread = training.std(0)
+    index = NearestNeighbors(n_neighbors=3).fit(training / spread)
+    distances, _ = index.kneighbors(new / spread)
+    expected = (distances**2).mean(1) / (2 * BANDWIDTH**2)
+    # Within three standard deviations the scale of a column is linear.
+    inside = (np.abs(new - training.mean(0)) < 3 * spread).all(1)
+    assert_allclose((without - with_three)[inside], expected[inside], rtol=1e-6)
+
+
+def test_without_neighbours_no_row_is_kept(table):
+    assert short(n_neighbors=0).fit(table)._sample.rows.shape == (0, 5)
+    assert len(short().fit(table)._sample.rows) == len(table)
+
+
+def test_a_large_table_leaves_a_sample():
+    rows = np.random.default_rng(0).standard_normal((SAMPLE_ROWS + 500, 3))
+    sample = short(max_iter=1).fit(rows)._sample
+    assert sample.rows.shape == (SAMPLE_ROWS, 3)
+    assert sample.n_seen == len(rows)
+    assert set(map(tuple, sample.rows)) < set(map(tuple, rows))
+
+
+def test_rows_of_the_calibration_are_nobodys_neighbours(table):
+    detector = short(calibration_fraction=0.4).fit(table)
+    assert len(detector._sample.rows) == 180
+    assert len(detector.calibration_scores_) == 120
+
+
+def test_a_stream_leaves_rows_of_all_batches(table):
+    detector = short().partial_fit(table[:100]).partial_fit(table[100:])
+    assert_array_equal(detector._sample.rows, np.unique(table, axis=0))
+
+
+def test_repeated_rows_are_no_neighbours_of_each_other(table):
+    detector = short(support_fraction=1.0).fit(table)
+    before = detector._sample
+    detector._sample = before.joined(table, np.ones(len(table)), SAMPLE_ROWS, 0)
+    assert_array_equal(
+        detector.score_samples(table),
+        short(support_fraction=1.0).fit(table).score_samples(table),
+    )
+    assert detector._sample.n_seen == 2 * len(table)
+
+
+def test_reasons_of_levels_are_the_same_alone_and_in_any_batch():
+    frame = people(120)
+    detector = short().fit(frame)
+    together = detector.feature_contributions(frame)
+    alone = pd.concat(
+        [detector.feature_contributions(frame.iloc[[row]]) for row in range(20)]
+    )
+    assert_allclose(alone, together[:20], rtol=1e-9, atol=1e-9)
+
+
+def test_gaps_in_the_sample_are_filled(table):
+    holes = np.where(np.random.default_rng(0).random(table.shape) < 0.3, np.nan, table)
+    detector = short().fit(holes)
+    assert np.isnan(detector._sample.rows).any()
+    assert np.isfinite(detector.score_samples(table)).all()
+
+
+def test_neighbours_tell_a_row_between_two_kinds_of_rows():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((200, 2)) * 0.3 + np.repeat([[-2.0], [2.0]], 100, axis=0)
+    rows = np.column_stack([rows, rng.standard_normal(200)])
+    share = {}
+    for k in (0, 2):
+        detector = short(n_neighbors=k).fit(rows)
+        between = detector.score_samples([[0.0, 0.0, 0.0]])
+        share[k] = (detector.score_samples(rows) < between).mean()
+    assert share[2] < share[0]
+
+
+@pytest.mark.parametrize("n_neighbors", [-1, 1.5, None])
+def test_a_number_of_neighbours_is_a_count(table, n_neighbors):
+    with pytest.raises(ValueError, match=r"'n_neighbors' parameter .* must be an int"):
+        short(n_neighbors=n_neighbors).fit(table)
