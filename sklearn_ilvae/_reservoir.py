@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 class Reservoir:
     """A weighted random sample of rows without replacement, drawn in one pass.
 
-    Each row gets the key ``log(u) / w`` for a uniform u and its weight w; those with
+    Each row gets the logarithm of its weight and Gumbel noise for a key; those with
     the largest keys stay (Efraimidis & Spirakis, Information Processing Letters 97,
-    2006). Of equal rows one stays.
+    2006, on a logarithmic scale). Of equal rows one stays.
 
     Parameters
     ----------
@@ -52,12 +52,23 @@ class Reservoir:
         """
         seen = np.flatnonzero(weights > 0)
         # Another stream for each batch: one seed serves all calls of partial_fit.
-        uniform = np.random.default_rng((seed, self.n_seen)).random(len(seen))
-        keys = np.concatenate([self.keys, np.log1p(-uniform) / weights[seen]])
-        first = np.argsort(-keys, kind="stable")[:size]
-        old, new = first[first < len(self.rows)], first[first >= len(self.rows)]
-        chosen = rows[seen[new - len(self.rows)]]
-        joined = np.concatenate([self.rows[old], chosen], dtype=np.float64)
-        distinct, places = np.unique(joined, axis=0, return_index=True)
-        keys = np.concatenate([keys[old], keys[new]])[places]
-        return type(self)(distinct, keys, self.n_seen + len(seen))
+        noise = np.random.default_rng((seed, self.n_seen)).gumbel(size=len(seen))
+        keys = np.concatenate([self.keys, noise + np.log(weights[seen])])
+        kept: dict[bytes, int] = {}
+        for place in np.argsort(-keys, kind="stable"):
+            if len(kept) == size:
+                break
+            kept.setdefault(self._row(place, rows, seen).tobytes(), place)
+        places = np.array(list(kept.values()), dtype=int)
+        chosen = [self._row(place, rows, seen) for place in places]
+        joined = np.array(chosen).reshape(-1, rows.shape[1])
+        order = np.lexsort(joined.T[::-1])
+        return type(self)(joined[order], keys[places][order], self.n_seen + len(seen))
+
+    def _row(
+        self, place: int, new: NDArray[Any], seen: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return a row of the sample or, from its end on, one of those seen now."""
+        old = place < len(self.rows)
+        row = self.rows[place] if old else new[seen[place - len(self.rows)]]
+        return row.astype(np.float64)
