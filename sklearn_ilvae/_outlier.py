@@ -101,8 +101,9 @@ default="from_dtype"
         What to do with a category that was not seen in `fit`.
     prior : {"mixture", "standard_normal"}, default="mixture"
         Distribution of the codes.
-    n_mixture_components : int, default=16
-        Number of Gaussians of the mixture prior.
+    n_mixture_components : int, default=4
+        Number of Gaussians of the mixture prior: fewer than for a density alone, since
+        neighbours tell more kinds of rows apart.
     kl_weight : float, default=1.0
         Weight of the divergence from the prior in the training objective.
     learning_rate_init : float, default=1e-2
@@ -238,7 +239,7 @@ default="from_dtype"
         max_categories: int = 50,
         handle_unknown: str = "error",
         prior: str = "mixture",
-        n_mixture_components: int = 16,
+        n_mixture_components: int = 4,
         kl_weight: float = 1.0,
         learning_rate_init: float = 1e-2,
         batch_size: int | str = "auto",
