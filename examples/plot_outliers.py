@@ -42,8 +42,8 @@ print("ranks of the spoilt rows:", {row: int(ranks[row]) + 1 for row in spoilt})
 
 # %%
 # Why? The score of a row is exactly the sum of one term a column and one for its code.
-# ``surprise`` compares each with the typical patient, in nats: +10 is e¹⁰ times less
-# likely. A large term of the code means that the columns are odd together.
+# ``surprise`` compares each with the typical patient, in nats, the unit of a
+# log-density. A large term of the code means that the columns are odd together.
 
 for row in spoilt:
     print(f"\npatient {row}")

@@ -164,9 +164,9 @@ default="from_dtype"
 
     To subtract a squared distance is to multiply the density of the model by a Gaussian
     kernel around what was seen, with a bandwidth of half a standard deviation of each
-    column; another level counts one nat. The model says what rows are like on the
-    whole, the neighbours what was seen nearby. A row is not its own neighbour: rows
-    that equal it are passed over.
+    column; levels lie as far apart as chi-squared has it, as standardised zeros and
+    ones do. The model says what rows are like on the whole, the neighbours what was
+    seen nearby. A row is not its own neighbour: rows that equal it are passed over.
 
     Scores are in nats of the standardised columns, including the Jacobian of the
     logarithmic scale of values beyond three standard deviations. So columns compare
@@ -419,7 +419,9 @@ default="from_dtype"
             support = torch.zeros(len(present), dtype=torch.bool)
             support[present.nonzero()[~held_out, 0]] = trusted
             self.support_ = from_tensor(support, X)
-            self._sample = self._next_sample(used, resume, seed)
+            # Rows that are dropped speak in no part of the score.
+            counted = used.weights * (kept > 0)
+            self._sample = self._next_sample(used.rows, counted, resume, seed)
             self._n_neighbors = self.n_neighbors
             self._describe(table, held_out, kept * trusted, seed)
             self._start_threshold()
@@ -449,11 +451,12 @@ default="from_dtype"
         elif hasattr(self, "calibration_scores_"):
             del self.calibration_scores_
 
-    def _next_sample(self, used: TrainingTable, resume: bool, seed: int) -> Reservoir:
-        before = self._sample if resume else Reservoir.empty(used.rows.shape[1])
+    def _next_sample(
+        self, rows: Tensor, weights: Tensor, resume: bool, seed: int
+    ) -> Reservoir:
+        before = self._sample if resume else Reservoir.empty(rows.shape[1])
         size = SAMPLE_ROWS if self.n_neighbors else 0
-        rows, weights = (each.cpu().numpy() for each in (used.rows, used.weights))
-        return before.joined(rows, weights, size, seed)
+        return before.joined(rows.cpu().numpy(), weights.cpu().numpy(), size, seed)
 
     def _transformer(self, seed: int) -> ILVAETransformer:
         own = ILVAETransformer._parameter_constraints.keys()

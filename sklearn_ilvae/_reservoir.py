@@ -53,22 +53,25 @@ class Reservoir:
         seen = np.flatnonzero(weights > 0)
         # Another stream for each batch: one seed serves all calls of partial_fit.
         noise = np.random.default_rng((seed, self.n_seen)).gumbel(size=len(seen))
-        keys = np.concatenate([self.keys, noise + np.log(weights[seen])])
-        kept: dict[bytes, int] = {}
-        for place in np.argsort(-keys, kind="stable"):
-            if len(kept) == size:
-                break
-            kept.setdefault(self._row(place, rows, seen).tobytes(), place)
-        places = np.array(list(kept.values()), dtype=int)
-        chosen = [self._row(place, rows, seen) for place in places]
-        joined = np.array(chosen).reshape(-1, rows.shape[1])
-        order = np.lexsort(joined.T[::-1])
-        return type(self)(joined[order], keys[places][order], self.n_seen + len(seen))
+        new_keys = noise + np.log(weights[seen])
+        order = np.argsort(-new_keys, kind="stable")
+        count = size
+        while True:
+            some = order[:count]
+            joined = np.concatenate([self.rows, rows[seen[some]]], dtype=np.float64)
+            keys = np.concatenate([self.keys, new_keys[some]])
+            kept = _best_of_equal(joined, keys)[:size]
+            if len(kept) == size or count >= len(order):
+                return type(self)(joined[kept], keys[kept], self.n_seen + len(seen))
+            count *= 4
 
-    def _row(
-        self, place: int, new: NDArray[Any], seen: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Return a row of the sample or, from its end on, one of those seen now."""
-        old = place < len(self.rows)
-        row = self.rows[place] if old else new[seen[place - len(self.rows)]]
-        return row.astype(np.float64)
+
+def _best_of_equal(rows: NDArray[Any], keys: NDArray[Any]) -> NDArray[np.int64]:
+    """Return where distinct rows are, each with its largest key, from the largest."""
+    by_key = np.argsort(-keys, kind="stable")
+    canonical = rows[by_key] + 0.0  # no negative zeros
+    canonical[np.isnan(canonical)] = np.nan
+    width = canonical.itemsize * canonical.shape[1]
+    as_bytes = canonical.view(np.dtype((np.void, width))).ravel()
+    _, first = np.unique(as_bytes, return_index=True)
+    return by_key[np.sort(first)]

@@ -23,6 +23,7 @@ from .vae import (
     laplace_terms,
     neighbour_terms,
 )
+from .vae.likelihoods.heads import any_missing
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,7 @@ class RowScorer:
     @cached_property
     def _sample_points(self) -> Tensor:
         scaled = self.scaling.transform(self.sample)
-        missing = scaled.isnan()
-        if missing.any():
-            expected = laplace_terms(self.module, scaled).expected
-            scaled = torch.where(missing, expected, scaled)
-        return comparable_points(self.module.encoder.design, scaled)[0]
+        return comparable_points(self.module.encoder, scaled)[0]
 
     def _contributions_and_terms(self, rows: Tensor) -> tuple[Tensor, LikelihoodTerms]:
         possible, impossible = _possible_values(self.scaling, rows)
@@ -100,7 +97,7 @@ class RowScorer:
         terms = laplace_terms(self.module, scaled)
         columns = terms.columns + self.scaling.log_slopes(possible, scaled)
         if self.n_neighbors:
-            columns = columns - self._distances(scaled, terms.expected)
+            columns = columns - self._distances(scaled)
         # log q at its mean, of a posterior as narrow as if nothing were missing.
         latent = terms.latent - terms.doubt
         if impossible is not None:
@@ -112,18 +109,12 @@ class RowScorer:
             columns = torch.where(impossible, unseen, columns)
         return torch.cat([columns, latent[:, None]], dim=1), terms
 
-    def _distances(self, scaled: Tensor, expected: Tensor) -> Tensor:
-        """Return what each column adds to the distance to the nearest rows.
-
-        Missing values are taken for what the model expects, and add nothing.
-        """
-        missing = scaled.isnan()
-        points, columns = comparable_points(
-            self.module.encoder.design, torch.where(missing, expected, scaled)
-        )
-        terms = neighbour_terms(points, self._sample_points, self.n_neighbors)
-        added = torch.zeros_like(scaled).index_add_(1, columns, terms)
-        return added.masked_fill_(missing, 0)
+    def _distances(self, scaled: Tensor) -> Tensor:
+        """Return what each column adds to the distance to the nearest rows."""
+        points, columns = comparable_points(self.module.encoder, scaled)
+        observed = ~scaled.isnan()[:, columns] if any_missing(scaled) else None
+        terms = neighbour_terms(points, self._sample_points, self.n_neighbors, observed)
+        return torch.zeros_like(scaled).index_add_(1, columns, terms)
 
 
 def _possible_values(

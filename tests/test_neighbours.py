@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
@@ -13,8 +13,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn_ilvae import ILVAEOutlierDetector
 from sklearn_ilvae._outlier import SAMPLE_ROWS
 from sklearn_ilvae._reservoir import Reservoir
-from sklearn_ilvae.vae import Design, comparable_points, neighbour_terms
-from sklearn_ilvae.vae.neighbours import BANDWIDTH
+from sklearn_ilvae.vae import comparable_points, neighbour_terms
+from sklearn_ilvae.vae.neighbours import BANDWIDTH, SAME
 
 
 def short(**parameters):
@@ -41,7 +41,9 @@ def test_terms_sum_to_the_mean_squared_distance_of_the_nearest(
     seed, n_sample, n_numbers, n_neighbors
 ):
     points, sample = normal(seed, 7, n_numbers), normal(seed + 1, n_sample, n_numbers)
-    nearest = squared_distances(points, sample).sort(1).values[:, :n_neighbors]
+    distances = squared_distances(points, sample)
+    assume((distances > SAME).all())
+    nearest = distances.sort(1).values[:, :n_neighbors]
     terms = neighbour_terms(points, sample, n_neighbors)
     assert_allclose(terms.sum(1), nearest.mean(1), rtol=1e-12)
     assert (terms >= 0).all()
@@ -71,21 +73,58 @@ def test_terms_do_not_hang_on_rounding_where_many_points_are_as_near():
     assert_array_equal(together, torch.stack(alone))
 
 
-def test_points_of_many_columns_are_compared_in_nats():
-    families = ["gaussian", "categorical", "bernoulli", "poisson", "ordinal"]
-    design = Design(families, n_levels=[1, 3, 1, 1, 4]).double()
-    rows = torch.tensor(
-        [[0.0, 0, 0, 3, 0], [0.5, 0, 0, 3, 0], [0, 2, 1, 3, 0], [0, 0, 0, 9, 3]]
-    ).double()
-    design.fit(rows, torch.full((4,), 0.25, dtype=torch.float64))
-    points, columns = comparable_points(design, rows)
+@pytest.mark.parametrize("apart", [1e-7, 9e-5, 2e-3, 4e-3])
+def test_near_twins_lie_as_far_from_the_others(apart):
+    sample = torch.tensor([[0, 0], [apart, 0], [5, 5], [7, 1]]).double()
+    distances = neighbour_terms(sample, sample, 2).sum(1)
+    assert_allclose(distances[0], distances[1], rtol=1e-2)
+
+
+def test_a_point_of_the_sample_is_known_again_by_what_is_observed():
+    sample = normal(0, 30, 4)
+    observed = torch.ones(30, 4, dtype=torch.bool)
+    observed[:, 2] = False
+    filled = torch.where(observed, sample, 0.3)
+    terms = neighbour_terms(filled, sample, 1, observed)
+    assert (terms[:, 2] == 0).all()
+    distances = squared_distances(filled, sample)
+    distances.fill_diagonal_(torch.inf)
+    nearest = distances.argmin(1)
+    # Where the point itself is among the two nearest it is passed over.
+    expected = (filled - sample[nearest]).square() * observed
+    assert_allclose(terms, expected, rtol=1e-12)
+
+
+def test_columns_of_many_kinds_are_compared_in_nats():
+    frame = pd.DataFrame(
+        {
+            "number": np.arange(40.0),
+            "flag": np.arange(40) % 2 == 0,
+            "shade": pd.Categorical(list("aaab") * 5 + list("cccc") * 5),
+            "visits": np.r_[0, 50, np.arange(38) % 3],
+        }
+    )
+    detector = short(likelihood={"visits": "poisson"}).fit(frame)
+    inner = detector.transformer_
+    module = inner._inference_module(torch.float64)
+    cases = pd.concat([frame.iloc[[0]]] * 5, ignore_index=True)
+    cases.loc[1, "number"] = 3.0
+    cases.loc[2, "flag"] = False
+    cases.loc[3, "shade"] = "b"
+    cases.loc[4, "visits"] = 50
+    rows = inner._scaling().transform(detector._checked(cases, "predict"))
+    with torch.no_grad():
+        points, columns = comparable_points(module.encoder, rows)
     squares = (points - points[0]).square()
-    nats = torch.zeros(4, 5, dtype=torch.float64).index_add_(1, columns, squares)
-    assert_allclose(nats[1], [0.5**2 / (2 * BANDWIDTH**2), 0, 0, 0, 0])
-    assert_allclose(nats[2], [0, 1, 1, 0, 0])
-    # One of four rows apart: so many standard deviations of the logarithm.
-    assert_allclose(nats[3, 3], (1 / 0.1875) / (2 * BANDWIDTH**2))
-    assert nats[3, 4] > 0
+    nats = torch.zeros(5, 4, dtype=torch.float64).index_add_(1, columns, squares)
+    kernel = 2 * BANDWIDTH**2
+    spread = inner.scale_[0]
+    assert_allclose(nats[1], [3**2 / spread**2 / kernel, 0, 0, 0], atol=1e-12)
+    p = inner.mean_[1]
+    assert_allclose(nats[2], [0, 1 / (p * (1 - p)) / kernel, 0, 0], rtol=1e-6)
+    assert nats[3, 2] > nats[3].sum() * (1 - 1e-9)
+    # A count of 50 beside 0, 1 and 2: far, but no more than a number would be.
+    assert 3**2 / kernel < nats[4, 3] < 10**2 / kernel
 
 
 # The sample
@@ -94,23 +133,30 @@ def test_points_of_many_columns_are_compared_in_nats():
 def test_a_reservoir_keeps_all_rows_while_there_is_room():
     rows = np.arange(12.0).reshape(6, 2)
     sample = Reservoir.empty(2).joined(rows, np.ones(6), 6, seed=0)
-    assert_array_equal(sample.rows, rows)
+    assert_array_equal(np.sort(sample.rows, axis=0), rows)
     assert sample.n_seen == 6
 
 
 def test_of_equal_rows_a_reservoir_keeps_one():
-    rows = np.repeat(np.arange(3.0)[:, None], 4, axis=0)
-    sample = Reservoir.empty(1).joined(rows, np.ones(12), 20, seed=0)
-    assert_array_equal(sample.rows[:, 0], [0, 1, 2])
-    again = sample.joined(rows, np.ones(12), 20, seed=0)
-    assert_array_equal(again.rows, sample.rows)
-    assert again.n_seen == 24
+    rows = np.array([-0.0, 0, 1, np.nan, -np.nan, 1] * 500)[:, None]
+    sample = Reservoir.empty(1).joined(rows, np.ones(3000), 20, seed=0)
+    assert_array_equal(np.sort(sample.rows[:, 0]), [0, 1, np.nan])
+    again = sample.joined(rows, np.ones(3000), 20, seed=0)
+    assert_array_equal(np.sort(again.rows[:, 0]), [0, 1, np.nan])
+    assert again.n_seen == 6000
+
+
+def test_rare_rows_are_found_among_many_that_are_equal():
+    rows = np.zeros((5000, 1))
+    rows[[7, 4000], 0] = 1, 2
+    sample = Reservoir.empty(1).joined(rows, np.ones(5000), 3, seed=0)
+    assert_array_equal(np.sort(sample.rows[:, 0]), [0, 1, 2])
 
 
 def test_rows_of_weight_zero_are_as_good_as_absent():
     rows, weights = np.arange(10.0)[:, None], np.arange(10) % 2
     sample = Reservoir.empty(1).joined(rows, weights, 20, seed=0)
-    assert_array_equal(sample.rows[:, 0], [1, 3, 5, 7, 9])
+    assert_array_equal(np.sort(sample.rows[:, 0]), [1, 3, 5, 7, 9])
     assert sample.n_seen == 5
 
 
@@ -167,6 +213,20 @@ def test_a_large_table_leaves_a_sample():
     assert set(map(tuple, sample.rows)) < set(map(tuple, rows))
 
 
+def test_rows_that_are_dropped_are_nobodys_neighbours(table):
+    detector = short(support_fraction=0.8).fit(table)
+    kept = np.unique(table[detector.support_], axis=0)
+    assert_array_equal(np.unique(detector._sample.rows, axis=0), kept)
+
+
+def test_rows_in_another_precision_are_known_again():
+    rows = np.random.default_rng(0).normal([0, 300, 20_000], size=(150, 3))
+    detector = short().fit(rows)
+    scores = detector.score_samples(rows)
+    single = detector.score_samples(rows.astype(np.float32))
+    assert np.abs(single - scores).max() < 0.05
+
+
 def test_rows_of_the_calibration_are_nobodys_neighbours(table):
     detector = short(calibration_fraction=0.4).fit(table)
     assert len(detector._sample.rows) == 180
@@ -175,16 +235,18 @@ def test_rows_of_the_calibration_are_nobodys_neighbours(table):
 
 def test_a_stream_leaves_rows_of_all_batches(table):
     detector = short().partial_fit(table[:100]).partial_fit(table[100:])
-    assert_array_equal(detector._sample.rows, np.unique(table, axis=0))
+    found = np.unique(detector._sample.rows, axis=0)
+    assert_array_equal(found, np.unique(table, axis=0))
 
 
 def test_repeated_rows_are_no_neighbours_of_each_other(table):
     detector = short(support_fraction=1.0).fit(table)
     before = detector._sample
     detector._sample = before.joined(table, np.ones(len(table)), SAMPLE_ROWS, 0)
-    assert_array_equal(
+    assert_allclose(
         detector.score_samples(table),
         short(support_fraction=1.0).fit(table).score_samples(table),
+        rtol=1e-12,
     )
     assert detector._sample.n_seen == 2 * len(table)
 

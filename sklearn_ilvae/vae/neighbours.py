@@ -12,33 +12,40 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from .design import Design
+from .encoders import GaussianEncoder
+from .likelihoods import COUNTS
 
 BANDWIDTH = 0.5
 """Standard deviation of the kernel, in standard deviations of a column."""
 
-SAME = 1e-10
+COUNTS_RANGE = 3.0
+"""Standard deviations beyond which the distance of a count grows as a logarithm."""
+
+SAME = 1e-5
 """Nats between points that are equal but for the precision of their numbers."""
 
 RESOLUTION = 1e-8
 """Nats below which distances tie, so that rounding does not choose the neighbours."""
 
-POINTS_AT_ONCE = 1024
-"""So many rows of distances stay in the cache until the smallest are found."""
+NUMBERS_AT_ONCE = 1 << 19
+"""So many distances stay in the cache until the smallest are found."""
 
 
-def comparable_points(design: Design, rows: Tensor) -> tuple[Tensor, Tensor]:
+def comparable_points(encoder: GaussianEncoder, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return points whose squared distances are in nats.
 
-    Two numbers x and y differ by ``(x - y)² / 2h²`` for the bandwidth h, two levels by
-    one.
+    They are the coordinates that an encoder sees, in units of ``√2 h`` for the
+    bandwidth h: numbers in standard deviations, counts in those of their logarithm,
+    levels such that their squared distance is that of chi-squared, ``1/p + 1/q`` for
+    two levels of frequencies p and q (Greenacre, 1984), as it is between standardised
+    zeros and ones; rare ones lie less far.
 
     Parameters
     ----------
-    design : Design
-        Of the network.
+    encoder : GaussianEncoder
+        Of the network. It completes missing values.
     rows : Tensor of shape (n_rows, n_features)
-        Rows of the network, without missing values.
+        Rows of the network.
 
     Returns
     -------
@@ -49,43 +56,47 @@ def comparable_points(design: Design, rows: Tensor) -> tuple[Tensor, Tensor]:
     Examples
     --------
     >>> import torch
-    >>> from sklearn_ilvae.vae import Design, comparable_points
-    >>> design = Design(["gaussian", "categorical"], n_levels=[1, 3])
-    >>> rows = torch.tensor([[0.0, 2.0], [1.0, 1.0]])
-    >>> points, columns = comparable_points(design, rows)
+    >>> from sklearn_ilvae import vae
+    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.1, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
+    >>> rows = torch.tensor([[0.0, 2.0, 1.0], [1.0, 2.0, 1.5]])
+    >>> points, columns = vae.comparable_points(model.encoder, rows)
     >>> (points[0] - points[1]).square(), columns
-    (tensor([2.0000, 0.0000, 0.5000, 0.5000]), tensor([0, 1, 1, 1]))
+    (tensor([2.0000, 0.0000, 0.5000]), tensor([0, 1, 2]))
     """
-    points, columns = [], []
-    coordinates = design.coordinates(rows)
-    for block in design.blocks:
-        if block.family == "categorical":
-            levels = torch.arange(block.n_levels, device=rows.device)
-            equal = rows[:, block.columns, None] == levels
-            part = equal.to(rows).flatten(1) / sqrt(2)
-        else:
-            unit = 1 if block.family == "bernoulli" else sqrt(2) * BANDWIDTH
-            part = coordinates[:, block.parameters] / unit
-        points.append(part)
-        width = part.shape[1] // len(block.columns)
-        columns.append(block.columns.repeat_interleave(width))
-    return torch.cat(points, dim=1), torch.cat(columns).to(rows.device)
+    coordinates = encoder.design.coordinates(rows)
+    if coordinates.isnan().any():
+        coordinates, _ = encoder.completion(coordinates)
+    columns = torch.empty(coordinates.shape[1], dtype=torch.long)
+    for block in encoder.design.blocks:
+        width = len(block.parameters) // len(block.columns)
+        columns[block.parameters] = block.columns.repeat_interleave(width)
+        if block.family in COUNTS:
+            counts = coordinates[:, block.parameters]
+            beyond = (counts.abs() - COUNTS_RANGE).clamp(min=0)
+            tamed = counts - counts.sign() * (beyond - beyond.log1p())
+            coordinates[:, block.parameters] = tamed
+    return coordinates / (sqrt(2) * BANDWIDTH), columns.to(rows.device)
 
 
-def neighbour_terms(points: Tensor, sample: Tensor, n_neighbors: int) -> Tensor:
+def neighbour_terms(
+    points: Tensor, sample: Tensor, n_neighbors: int, observed: Tensor | None = None
+) -> Tensor:
     """Return mean squared differences to the nearest points of a sample.
 
-    A point is not its own neighbour: one that equals it is passed over. So points of
-    the sample lie as far from it as others do.
+    A point is not its own neighbour: those that equal it, in what is observed, are
+    passed over. So points of the sample lie as far from it as others do.
 
     Parameters
     ----------
     points : Tensor of shape (n_points, n_numbers)
         Finite numbers.
     sample : Tensor of shape (n_sample, n_numbers)
-        At least one point, all different.
+        At least one point.
     n_neighbors : int
         How many neighbours, at least 1; all where the sample has fewer.
+    observed : Tensor of shape (n_points, n_numbers), bool, default=None
+        Which numbers were not filled in; the others add nothing. None for all.
 
     Returns
     -------
@@ -106,14 +117,19 @@ def neighbour_terms(points: Tensor, sample: Tensor, n_neighbors: int) -> Tensor:
     offsets = sample.square().sum(1, keepdim=True)
     directions = torch.cat([offsets, -2 * sample], dim=1).T / RESOLUTION
     count = min(n_neighbors + 1, len(sample))
-    found = []
-    for part in points.split(POINTS_AT_ONCE):
+    found = torch.empty_like(points)
+    widest = max(len(sample), count * points.shape[1])
+    places = torch.arange(len(points), device=points.device)
+    for place in places.split(max(1, NUMBERS_AT_ONCE // widest)):
+        part = points[place]
         with_one = torch.cat([torch.ones_like(part[:, :1]), part], dim=1)
         away = (with_one @ directions).round_()
         nearest = away.topk(count, dim=1, largest=False).indices
         terms = (part[:, None] - sample[nearest]).square()
-        own = terms[:, 0].sum(1) <= SAME
-        first = terms[:, :n_neighbors].mean(1)
-        others = terms[:, 1:].sum(1) / max(1, count - 1)  # 0 where there is none
-        found.append(torch.where(own[:, None], others, first))
-    return torch.cat(found)
+        if observed is not None:
+            terms *= observed[place, None]
+        other = terms.sum(2) > SAME
+        taken = (other & (other.cumsum(1) <= n_neighbors)).to(terms)
+        total = taken.sum(1, keepdim=True).clamp(min=1)  # 0 where there is none
+        found[place] = (taken[:, None] @ terms)[:, 0] / total
+    return found
