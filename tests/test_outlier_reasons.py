@@ -150,7 +150,8 @@ def test_explain_takes_one_row(detector, frame):
 def test_explain_takes_a_row_whose_category_is_missing(capsys):
     frame = people(60, gaps=0.2)
     row = frame.loc[int(np.flatnonzero(frame["city"].isna())[0])]
-    ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(frame).explain(row)
+    model = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(frame)
+    model.explain(row, n_features=frame.shape[1])
     assert "city" in capsys.readouterr().out
 
 
