@@ -164,9 +164,9 @@ default="from_dtype"
 
     To subtract a squared distance is to multiply the density of the model by a Gaussian
     kernel around what was seen, with a bandwidth of half a standard deviation of each
-    column; levels lie as far apart as chi-squared has it, as standardised zeros and
-    ones do. The model says what rows are like on the whole, the neighbours what was
-    seen nearby. A row is not its own neighbour: rows that equal it are passed over.
+    column. Levels lie as far apart as chi-squared has it, with a bandwidth of one. The
+    model says what rows are like on the whole, the neighbours what was seen nearby. A
+    row is not its own neighbour: rows that equal it are passed over.
 
     Scores are in nats of the standardised columns, including the Jacobian of the
     logarithmic scale of values beyond three standard deviations. So columns compare

@@ -14,7 +14,7 @@ from sklearn_ilvae import ILVAEOutlierDetector
 from sklearn_ilvae._outlier import SAMPLE_ROWS
 from sklearn_ilvae._reservoir import Reservoir
 from sklearn_ilvae.vae import comparable_points, neighbour_terms
-from sklearn_ilvae.vae.neighbours import BANDWIDTH, SAME
+from sklearn_ilvae.vae.neighbours import BANDWIDTH, LEVELS_BANDWIDTH, SAME
 
 
 def short(**parameters):
@@ -104,7 +104,8 @@ def test_columns_of_many_kinds_are_compared_in_nats():
             "visits": np.r_[0, 50, np.arange(38) % 3],
         }
     )
-    detector = short(likelihood={"visits": "poisson"}).fit(frame)
+    whole = {"support_fraction": 1.0, "early_stopping": False}
+    detector = short(likelihood={"visits": "poisson"}, **whole).fit(frame)
     inner = detector.transformer_
     module = inner._inference_module(torch.float64)
     cases = pd.concat([frame.iloc[[0]]] * 5, ignore_index=True)
@@ -122,7 +123,9 @@ def test_columns_of_many_kinds_are_compared_in_nats():
     assert_allclose(nats[1], [3**2 / spread**2 / kernel, 0, 0, 0], atol=1e-12)
     p = inner.mean_[1]
     assert_allclose(nats[2], [0, 1 / (p * (1 - p)) / kernel, 0, 0], rtol=1e-6)
-    assert nats[3, 2] > nats[3].sum() * (1 - 1e-9)
+    chi_squared = 1 / 0.375 + 1 / 0.125  # levels a and b, whose shares are smoothed
+    kernel_of_levels = 2 * LEVELS_BANDWIDTH**2
+    assert_allclose(nats[3], [0, 0, chi_squared / kernel_of_levels, 0], rtol=0.05)
     # A count of 50 beside 0, 1 and 2: far, but no more than a number would be.
     assert 3**2 / kernel < nats[4, 3] < 10**2 / kernel
 

@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 
 from .encoders import GaussianEncoder
-from .likelihoods import COUNTS
+from .likelihoods import COUNTS, LEVELS
 
 BANDWIDTH = 0.5
 """Standard deviation of the kernel, in standard deviations of a column."""
+
+LEVELS_BANDWIDTH = 1.0
+"""The same for levels, of which rare ones lie far from all others."""
 
 COUNTS_RANGE = 3.0
 """Standard deviations beyond which the distance of a count grows as a logarithm."""
@@ -35,10 +38,10 @@ def comparable_points(encoder: GaussianEncoder, rows: Tensor) -> tuple[Tensor, T
     """Return points whose squared distances are in nats.
 
     They are the coordinates that an encoder sees, in units of ``√2 h`` for the
-    bandwidth h: numbers in standard deviations, counts in those of their logarithm,
-    levels such that their squared distance is that of chi-squared, ``1/p + 1/q`` for
-    two levels of frequencies p and q (Greenacre, 1984), as it is between standardised
-    zeros and ones; rare ones lie less far.
+    bandwidth h of numbers or of levels: numbers in standard deviations, counts in those
+    of their logarithm, levels such that their squared distance is that of chi-squared,
+    ``1/p + 1/q`` for two levels of frequencies p and q (Greenacre, 1984); rare ones lie
+    less far.
 
     Parameters
     ----------
@@ -68,15 +71,18 @@ def comparable_points(encoder: GaussianEncoder, rows: Tensor) -> tuple[Tensor, T
     if coordinates.isnan().any():
         coordinates, _ = encoder.completion(coordinates)
     columns = torch.empty(coordinates.shape[1], dtype=torch.long)
+    units = coordinates.new_full((coordinates.shape[1],), sqrt(2) * BANDWIDTH)
     for block in encoder.design.blocks:
         width = len(block.parameters) // len(block.columns)
         columns[block.parameters] = block.columns.repeat_interleave(width)
+        if block.family in LEVELS:
+            units[block.parameters] = sqrt(2) * LEVELS_BANDWIDTH
         if block.family in COUNTS:
             counts = coordinates[:, block.parameters]
             beyond = (counts.abs() - COUNTS_RANGE).clamp(min=0)
             tamed = counts - counts.sign() * (beyond - beyond.log1p())
             coordinates[:, block.parameters] = tamed
-    return coordinates / (sqrt(2) * BANDWIDTH), columns.to(rows.device)
+    return coordinates / units, columns.to(rows.device)
 
 
 def neighbour_terms(
