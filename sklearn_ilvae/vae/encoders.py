@@ -72,12 +72,16 @@ class GaussianEncoder(nn.Module):
         mean, _ = self.network(inputs).chunk(2, dim=-1)
         return inputs @ self.linear.T + mean
 
-    def _inputs(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def completed(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return coordinates without gaps, and by how much gaps raise log-variances."""
         coordinates = self.design.coordinates(rows)
         if not any_missing(rows):
-            return self.design.with_gaps(rows, coordinates), None
-        completed, wider = self.completion(coordinates)
-        return self.design.with_gaps(rows, completed), wider
+            return coordinates, None
+        return self.completion(coordinates)
+
+    def _inputs(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        coordinates, wider = self.completed(rows)
+        return self.design.with_gaps(rows, coordinates), wider
 
     @torch.no_grad()
     def start_at(self, loadings: Tensor, noise: Tensor) -> None:

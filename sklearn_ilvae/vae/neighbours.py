@@ -67,9 +67,7 @@ def comparable_points(encoder: GaussianEncoder, rows: Tensor) -> tuple[Tensor, T
     >>> (points[0] - points[1]).square(), columns
     (tensor([2.0000, 0.0000, 0.5000]), tensor([0, 1, 2]))
     """
-    coordinates = encoder.design.coordinates(rows)
-    if coordinates.isnan().any():
-        coordinates, _ = encoder.completion(coordinates)
+    coordinates, _ = encoder.completed(rows)
     columns = torch.empty(coordinates.shape[1], dtype=torch.long)
     units = coordinates.new_full((coordinates.shape[1],), sqrt(2) * BANDWIDTH)
     for block in encoder.design.blocks:
