@@ -89,8 +89,8 @@ class Rows:
         return largest * torch.linalg.vector_norm(steps / largest, dim=0)
 
     def place(self, block: Tensor) -> Tensor:
-        """Return the coordinates of points, in float64."""
-        block = block.to(self.device, torch.float64)
+        """Return the coordinates of points, in the dtype of the center."""
+        block = block.to(self.center)
         U = (block - self.center) * self.inverse_scale
         return U if self.axes is None else U @ self.axes
 

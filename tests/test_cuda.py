@@ -1,0 +1,161 @@
+"""What a GPU computes is what the processor does; skipped where there is none."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from autoencoders import correlated_rows, started_model
+from mixed import people
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, SteinScoreEstimator
+from sklearn_ilvae.vae import DECODERS, evidence_lower_bound
+
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="there is no CUDA device"
+)
+
+# Training
+
+
+def on_gpu(**parameters):
+    return ILVAETransformer(
+        **{
+            "n_components": 2,
+            "hidden_layer_sizes": 16,
+            "batch_size": 64,
+            "max_iter": 20,
+            "random_state": 0,
+            "device": "cuda",
+        }
+        | parameters
+    )
+
+
+def bound_and_gradients(model, rows, noise):
+    bound = evidence_lower_bound(model, rows, noise)
+    gradients = torch.autograd.grad(bound.mean(), list(model.parameters()))
+    return [each.detach().cpu() for each in (bound, *gradients)]
+
+
+@pytest.mark.parametrize("n_clusters", [0, 4])
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_the_bound_and_its_gradients_are_those_of_the_processor(decoder, n_clusters):
+    rows = correlated_rows(50, n_features=5, n_factors=2, seed=0)
+    model = started_model(rows, decoder, n_components=2, n_clusters=n_clusters)
+    noise = torch.randn(50, 2, dtype=rows.dtype, generator=torch.Generator())
+    expected = bound_and_gradients(model, rows, noise)
+    found = bound_and_gradients(model.cuda(), rows.cuda(), noise.cuda())
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_every_kind_of_column_trains():
+    rows = people(300)
+    parameters = {"likelihood": {"visits": "negative_binomial", "height": "student_t"}}
+    losses = on_gpu(early_stopping=False, **parameters).fit(rows).loss_curve_
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.1])
+def test_a_random_state_makes_fits_equal(gaps):
+    rows = people(300, gaps=gaps)
+    first, second = on_gpu().fit(rows), on_gpu().fit(rows)
+    assert first.loss_curve_ == second.loss_curve_
+    assert_array_equal(first.transform(rows), second.transform(rows))
+
+
+def test_training_goes_on_where_it_ended(table):
+    model = on_gpu(warm_start=True, early_stopping=False).fit(table)
+    losses = model.fit(table).loss_curve_
+    assert losses[model.max_iter] < losses[0]
+    assert model.n_iter_ == 2 * model.max_iter
+    assert on_gpu().partial_fit(table).partial_fit(table).n_iter_ == 2
+
+
+def test_the_certificate_holds_after_training(table):
+    model = on_gpu(inverse_lipschitz=0.7).fit(table)
+    assert model.inverse_lipschitz_ >= 0.7
+
+
+# Inference
+
+
+@pytest.fixture(scope="module")
+def mixed_model():
+    rows = people(300, gaps=0.1)
+    return rows, on_gpu(max_iter=5).fit(rows)
+
+
+@pytest.mark.parametrize("method", ["transform", "score_samples"])
+def test_the_processor_agrees(mixed_model, method):
+    rows, model = mixed_model
+    twin = pickle.loads(pickle.dumps(model)).set_params(device="cpu")
+    assert_allclose(
+        getattr(twin, method)(rows), getattr(model, method)(rows), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_decoding_and_imputing_agree(mixed_model):
+    rows, model = mixed_model
+    twin = pickle.loads(pickle.dumps(model)).set_params(device="cpu")
+    codes = model.transform(rows)
+    numbers = ["height"]
+    assert_allclose(
+        twin.inverse_transform(codes)[numbers],
+        model.inverse_transform(codes)[numbers],
+        rtol=1e-4,
+    )
+    assert_allclose(twin.impute(rows)[numbers], model.impute(rows)[numbers], rtol=1e-4)
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.1])
+def test_a_detector_scores_alike(gaps):
+    rows = people(300, gaps=gaps)
+    detector = ILVAEOutlierDetector(max_iter=5, device="cuda", random_state=0)
+    found = detector.fit(rows).score_samples(rows)
+    twin = pickle.loads(pickle.dumps(detector)).set_params(device="cpu")
+    twin.transformer_.set_params(device="cpu")
+    assert_allclose(twin.score_samples(rows), found, rtol=1e-6, atol=1e-6)
+    assert_allclose(detector.feature_contributions(rows).sum(axis=1), found, rtol=1e-6)
+
+
+# Scores
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"base": "mixture", "bandwidth": 1.0, "regularization": 0.01},
+        {"base": "student_t", "form": "diagonal", "kernel": "rbf"},
+        {"method": "stein", "kernel": "rbf"},
+        {"method": "nu", "base": "gaussian", "kernel": "rbf", "form": "curl_free"},
+    ],
+    ids=str,
+)
+def test_an_estimated_score_is_that_of_the_processor(parameters):
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, 400)
+    rows = np.column_stack([np.cos(angle), np.sin(angle)])
+    rows += 0.2 * rng.standard_normal(rows.shape)
+    estimators = [
+        SteinScoreEstimator(random_state=0, device=device, **parameters).fit(rows)
+        for device in ("cpu", "cuda")
+    ]
+    first, second = (each.score_gradient(rows) for each in estimators)
+    assert_allclose(first, second, rtol=1e-4, atol=1e-4 * np.abs(first).max())
+
+
+def test_the_choices_of_a_large_sample_are_those_of_the_processor():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((30_000, 2))
+    rows[:, 1] += rows[:, 0] ** 2
+    estimators = [
+        SteinScoreEstimator(random_state=0, device=device, n_landmarks=100).fit(rows)
+        for device in ("cpu", "cuda")
+    ]
+    first, second = (each.score_gradient(rows[:500]) for each in estimators)
+    assert estimators[0].form_ == estimators[1].form_
+    assert_allclose(first, second, rtol=1e-3, atol=1e-3 * np.abs(first).max())
