@@ -74,7 +74,7 @@ FLOORS = [
     ["vae.likelihoods.continuous", "vae.likelihoods.counts", "vae.likelihoods.levels"],
     ["vae.likelihoods.heads", "vae.likelihoods.layout"],
     ["vae.maps"],
-    ["vae.networks"],
+    ["vae.networks", "vae.tails"],
     ["stein.estimation", "stein.state"],
     ["stein.search"],
     ["stein.selection"],

@@ -1,8 +1,6 @@
 """From a table to the rows of a network and back: scale and levels of each column.
 
-A Gaussian or Student-t column is standardised. Beyond `LINEAR_RANGE` standard
-deviations the scale turns logarithmic, which tames heavy tails as clipping does, but
-keeps the map one-to-one: likelihoods stay exact and the inverse exists.
+A Gaussian or Student-t column is standardised, and its tails are `tamed`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +11,9 @@ import torch
 from torch import Tensor
 
 from ..vae.likelihoods import COUNTS, EMPTY, LEVELS
+from ..vae.tails import log_slopes_of_tamed, tamed, untamed
 from .kinds import asked_likelihood, column_name
 from .levels import MOST_LEVELS, LevelGroups, group_levels
-
-LINEAR_RANGE = 3.0
 
 CONSTANT_UNIT = 1e-3
 WHOLE_CONSTANT_UNIT = 1e-6
@@ -94,13 +91,8 @@ class ColumnScaling:
         return rows
 
     def _standardised(self, table: Tensor, columns: slice | list[int]) -> Tensor:
-        scaled = (table - self.mean[columns].to(table)) / self.unit[columns].to(table)
-        outside = scaled.abs() > LINEAR_RANGE
-        values = scaled[outside]  # few: a logarithm of every value would cost more
-        largest = torch.finfo(values.dtype).max
-        beyond = values.abs().clamp(max=largest) - LINEAR_RANGE
-        scaled[outside] = values.sign() * (LINEAR_RANGE + beyond.log1p())
-        return scaled
+        centred = table - self.mean[columns].to(table)
+        return tamed(centred / self.unit[columns].to(table))
 
     def inverse_transform(
         self, rows: Tensor, generator: torch.Generator | None = None
@@ -119,10 +111,7 @@ class ColumnScaling:
         -------
         Tensor of shape (n_rows, n_features)
         """
-        size = rows.abs()
-        beyond = (size - LINEAR_RANGE).clamp(min=0)
-        scaled = rows.sign() * (size.clamp(max=LINEAR_RANGE) + beyond.expm1())
-        table = scaled * self.scale.to(rows) + self.mean.to(rows)
+        table = untamed(rows) * self.scale.to(rows) + self.mean.to(rows)
         table = torch.where(self._continuous_mask(rows), table, rows)
         for column, levels in self.levels.items():
             seen = ~rows[:, column].isnan()
@@ -162,9 +151,8 @@ class ColumnScaling:
         -------
         Tensor of shape (n_rows, n_features)
         """
-        size = rows.abs()
-        outside = (size > LINEAR_RANGE) & self._continuous_mask(rows)
-        slopes = torch.where(outside, LINEAR_RANGE - size, 0)
+        slopes = log_slopes_of_tamed(rows)
+        slopes.masked_fill_(~self._continuous_mask(rows), 0)
         for column, levels in self.levels.items():
             seen = ~table[:, column].isnan()
             shares = levels.log_share.to(table)

@@ -14,15 +14,13 @@ from torch import Tensor
 
 from .encoders import GaussianEncoder
 from .likelihoods import COUNTS, LEVELS
+from .tails import tamed
 
 BANDWIDTH = 0.5
 """Standard deviation of the kernel, in standard deviations of a column."""
 
 LEVELS_BANDWIDTH = 1.0
 """The same for levels, of which rare ones lie far from all others."""
-
-COUNTS_RANGE = 3.0
-"""Standard deviations beyond which the distance of a count grows as a logarithm."""
 
 SAME = 1e-5
 """Nats between points that are equal but for the precision of their numbers."""
@@ -77,9 +75,7 @@ def comparable_points(encoder: GaussianEncoder, rows: Tensor) -> tuple[Tensor, T
             units[block.parameters] = sqrt(2) * LEVELS_BANDWIDTH
         if block.family in COUNTS:
             counts = coordinates[:, block.parameters]
-            beyond = (counts.abs() - COUNTS_RANGE).clamp(min=0)
-            tamed = counts - counts.sign() * (beyond - beyond.log1p())
-            coordinates[:, block.parameters] = tamed
+            coordinates[:, block.parameters] = tamed(counts)
     return coordinates / units, columns.to(rows.device)
 
 
