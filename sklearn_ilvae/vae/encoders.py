@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from .completion import LinearCompletion
 from .design import Design
 from .likelihoods.heads import any_missing
-from .networks import MultilayerPerceptron
+from .networks import MultilayerPerceptron, tanh
 
 LARGEST_LOG_CHANGE = 10.0
 """How far, in nats, a log-variance may move from where it started.
@@ -63,7 +63,7 @@ class GaussianEncoder(nn.Module):
         """
         inputs, wider = self._inputs(rows)
         mean, change = self.network(inputs).chunk(2, dim=-1)
-        bounded = LARGEST_LOG_CHANGE * torch.tanh(change / LARGEST_LOG_CHANGE)
+        bounded = LARGEST_LOG_CHANGE * tanh(change / LARGEST_LOG_CHANGE)
         return inputs @ self.linear.T + mean, self.log_variance + bounded, wider
 
     def mean(self, rows: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .networks import ACTIVATIONS, jacobian_at_zero, softplus
+from .networks import ACTIVATIONS, jacobian_at_zero, softplus, tanh
 
 NONLINEAR_SHARE = 0.1
 """Share of a map's slope at zero that its nonlinear part carries when training starts.
@@ -127,7 +127,7 @@ class RidgeGradientMap(StronglyMonotoneMap):
         n_bounded = len(self.weight) // 2
         sizes = [n_bounded, len(self.weight) - n_bounded]
         parts = zip(
-            (torch.tanh, self.activation),
+            (tanh, self.activation),
             self.weight.split(sizes),
             self.bias.split(sizes),
             outgoing.split(sizes),

