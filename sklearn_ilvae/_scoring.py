@@ -88,8 +88,9 @@ class RowScorer:
 
     @cached_property
     def _sample_points(self) -> Tensor:
-        scaled = self.scaling.transform(self.sample)
-        return comparable_points(self.module.encoder, scaled)[0]
+        encoder = self.module.encoder
+        coordinates, _ = encoder.completed(self.scaling.transform(self.sample))
+        return comparable_points(encoder.design, coordinates)[0]
 
     def _contributions_and_terms(self, rows: Tensor) -> tuple[Tensor, LikelihoodTerms]:
         possible, impossible = _possible_values(self.scaling, rows)
@@ -97,7 +98,7 @@ class RowScorer:
         terms = laplace_terms(self.module, scaled)
         columns = terms.columns + self.scaling.log_slopes(possible, scaled)
         if self.n_neighbors:
-            columns = columns - self._distances(scaled)
+            columns = columns - self._distances(scaled, terms.coordinates)
         # log q at its mean, of a posterior as narrow as if nothing were missing.
         latent = terms.latent - terms.doubt
         if impossible is not None:
@@ -109,9 +110,9 @@ class RowScorer:
             columns = torch.where(impossible, unseen, columns)
         return torch.cat([columns, latent[:, None]], dim=1), terms
 
-    def _distances(self, scaled: Tensor) -> Tensor:
+    def _distances(self, scaled: Tensor, coordinates: Tensor) -> Tensor:
         """Return what each column adds to the distance to the nearest rows."""
-        points, columns = comparable_points(self.module.encoder, scaled)
+        points, columns = comparable_points(self.module.encoder.design, coordinates)
         observed = ~scaled.isnan()[:, columns] if any_missing(scaled) else None
         terms = neighbour_terms(points, self._sample_points, self.n_neighbors, observed)
         return torch.zeros_like(scaled).index_add_(1, columns, terms)

@@ -115,7 +115,8 @@ def test_columns_of_many_kinds_are_compared_in_nats():
     cases.loc[4, "visits"] = 50
     rows = inner._scaling().transform(detector._checked(cases, "predict"))
     with torch.no_grad():
-        points, columns = comparable_points(module.encoder, rows)
+        coordinates, _ = module.encoder.completed(rows)
+        points, columns = comparable_points(module.encoder.design, coordinates)
     squares = (points - points[0]).square()
     nats = torch.zeros(5, 4, dtype=torch.float64).index_add_(1, columns, squares)
     kernel = 2 * BANDWIDTH**2

@@ -53,35 +53,52 @@ class GaussianEncoder(nn.Module):
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance, both (…, n_components), of rows."""
-        mean, log_variance, wider = self.with_doubt(rows)
+        coordinates, wider = self.completed(rows)
+        mean, log_variance = self.from_completed(rows, coordinates)
         return mean, log_variance if wider is None else log_variance + wider
-
-    def with_doubt(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return mean, log-variance but for gaps, and by how much gaps raise it.
-
-        Each (…, n_components); the last at least 0, None for rows without gaps.
-        """
-        inputs, wider = self._inputs(rows)
-        mean, change = self.network(inputs).chunk(2, dim=-1)
-        bounded = LARGEST_LOG_CHANGE * tanh(change / LARGEST_LOG_CHANGE)
-        return inputs @ self.linear.T + mean, self.log_variance + bounded, wider
 
     def mean(self, rows: Tensor) -> Tensor:
         """Return the mean alone, which is cheaper: shape (…, n_components)."""
-        inputs, _ = self._inputs(rows)
-        mean, _ = self.network(inputs).chunk(2, dim=-1)
-        return inputs @ self.linear.T + mean
+        coordinates, _ = self.completed(rows)
+        mean, _ = self._mean_and_change(rows, coordinates)
+        return mean
 
     def completed(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return coordinates without gaps, and by how much gaps raise log-variances."""
+        """Return coordinates without gaps, and by how much gaps raise log-variances.
+
+        The latter (…, n_components), at least 0; None for rows without gaps.
+        """
         coordinates = self.design.coordinates(rows)
         if not any_missing(rows):
             return coordinates, None
         return self.completion(coordinates)
 
-    def _inputs(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        coordinates, wider = self.completed(rows)
-        return self.design.with_gaps(rows, coordinates), wider
+    def from_completed(
+        self, rows: Tensor, coordinates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance, but for gaps, by coordinates without gaps.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (…, n_features)
+            Rows, which say what was missing.
+        coordinates : Tensor of shape (…, n_parameters)
+            What `completed` returns for them.
+
+        Returns
+        -------
+        mean, log_variance : Tensor of shape (…, n_components)
+        """
+        mean, change = self._mean_and_change(rows, coordinates)
+        bounded = LARGEST_LOG_CHANGE * tanh(change / LARGEST_LOG_CHANGE)
+        return mean, self.log_variance + bounded
+
+    def _mean_and_change(
+        self, rows: Tensor, coordinates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        inputs = self.design.with_gaps(rows, coordinates)
+        mean, change = self.network(inputs).chunk(2, dim=-1)
+        return inputs @ self.linear.T + mean, change
 
     @torch.no_grad()
     def start_at(self, loadings: Tensor, noise: Tensor) -> None:

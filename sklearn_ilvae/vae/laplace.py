@@ -28,6 +28,8 @@ class LikelihoodTerms:
         density at the mean lower. 0 for rows without gaps.
     expected : Tensor of shape (n_rows, n_features)
         ``E[x_j | μ]``: the row that the code stands for.
+    coordinates : Tensor of shape (n_rows, n_parameters)
+        What the encoder saw, completed: gaps need not be filled in once more.
 
     Examples
     --------
@@ -44,6 +46,7 @@ class LikelihoodTerms:
     latent: Tensor
     doubt: Tensor
     expected: Tensor
+    coordinates: Tensor
 
     def total(self) -> Tensor:
         """Return the approximate log-likelihood of every row, in nats."""
@@ -80,10 +83,12 @@ def laplace_terms(model: VariationalAutoencoder, rows: Tensor) -> LikelihoodTerm
     >>> terms.latent.shape
     torch.Size([10])
     """
-    mean, log_variance, wider = model.encoder.with_doubt(rows)
+    coordinates, wider = model.encoder.completed(rows)
+    mean, log_variance = model.encoder.from_completed(rows, coordinates)
     parameters = model.decoder(mean)
     columns = model.likelihood.column_log_prob(rows, parameters)
     volume = 0.5 * (log_variance + log(2 * pi)).sum(-1)
     doubt = torch.zeros_like(volume) if wider is None else 0.5 * wider.sum(-1)
     latent = model.prior.log_prob(mean) + volume + doubt
-    return LikelihoodTerms(columns, latent, doubt, model.likelihood.mean(parameters))
+    expected = model.likelihood.mean(parameters)
+    return LikelihoodTerms(columns, latent, doubt, expected, coordinates)

@@ -12,7 +12,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from .encoders import GaussianEncoder
+from .design import Design
 from .likelihoods import COUNTS, LEVELS
 from .tails import tamed
 
@@ -32,21 +32,20 @@ NUMBERS_AT_ONCE = 1 << 19
 """So many distances stay in the cache until the smallest are found."""
 
 
-def comparable_points(encoder: GaussianEncoder, rows: Tensor) -> tuple[Tensor, Tensor]:
+def comparable_points(design: Design, coordinates: Tensor) -> tuple[Tensor, Tensor]:
     """Return points whose squared distances are in nats.
 
-    They are the coordinates that an encoder sees, in units of ``√2 h`` for the
-    bandwidth h of numbers or of levels: numbers in standard deviations, counts in those
-    of their logarithm, levels such that their squared distance is that of chi-squared,
-    ``1/p + 1/q`` for two levels of frequencies p and q (Greenacre, 1984); rare ones lie
-    less far.
+    They are coordinates in units of ``√2 h`` for the bandwidth h of numbers or of
+    levels: numbers in standard deviations, counts in those of their logarithm, levels
+    such that their squared distance is that of chi-squared, ``1/p + 1/q`` for two
+    levels of frequencies p and q (Greenacre, 1984); rare ones lie less far.
 
     Parameters
     ----------
-    encoder : GaussianEncoder
-        Of the network. It completes missing values.
-    rows : Tensor of shape (n_rows, n_features)
-        Rows of the network.
+    design : Design
+        Of an encoder.
+    coordinates : Tensor of shape (n_rows, n_numbers)
+        What it makes of rows, without gaps: see `GaussianEncoder.completed`.
 
     Returns
     -------
@@ -58,25 +57,24 @@ def comparable_points(encoder: GaussianEncoder, rows: Tensor) -> tuple[Tensor, T
     --------
     >>> import torch
     >>> from sklearn_ilvae import vae
-    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.1, 0)
-    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
+    >>> design = vae.Design(["gaussian"] * 3)
     >>> rows = torch.tensor([[0.0, 2.0, 1.0], [1.0, 2.0, 1.5]])
-    >>> points, columns = vae.comparable_points(model.encoder, rows)
+    >>> points, columns = vae.comparable_points(design, design.coordinates(rows))
     >>> (points[0] - points[1]).square(), columns
     (tensor([2.0000, 0.0000, 0.5000]), tensor([0, 1, 2]))
     """
-    coordinates, _ = encoder.completed(rows)
     columns = torch.empty(coordinates.shape[1], dtype=torch.long)
     units = coordinates.new_full((coordinates.shape[1],), sqrt(2) * BANDWIDTH)
-    for block in encoder.design.blocks:
+    for block in design.blocks:
         width = len(block.parameters) // len(block.columns)
         columns[block.parameters] = block.columns.repeat_interleave(width)
         if block.family in LEVELS:
             units[block.parameters] = sqrt(2) * LEVELS_BANDWIDTH
         if block.family in COUNTS:
+            coordinates = coordinates.clone()
             counts = coordinates[:, block.parameters]
             coordinates[:, block.parameters] = tamed(counts)
-    return coordinates / units, columns.to(rows.device)
+    return coordinates / units, columns.to(coordinates.device)
 
 
 def neighbour_terms(
