@@ -126,10 +126,11 @@ def _possible_values(
     A fit takes a column for one of zeros and ones by its values; what a new row holds
     may refute it, and such a row is what a detector is for.
     """
-    if not any(scaling.binary):
+    binary = [column for column, found in enumerate(scaling.binary) if found]
+    values = rows[:, binary]
+    others = (values != 0) & (values != 1) & ~values.isnan()
+    if not others.any():
         return rows, None
-    binary = torch.tensor(scaling.binary, device=rows.device)
-    impossible = binary & (rows != 0) & (rows != 1) & ~rows.isnan()
-    if not impossible.any():
-        return rows, None
+    impossible = torch.zeros_like(rows, dtype=torch.bool)
+    impossible[:, binary] = others
     return rows.masked_fill(impossible, 0), impossible
