@@ -11,6 +11,7 @@ from math import sqrt
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .design import Design
 from .likelihoods import COUNTS, LEVELS
@@ -111,23 +112,54 @@ def neighbour_terms(
     >>> neighbour_terms(sample[:1], sample, n_neighbors=1)
     tensor([[49., 64.]])
     """
-    # |p|² is the same for the whole sample, and does not change the order.
-    offsets = sample.square().sum(1, keepdim=True)
-    directions = torch.cat([offsets, -2 * sample], dim=1).T / RESOLUTION
+    # |p|² is the same for the whole sample, and does not change the order. Half a
+    # resolution turns rounding into floor, which gives no negative zeros.
+    offsets = sample.square().sum(1, keepdim=True) + 0.5 * RESOLUTION
+    directions = torch.cat([offsets, -2 * sample], dim=1).double().T / RESOLUTION
+    with_one = functional.pad(points, (1, 0), value=1.0).double()
     count = min(n_neighbors + 1, len(sample))
     found = torch.empty_like(points)
-    widest = max(len(sample), count * points.shape[1])
-    places = torch.arange(len(points), device=points.device)
-    for place in places.split(max(1, NUMBERS_AT_ONCE // widest)):
-        part = points[place]
-        with_one = torch.cat([torch.ones_like(part[:, :1]), part], dim=1)
-        away = (with_one @ directions).round_()
-        nearest = away.topk(count, dim=1, largest=False).indices
-        terms = (part[:, None] - sample[nearest]).square()
+    size = max(1, NUMBERS_AT_ONCE // max(len(sample), count * points.shape[1]))
+    for start in range(0, len(points), size):
+        part = slice(start, start + size)
+        away = (with_one[part] @ directions).floor_()
+        nearest = _places_of_smallest(away, count)
+        terms = sample.index_select(0, nearest.flatten()).unflatten(0, nearest.shape)
+        terms.sub_(points[part, None]).square_()
         if observed is not None:
-            terms *= observed[place, None]
+            terms *= observed[part, None]
         other = terms.sum(2) > SAME
-        taken = (other & (other.cumsum(1) <= n_neighbors)).to(terms)
+        taken = other & (other.cumsum(1) <= n_neighbors)
         total = taken.sum(1, keepdim=True).clamp(min=1)  # 0 where there is none
-        found[place] = (taken[:, None] @ terms)[:, 0] / total
+        found[part] = terms.mul_(taken[..., None]).sum(1) / total
     return found
+
+
+def _places_of_smallest(values: Tensor, count: int) -> Tensor:
+    """Return where the smallest values of every row are, in their order.
+
+    The place of a value overwrites its last bits, so that a minimum says where it is:
+    minima take a fraction of the time of `torch.topk`.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_rows, n_values), float64
+        Finite; overwritten.
+    count : int
+        How many of a row, at most n_values.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, count), int
+    """
+    n_values = values.shape[1]
+    last_bits = (1 << (n_values - 1).bit_length()) - 1
+    bits = values.view(torch.int64)
+    bits &= ~last_bits
+    bits |= torch.arange(n_values, device=values.device)
+    places = []
+    for _ in range(count):
+        smallest = values.amin(1, keepdim=True).view(torch.int64)
+        places.append(smallest & last_bits)
+        values.scatter_(1, places[-1], torch.inf)
+    return torch.cat(places, dim=1)
