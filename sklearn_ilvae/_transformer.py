@@ -57,7 +57,7 @@ from .vae import (
     shared_noise,
 )
 from .vae.likelihoods import FAMILIES
-from .vae.networks import ACTIVATIONS
+from .vae.networks import ACTIVATIONS, converted
 
 _AUTO = StrOptions({"auto"})
 
@@ -706,7 +706,7 @@ default="from_dtype"
 
     def _inference_module(self, dtype: torch.dtype) -> VariationalAutoencoder:
         device = inference_device(self.device, dtype)
-        return deepcopy(self.module_).to(device, dtype)
+        return converted(self.module_, device, dtype)
 
     def _in_chunks(
         self, function: Callable[[Tensor], Tensor], rows: Tensor, size: int

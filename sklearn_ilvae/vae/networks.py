@@ -2,10 +2,49 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from copy import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def converted(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
+    """Return a copy of a network on a device and in a floating dtype, for inference.
+
+    It computes as ``deepcopy(network).to(device, dtype)`` does, but takes a tenth of
+    the time, which for one row is longer than to compute: it shares with the network
+    all that is not converted.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae.vae.networks import converted
+    >>> network = torch.nn.Linear(2, 1)
+    >>> converted(network, torch.device("cpu"), torch.float64).weight.dtype
+    torch.float64
+    >>> network.weight.dtype
+    torch.float32
+    """
+    twin = copy(network)
+    twin._parameters = {
+        name: None if each is None else nn.Parameter(each.detach().to(device, dtype))
+        for name, each in network._parameters.items()
+    }
+    twin._buffers = {
+        name: None
+        if each is None
+        else each.to(device, dtype if each.is_floating_point() else None)
+        for name, each in network._buffers.items()
+    }
+    twin._modules = {
+        name: None if each is None else converted(each, device, dtype)
+        for name, each in network._modules.items()
+    }
+    return twin
 
 
 def softplus(inputs: Tensor) -> Tensor:
