@@ -20,7 +20,7 @@ from ._html import DiagramMixin, summary_of_detector
 from ._random import draw_seed
 from ._reasons import ReasonsMixin
 from ._reservoir import Reservoir
-from ._scoring import RowScorer
+from ._scoring import RowScorer, sample_points
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
 from ._tables import TrainingTable, read_training_table
@@ -202,6 +202,7 @@ default="from_dtype"
 
     transformer_: ILVAETransformer
     _sample: Reservoir
+    _sample_points: Any
     _n_neighbors: int
     _gap_terms: list[Any]
 
@@ -422,6 +423,7 @@ default="from_dtype"
             # Rows that are dropped speak in no part of the score.
             counted = used.weights * (kept > 0)
             self._sample = self._next_sample(used.rows, counted, resume, seed)
+            self._sample_points = from_tensor(self._points_of(self._sample), X)
             self._n_neighbors = self.n_neighbors
             self._describe(table, held_out, kept * trusted, seed)
             self._start_threshold()
@@ -458,6 +460,12 @@ default="from_dtype"
         size = SAMPLE_ROWS if self.n_neighbors else 0
         return before.joined(rows.cpu().numpy(), weights.cpu().numpy(), size, seed)
 
+    def _points_of(self, sample: Reservoir) -> Tensor:
+        inner, rows = self.transformer_, torch.from_numpy(sample.rows)
+        module = inner._inference_module(rows.dtype)
+        function = partial(sample_points, module, inner._scaling())
+        return inner._in_chunks(function, rows, TRANSFORM_CHUNK)
+
     def _transformer(self, seed: int) -> ILVAETransformer:
         own = ILVAETransformer._parameter_constraints.keys()
         shared = {name: getattr(self, name) for name in own & self.get_params()}
@@ -489,9 +497,10 @@ default="from_dtype"
     ) -> Tensor:
         inner = self.transformer_
         check_counts(table, inner.likelihood_, inner._column_names())
-        sample = torch.from_numpy(self._sample.rows).to(table)
+        module = inner._inference_module(table.dtype)
+        sample = to_tensor(self._sample_points).to(module.encoder.linear)
         scorer = RowScorer(
-            inner._inference_module(table.dtype),
+            module,
             inner._scaling(),
             self._sample.n_seen,
             sample,

@@ -9,7 +9,6 @@ without gaps; that of a missing value is left at 0, see `filled_contributions`.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import log
 
 import torch
@@ -38,8 +37,9 @@ class RowScorer:
         From the table to the rows of the model.
     n_seen : int
         Rows of the fit.
-    sample : Tensor of shape (n_sample, n_features)
-        Rows of the training table, in its units, among which neighbours are found.
+    sample : Tensor of shape (n_sample, n_numbers)
+        What `sample_points` makes of rows of the training table, among which neighbours
+        are found.
     n_neighbors : int
         How many neighbours to look for; 0 for none.
     """
@@ -86,12 +86,6 @@ class RowScorer:
         expected = self.scaling.inverse_transform(terms.expected)
         return torch.cat([contributions, expected], dim=1)
 
-    @cached_property
-    def _sample_points(self) -> Tensor:
-        encoder = self.module.encoder
-        coordinates, _ = encoder.completed(self.scaling.transform(self.sample))
-        return comparable_points(encoder.design, coordinates)[0]
-
     def _contributions_and_terms(self, rows: Tensor) -> tuple[Tensor, LikelihoodTerms]:
         possible, impossible = _possible_values(self.scaling, rows)
         scaled = self.scaling.transform(possible)
@@ -114,8 +108,28 @@ class RowScorer:
         """Return what each column adds to the distance to the nearest rows."""
         points, columns = comparable_points(self.module.encoder.design, coordinates)
         observed = ~scaled.isnan()[:, columns] if any_missing(scaled) else None
-        terms = neighbour_terms(points, self._sample_points, self.n_neighbors, observed)
+        terms = neighbour_terms(points, self.sample, self.n_neighbors, observed)
         return torch.zeros_like(scaled).index_add_(1, columns, terms)
+
+
+def sample_points(
+    module: VariationalAutoencoder, scaling: ColumnScaling, rows: Tensor
+) -> Tensor:
+    """Return the points among which a scorer of the same model finds neighbours.
+
+    Parameters
+    ----------
+    module, scaling
+        As in `RowScorer`.
+    rows : Tensor of shape (n_rows, n_features)
+        Rows in the units of the table.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_numbers)
+    """
+    coordinates, _ = module.encoder.completed(scaling.transform(rows))
+    return comparable_points(module.encoder.design, coordinates)[0]
 
 
 def _possible_values(

@@ -247,6 +247,7 @@ def test_repeated_rows_are_no_neighbours_of_each_other(table):
     detector = short(support_fraction=1.0).fit(table)
     before = detector._sample
     detector._sample = before.joined(table, np.ones(len(table)), SAMPLE_ROWS, 0)
+    detector._sample_points = detector._points_of(detector._sample)
     assert_allclose(
         detector.score_samples(table),
         short(support_fraction=1.0).fit(table).score_samples(table),
