@@ -120,9 +120,11 @@ def neighbour_terms(
     count = min(n_neighbors + 1, len(sample))
     found = torch.empty_like(points)
     size = max(1, NUMBERS_AT_ONCE // max(len(sample), count * points.shape[1]))
+    memory = with_one.new_empty(size, len(sample))
     for start in range(0, len(points), size):
         part = slice(start, start + size)
-        away = (with_one[part] @ directions).floor_()
+        some = with_one[part]
+        away = torch.mm(some, directions, out=memory[: len(some)]).floor_()
         nearest = _places_of_smallest(away, count)
         terms = sample.index_select(0, nearest.flatten()).unflatten(0, nearest.shape)
         terms.sub_(points[part, None]).square_()
