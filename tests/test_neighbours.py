@@ -1,5 +1,7 @@
 """Neighbours in the score of a detector: distances, the sample they are found in."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,13 @@ from sklearn_ilvae import ILVAEOutlierDetector
 from sklearn_ilvae._outlier import SAMPLE_ROWS
 from sklearn_ilvae._reservoir import Reservoir
 from sklearn_ilvae.vae import comparable_points, neighbour_terms
-from sklearn_ilvae.vae.neighbours import BANDWIDTH, LEVELS_BANDWIDTH, SAME
+from sklearn_ilvae.vae.completion import LinearCompletion
+from sklearn_ilvae.vae.neighbours import (
+    BANDWIDTH,
+    LEVELS_BANDWIDTH,
+    SAME,
+    _places_of_smallest,
+)
 
 
 def short(**parameters):
@@ -71,6 +79,39 @@ def test_terms_do_not_hang_on_rounding_where_many_points_are_as_near():
     together = neighbour_terms(corners, corners, 2)
     alone = [neighbour_terms(corner[None], corners, 2)[0] for corner in corners]
     assert_array_equal(together, torch.stack(alone))
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 40).flatmap(
+        lambda n_values: st.lists(
+            st.lists(
+                st.floats(-1e12, 1e12) | st.integers(-2, 2).map(float),
+                min_size=n_values,
+                max_size=n_values,
+            ),
+            min_size=1,
+            max_size=5,
+        )
+    ),
+    st.data(),
+)
+def test_the_smallest_of_every_row_are_found_in_their_order(rows, data):
+    values = torch.tensor(rows, dtype=torch.float64)
+    count = data.draw(st.integers(1, values.shape[1]))
+    places = _places_of_smallest(values.clone(), count)
+    assert all(len(set(each)) == count for each in places.tolist())
+    # But for the bits that hold the place.
+    expected = values.sort(1).values[:, :count]
+    assert_allclose(values.gather(1, places), expected, rtol=1e-11, atol=1e-300)
+
+
+def test_single_precision_finds_the_same_neighbours():
+    points, sample = normal(0, 20, 4), normal(1, 50, 4)
+    expected = neighbour_terms(points, sample, 3)
+    found = neighbour_terms(points.float(), sample.float(), 3)
+    assert found.dtype == torch.float32
+    assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("apart", [1e-7, 9e-5, 2e-3, 4e-3])
@@ -271,6 +312,32 @@ def test_gaps_in_the_sample_are_filled(table):
     detector = short().fit(holes)
     assert np.isnan(detector._sample.rows).any()
     assert np.isfinite(detector.score_samples(table)).all()
+
+
+def test_a_row_with_gaps_is_completed_once(table, monkeypatch):
+    holes = np.where(np.random.default_rng(0).random(table.shape) < 0.3, np.nan, table)
+    detector = short().fit(holes)
+    expected = detector.score_samples(holes)
+    completed = []
+    forward = LinearCompletion.forward
+
+    def counted(completion, coordinates):
+        completed.append(len(coordinates))
+        return forward(completion, coordinates)
+
+    monkeypatch.setattr(LinearCompletion, "forward", counted)
+    assert_array_equal(detector.score_samples(holes), expected)
+    assert completed == [len(holes)]
+
+
+def test_a_copy_finds_the_same_neighbours():
+    frame = people(120, gaps=0.2)
+    detector = short().fit(frame)
+    twin = pickle.loads(pickle.dumps(detector))
+    assert_array_equal(twin.score_samples(frame), detector.score_samples(frame))
+    twin.partial_fit(frame[:60])
+    again = pickle.loads(pickle.dumps(detector)).partial_fit(frame[:60])
+    assert_array_equal(twin.score_samples(frame), again.score_samples(frame))
 
 
 def test_neighbours_tell_a_row_between_two_kinds_of_rows():

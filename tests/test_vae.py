@@ -1,5 +1,7 @@
 """Priors, bounds and the start, against closed forms."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ from sklearn_ilvae.vae import (
     principal_axes,
     shared_noise,
 )
-from sklearn_ilvae.vae.networks import ACTIVATIONS, jacobian_at_zero
+from sklearn_ilvae.vae.networks import ACTIVATIONS, converted, jacobian_at_zero
 from sklearn_ilvae.vae.priors import MixturePrior, StandardNormalPrior
 
 
@@ -333,3 +335,26 @@ def test_activations_rise_and_do_not_depend_on_autograd(
         values = ACTIVATIONS[name](inputs)
     torch.testing.assert_close(values, training, rtol=rounding, atol=rounding)
     assert (values.diff() >= -rounding * values[1:].abs().clamp(min=1)).all()
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_converted_network_computes_as_a_deep_copy_does(family, dtype):
+    rows = correlated_rows(40, 5, 2, seed=0)
+    rows[:, 4] = torch.arange(40) % 3
+    kinds = ("gaussian",) * 4 + ("ordinal",)
+    levels = (1,) * 4 + (3,)
+    model = started_model(rows, family, 2, likelihood=kinds, n_levels=levels)
+    before = deepcopy(model.state_dict())
+    twin = converted(model, torch.device("cpu"), dtype)
+    expected = deepcopy(model).to(dtype)
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(twin.state_dict()[name], tensor)
+        assert twin.state_dict()[name].dtype == tensor.dtype
+    rows = rows.to(dtype)
+    for found, codes in zip(twin.encoder(rows), expected.encoder(rows), strict=True):
+        assert torch.equal(found, codes)
+        assert torch.equal(twin.decoder(found), expected.decoder(codes))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+        assert tensor.dtype == before[name].dtype
