@@ -4,7 +4,7 @@ import mpmath
 import pytest
 import torch
 from autoencoders import randomise
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import distributions
 
@@ -243,6 +243,7 @@ def exact_negative_binomial(value, log_rate, log_size):
     value=st.integers(0, 100) | st.integers(0, 10**12),
     log_ratio=st.floats(-20, 10) | st.floats(-1e-3, 1e-3),
 )
+@example(log_size=2.875, value=1, log_ratio=0.0)
 @settings(max_examples=200, deadline=None)
 def test_the_negative_binomial_is_exact_whatever_size_and_count(
     dtype, log_size, value, log_ratio

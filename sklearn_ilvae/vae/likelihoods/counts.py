@@ -1,5 +1,6 @@
 """Columns of counts: Poisson and negative binomial."""
 
+from collections.abc import Sequence
 from math import log, pi
 from typing import Any
 
@@ -21,8 +22,17 @@ FAR_APART = 80.0
 It must not overflow in float32, and 1 beside it is far below rounding.
 """
 
-SERIES_FROM = 32.0
-"""From here on three terms of Stirling's series are exact to 2e-14."""
+SERIES_FROM = {torch.float32: (4.0, 3), torch.float64: (8.0, 8)}
+"""From where on, and with how many terms, Stirling's series is exact to a rounding.
+
+What it stands for is a difference of gamma functions and logarithms, which loses more.
+"""
+
+STIRLING = [
+    *(1 / 12, -1 / 360, 1 / 1260, -1 / 1680),
+    *(1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400),
+]
+"""Coefficients of ``1/x``, ``1/x³``, … (Abramowitz & Stegun, 1964, Eq. 6.1.41)."""
 
 
 class PoissonHead(Head):
@@ -168,20 +178,30 @@ class NegativeBinomialLogProb(torch.autograd.Function):
 def stirling_remainder(points: Tensor) -> Tensor:
     """Return ``log Γ(x) − (x − ½) log x + x − ½ log 2π``, of any x > 0.
 
-    What Stirling's formula leaves. Its error is a rounding of 100 at most.
+    What Stirling's formula leaves.
     """
-    few = points.clamp(max=SERIES_FROM)
+    series_from, n_terms = SERIES_FROM[points.dtype]
+    few = points.clamp(max=series_from)
     exact = few.lgamma() - (few - 0.5) * few.log() + (few - 0.5 * log(2 * pi))
     inverse = points.reciprocal()
-    square = inverse.square()
-    series = inverse * (1 / 12 - square * (1 / 360 - square / 1260))
-    return torch.where(points < SERIES_FROM, exact, series)
+    series = inverse * _polynomial(inverse.square(), STIRLING[:n_terms])
+    return torch.where(points < series_from, exact, series)
 
 
 def stirling_slope(points: Tensor) -> Tensor:
     """Return the derivative of `stirling_remainder`."""
-    inverse = points.reciprocal()
-    square = inverse.square()
-    exact = points.clamp(max=SERIES_FROM).digamma() - points.log() + 0.5 * inverse
-    series = square * (square * (1 / 120 - square / 252) - 1 / 12)
-    return torch.where(points < SERIES_FROM, exact, series)
+    series_from, n_terms = SERIES_FROM[points.dtype]
+    few = points.clamp(max=series_from)
+    exact = few.digamma() - few.log() + 0.5 / few
+    slopes = [-(2 * k + 1) * STIRLING[k] for k in range(n_terms)]
+    square = points.square().reciprocal()
+    series = square * _polynomial(square, slopes)
+    return torch.where(points < series_from, exact, series)
+
+
+def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """Return ``c₀ + c₁ x + c₂ x² + …``."""
+    total = torch.full_like(x, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        total = total * x + coefficient
+    return total
