@@ -11,6 +11,8 @@ from torch import Tensor
 # exp(-300) is far below any rounding error, yet its square is still a normal number:
 # denormal numbers would slow every later product down by an order of magnitude.
 _LARGEST_EXPONENT = 300.0
+# To pick entries one by one takes longer than to compute them; blocks are whole.
+_ROWS_OF_A_TRIANGLE = 128
 
 
 class Kernel(Protocol):
@@ -161,9 +163,21 @@ def median_distance(X: Tensor) -> float:
     -------
     distance : float
     """
+    return float(torch.cat(_squared_distances_of_pairs(X)).median().sqrt())
+
+
+def _squared_distances_of_pairs(X: Tensor) -> list[Tensor]:
+    """Return those of all pairs of rows: of two halves, and of the pairs in each."""
     n = X.shape[-2]
-    upper = torch.triu_indices(n, n, 1, device=X.device)
-    return float(squared_distances(X, X)[..., upper[0], upper[1]].median().sqrt())
+    if n <= _ROWS_OF_A_TRIANGLE:
+        upper = torch.triu_indices(n, n, 1, device=X.device)
+        return [squared_distances(X, X)[..., upper[0], upper[1]].flatten()]
+    first, second = X.tensor_split(2, -2)
+    return [
+        squared_distances(first, second).flatten(),
+        *_squared_distances_of_pairs(first),
+        *_squared_distances_of_pairs(second),
+    ]
 
 
 def _squared_length(X: Tensor) -> Tensor:
