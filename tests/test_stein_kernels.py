@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import points
 
+from sklearn_ilvae.stein.bases import hyvarinen_loss
 from sklearn_ilvae.stein.forms import FORMS
 from sklearn_ilvae.stein.gaussian import GaussianScore
 from sklearn_ilvae.stein.kernels import (
@@ -15,7 +16,6 @@ from sklearn_ilvae.stein.kernels import (
     make_kernel,
     squared_distances,
 )
-from sklearn_ilvae.stein.selection import hyvarinen_loss
 
 names = st.sampled_from(sorted(KERNELS))
 forms = st.sampled_from(sorted(FORMS))

@@ -6,7 +6,7 @@ to learn where the family fits, and loses nothing where it does not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .gaussian import GaussianFit, GaussianScore
 from .mixture import Components, MixtureScore, fit_components, fit_like, run_em
-from .rows import Split
+from .rows import Rows, Split
 from .student import LARGEST_FREEDOM, StudentScore, fit_student, run_student_em
 
 # From the simplest: a later one must be better by a standard error.
@@ -55,21 +55,27 @@ class Base:
     name : str
     full : BaseScore
     without : list of BaseScore
+    losses : Tensor of shape (n_validated,)
+        Held-out loss of each validated row.
     """
 
     name: str
     full: BaseScore
     without: list[BaseScore]
+    losses: Tensor
 
     def stretched(self, ratio: Tensor) -> Base:
-        """Return the same scores in coordinates ``u' = ratio · u``."""
+        """Return the same scores in coordinates ``u' = ratio · u``.
+
+        The losses are still those of the coordinates ``u``.
+        """
         full = self.full.stretched(ratio)
         # A score shared by all parts stays one, and is evaluated once.
         without = [
             full if score is self.full else score.stretched(ratio)
             for score in self.without
         ]
-        return Base(self.name, full, without)
+        return replace(self, full=full, without=without)
 
 
 def fit_bases(
@@ -95,20 +101,58 @@ def fit_bases(
     bases : dict of Base
         By name, in the order of the names.
     """
-    bases: dict[str, Base] = {}
-    plain = Base("gaussian", gaussian.full, [*gaussian.without])
+    plain: list[BaseScore] = [gaussian.full, *gaussian.without]
+    found: dict[str, list[BaseScore]] = {}
     for name in names:
-        found: Base | None = plain
+        scores: list[BaseScore] | None = plain
         if name == "none":
             silent = gaussian.silent()
-            found = Base("none", silent.full, [*silent.without])
+            scores = [silent.full, *silent.without]
         elif name != "gaussian" and gaussian.without:
-            found = _Families(split, gaussian, seed).fit(name)
-        if found is None and len(names) == 1:
-            found = plain
-        if found is not None:
-            bases[found.name] = found
-    return bases
+            scores = _Families(split, gaussian, seed).fit(name)
+        if scores is not None:
+            found["gaussian" if scores is plain else name] = scores
+    return {
+        name: Base(name, full, without, _held_out_losses(gaussian.rows, split, without))
+        for name, (full, *without) in (found or {"gaussian": plain}).items()
+    }
+
+
+def _held_out_losses(rows: Rows, split: Split, without: list[BaseScore]) -> Tensor:
+    labels = split.labels[split.validated]
+    losses = torch.zeros_like(labels, dtype=torch.float64)
+    metric = losses.new_ones(rows.dimension)
+    for part, score in enumerate(without):
+        here = labels == part
+        U = rows.read(split.validated[here])
+        losses[here] = hyvarinen_loss(0.0, 0.0, U, score, metric)
+    return losses
+
+
+def hyvarinen_loss(
+    field: Tensor | float,
+    divergence: Tensor | float,
+    U: Tensor,
+    base: BaseScore,
+    metric: Tensor,
+) -> Tensor:
+    """Return ``½‖s₀ + f‖² + ∇·(s₀ + f)`` of rows, sums weighted by the metric.
+
+    Parameters
+    ----------
+    field : Tensor of shape (l, n, d) or 0
+        Values of ``f``.
+    divergence : Tensor of shape (l, n) or 0
+    U : Tensor of shape (n, d)
+    base : BaseScore
+    metric : Tensor of shape (d,)
+
+    Returns
+    -------
+    losses : Tensor of shape (l, n) or (n,)
+    """
+    total = divergence + base.divergence(U, metric)
+    return 0.5 * (field + base.score(U)).square() @ metric + total
 
 
 class _Families:
@@ -124,10 +168,8 @@ class _Families:
         self.weights = rows.weights[chosen] / rows.weights[chosen].sum()
         self.labels, self.ranks = split.labels[chosen], rows.rank[chosen]
 
-    def fit(self, name: str) -> Base | None:
-        student = name == "student_t"
-        scores = self._student() if student else self._mixture()
-        return None if scores is None else Base(name, scores[0], scores[1:])
+    def fit(self, name: str) -> list[BaseScore] | None:
+        return self._student() if name == "student_t" else self._mixture()
 
     def _weights_without(self) -> list[Tensor]:
         """Return the weights of the other rows for each part that overlaps these."""

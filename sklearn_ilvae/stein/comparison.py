@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from .frames import Candidate
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Held-out losses of one candidate on one base, by one filter at each strength.
-
-    Attributes
-    ----------
-    candidate : Candidate
-    base, method : str
-    strengths : Tensor of shape (l,)
-    losses : Tensor of shape (n_validated, l)
-    degrees_of_freedom : Tensor of shape (l,)
-    """
-
-    candidate: Candidate
-    base: str
-    method: str
-    strengths: Tensor
-    losses: Tensor
-    degrees_of_freedom: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,20 +31,28 @@ class Setting:
 
 @dataclass(frozen=True)
 class Choice(Setting):
-    """The outcome of a comparison.
+    """A setting with its losses on rows held out.
 
     Attributes
     ----------
-    losses : Tensor of shape (n_validated,)
-        Held-out loss of each validated row.
+    loss : float
+        The mean loss.
     degrees_of_freedom : float
+    evaluate : callable
+        Computes `losses`, which only few settings are asked for.
     """
 
-    losses: Tensor
+    loss: float
     degrees_of_freedom: float
+    evaluate: Callable[[], Tensor]
+
+    @cached_property
+    def losses(self) -> Tensor:
+        """Loss of each validated row, of shape (n_validated,)."""
+        return self.evaluate()
 
 
-def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
+def choose(choices: list[Choice]) -> Choice:
     """Choose the setting of least mean loss.
 
     A rule of one standard error, which pays where a simpler model is an end in itself,
@@ -73,34 +61,17 @@ def choose(evaluations: list[Evaluation], weights: Tensor) -> Choice:
 
     Parameters
     ----------
-    evaluations : list of Evaluation
-    weights : Tensor of shape (n_validated,)
+    choices : list of Choice
 
     Returns
     -------
     choice : Choice
     """
-    losses = torch.cat([e.losses for e in evaluations], 1)
-    degrees = torch.cat([e.degrees_of_freedom for e in evaluations])
-    chosen = int((weights @ losses).argmin())
-    start = 0
-    for evaluation in evaluations:
-        stop = start + len(evaluation.strengths)
-        if chosen < stop:
-            break
-        start = stop
-    return Choice(
-        evaluation.candidate,
-        evaluation.base,
-        evaluation.method,
-        float(evaluation.strengths[chosen - start]),
-        losses[:, chosen],
-        float(degrees[chosen]),
-    )
+    return min(choices, key=lambda choice: choice.loss)
 
 
 def close_to(
-    best: Choice, evaluations: list[Evaluation], weights: Tensor, count: int
+    best: Choice, choices: list[Choice], weights: Tensor, count: int
 ) -> list[Choice]:
     """Return the next best candidates of the same form, from the best.
 
@@ -110,7 +81,7 @@ def close_to(
     Parameters
     ----------
     best : Choice
-    evaluations : list of Evaluation
+    choices : list of Choice
     weights : Tensor of shape (n_validated,)
     count : int
         The most to return.
@@ -119,13 +90,13 @@ def close_to(
     -------
     choices : list of Choice
     """
-    others: dict[Candidate, list[Evaluation]] = {}
-    for evaluation in evaluations:
-        candidate = evaluation.candidate
+    others: dict[Candidate, list[Choice]] = {}
+    for choice in choices:
+        candidate = choice.candidate
         if candidate != best.candidate and candidate.form == best.candidate.form:
-            others.setdefault(candidate, []).append(evaluation)
-    rivals = [choose(each, weights) for each in others.values()]
-    rivals.sort(key=lambda rival: float(weights @ rival.losses))
+            others.setdefault(candidate, []).append(choice)
+    rivals = [choose(each) for each in others.values()]
+    rivals.sort(key=lambda rival: rival.loss)
     return [
         rival
         for rival in rivals[:count]

@@ -19,7 +19,6 @@ from .rows import N_FOLDS, Rows, read_rows, split_rows
 from .search import Found, Search, frames_of, median_of, sees_all
 from .selection import (
     Sums,
-    base_losses,
     cross_validate,
     distinct_scores,
     narrow_basis,
@@ -153,7 +152,7 @@ class _Fit:
 
     def _average(self, search: Search, found: Found) -> tuple[Score, Report]:
         """Return the mean of the leaders of a search, each at its strength."""
-        best, weights = found.leaders[0], search.frames[False].weights
+        best = found.leaders[0]
         fits = [
             self._with_setting(search.frames[leader.candidate.isotropic], leader)
             for leader in found.leaders
@@ -162,7 +161,7 @@ class _Fit:
         frame = search.frames[False].only(set(found.names))
         report = replace(
             fits[0][1],
-            loss=float(weights @ best.losses / weights.sum()),
+            loss=best.loss,
             base_loss=self._best_alone(frame)[1].base_loss,
             degrees_of_freedom=best.degrees_of_freedom,
             n_averaged=len(models),
@@ -254,16 +253,16 @@ class _Fit:
         whitening = whiten(form.penalty())
         basis = narrow_basis(form, frame.split, whitening)
         parts = sums_of_parts(frame.rows, form, scores, frame.split, basis)
-        evaluations = cross_validate(
+        choices = cross_validate(
             frame, [candidate], landmarks, methods=self.methods, sums=parts
         )
-        choice = choose(evaluations, weights)
+        choice = choose(choices)
         if self.published:
             return self._publish(
                 frame, candidate, choice.strength * len(self.rows.source)
             )
         alone, described = self._best_alone(frame)
-        rival = base_losses(frame, frame.bases[described.base or "none"])
+        rival = frame.bases[described.base or "none"].losses
         evidence = evidence_against(described.base or "none")
         if not improves(choice.losses, rival, weights, standard_errors=evidence):
             return alone, described
@@ -277,7 +276,7 @@ class _Fit:
         model, report = self._solve(frame, choice, form, total, whitening)
         return model, replace(
             report,
-            loss=float(weights @ choice.losses / weights.sum()),
+            loss=choice.loss,
             base_loss=described.base_loss,
             degrees_of_freedom=choice.degrees_of_freedom,
         )
@@ -286,8 +285,7 @@ class _Fit:
         """Return the base of least held-out loss without a kernel part."""
         share = frame.weights / frame.weights.sum()
         losses = {
-            name: float(share @ base_losses(frame, base))
-            for name, base in frame.bases.items()
+            name: float(share @ base.losses) for name, base in frame.bases.items()
         }
         best = min(losses, key=lambda name: losses[name])
         model, report = self._alone(frame, best)

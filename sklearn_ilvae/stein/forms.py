@@ -64,6 +64,21 @@ class Form(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Return fields (l, n, d) and divergences (l, n) of coefficients (l, m, q)."""
 
+    def changes(
+        self,
+        U: Tensor,
+        weights: Tensor,
+        base_scores: Tensor,
+        metric: Tensor,
+        basis: Tensor,
+        coordinates: Tensor,
+    ) -> Tensor:
+        """Return by how much fields change the loss of base scores, of shape (v, l).
+
+        The fields have `coordinates` (v, l, r, q) in a `basis` (m, r). Those of one
+        base score share a quadratic form, and need not be evaluated one by one.
+        """
+
     def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
         """Return ``(∇f)ᵀ v`` (n, d) of one field at a vector ``v`` for each row."""
 
@@ -168,6 +183,36 @@ class DiagonalForm:
         along = _columns(slopes, torch.cat([weighted, inner], -1))
         divergence = 2.0 * ((along[..., :-1] * U).sum(-1) - along[..., -1])
         return field, divergence
+
+    def changes(
+        self,
+        U: Tensor,
+        weights: Tensor,
+        base_scores: Tensor,
+        metric: Tensor,
+        basis: Tensor,
+        coordinates: Tensor,
+    ) -> Tensor:
+        """Return ``Σ w (½‖f‖² + f·s₀ + ∇·f)`` of several fields for each base score.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        weights : Tensor of shape (n,)
+        base_scores : Tensor of shape (v, n, d)
+        metric : Tensor of shape (d,)
+            Weight of each coordinate in the loss.
+        basis : Tensor of shape (m, r)
+        coordinates : Tensor of shape (v, l, r, q)
+            Of the fields in the basis.
+
+        Returns
+        -------
+        changes : Tensor of shape (v, l)
+        """
+        gram, linear = self.accumulate(U, weights, base_scores, basis)
+        slopes = (basis.T @ linear)[:, None]
+        return (coordinates * (0.5 * gram @ coordinates + slopes)).sum(-2) @ metric
 
     def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
         """Return ``(∇f)ᵀ v = Σⱼ (aⱼ·v) ∇k(u, zⱼ)`` for a vector at each row.
@@ -318,6 +363,39 @@ class CurlFreeForm:
         stretched = squared_distances(U * root, self.landmarks * root)
         laplacian = 4.0 * second * stretched + metric.sum() * slopes
         return field, _columns(laplacian, coefficients)[..., 0]
+
+    def changes(
+        self,
+        U: Tensor,
+        weights: Tensor,
+        base_scores: Tensor,
+        metric: Tensor,
+        basis: Tensor,
+        coordinates: Tensor,
+    ) -> Tensor:
+        """Return ``Σ w (½‖f‖² + f·s₀ + ∇·f)`` of several fields for each base score.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        weights : Tensor of shape (n,)
+        base_scores : Tensor of shape (v, n, d)
+        metric : Tensor of shape (d,)
+            Weight of each coordinate in the loss.
+        basis : Tensor of shape (m, r)
+        coordinates : Tensor of shape (v, l, r, q)
+            Of the fields in the basis.
+
+        Returns
+        -------
+        changes : Tensor of shape (v, l)
+        """
+        coefficients = basis @ coordinates
+        fields, divergences = self.evaluate(U, coefficients.flatten(0, 1), metric)
+        fields = fields.unflatten(0, coordinates.shape[:2])
+        changes = (fields * (0.5 * fields + base_scores[:, None])) @ metric
+        changes += divergences.unflatten(0, coordinates.shape[:2])
+        return changes @ weights
 
     def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
         """Return ``(∇f)ᵀ v = Σⱼ βⱼ ∇²k(u, zⱼ) v`` for a vector at each row.

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from .comparison import (
     Choice,
-    Evaluation,
     choose,
     close_to,
     evidence_against,
@@ -15,7 +14,7 @@ from .comparison import (
 from .frames import Candidate, Frame, make_frame
 from .kernels import median_distance
 from .rows import Rows, Split, hold_out, split_rows
-from .selection import base_losses, cross_validate
+from .selection import cross_validate
 from .settings import Settings
 
 KERNEL_NAMES = ("rbf", "inverse_multiquadric")
@@ -137,7 +136,7 @@ class Search:
             for isotropic, frame in self.frames.items()
         }
         self.landmarks = sample.lowest_ranks(_SEARCH_LANDMARKS)
-        self.evaluations: list[Evaluation] = []
+        self.choices: list[Choice] = []
 
     def first_groups(self) -> list[list[Candidate]]:
         """Return the candidates to begin with, grouped by kernel and bandwidth."""
@@ -155,17 +154,17 @@ class Search:
         alone = self._best_base()
         self._descend(alone)
         weights = self.frames[False].weights
-        best = choose(self.evaluations, weights)
-        rival = base_losses(self.frames[False], self.frames[False].bases[alone])
+        best = choose(self.choices)
+        rival = self.frames[False].bases[alone].losses
         evidence = evidence_against(alone)
         if alone == "none" or improves(
             best.losses, rival, weights, standard_errors=evidence
         ):
             names = list(dict.fromkeys([best.base, alone]))
-            known = [e for e in self.evaluations if e.base in names]
+            known = [c for c in self.choices if c.base in names]
             others = close_to(best, known, weights, self.settings.n_averaged - 1)
             return Found(best.candidate, names, [best, *others])
-        best = choose([e for e in self.evaluations if e.base == alone], weights)
+        best = choose([c for c in self.choices if c.base == alone])
         return Found(best.candidate, [alone], [])
 
     def refine(
@@ -186,7 +185,7 @@ class Search:
         frames = frames_of(sample, split, self.settings, self.names, self.seed)
         frame = frames[candidate.isotropic]
         landmarks = sample.lowest_ranks(min(n_landmarks, split.n_kept))
-        evaluations: list[Evaluation] = []
+        choices: list[Choice] = []
         tried: set[float] = set()
         waiting = [
             replace(self._candidate_at(candidate, factor), form=form)
@@ -197,14 +196,14 @@ class Search:
             for bandwidth in dict.fromkeys(c.bandwidth for c in waiting):
                 group = [c for c in waiting if c.bandwidth == bandwidth]
                 tried.add(bandwidth)
-                evaluations += cross_validate(
+                choices += cross_validate(
                     frame,
                     group,
                     landmarks,
                     methods=self.methods,
                     strengths=self.strengths,
                 )
-            best = choose(evaluations, frame.weights)
+            best = choose(choices)
             frame = frame.only({best.base})
             near = self._factors_near(best.candidate, 0.5, 2.0)
             waiting = [self._candidate_at(best.candidate, factor) for factor in near]
@@ -212,7 +211,7 @@ class Search:
         chosen = list(dict.fromkeys([best.base, names[-1]]))
         if self.strengths is None and "none" not in chosen:
             losses = [
-                base_losses(frames[False], frames[False].bases[n])
+                frames[False].bases[n].losses
                 for n in chosen
                 if n in frames[False].bases
             ]
@@ -228,7 +227,7 @@ class Search:
     def _best_base(self) -> str:
         """Return the simplest base that no other beats by a standard error."""
         frame = self.frames[False]
-        losses = {n: base_losses(frame, b) for n, b in frame.bases.items()}
+        losses = {name: base.losses for name, base in frame.bases.items()}
         best, *others = losses
         for name in others:
             if improves(losses[name], losses[best], frame.weights, standard_errors=1.0):
@@ -240,10 +239,10 @@ class Search:
         tried = {
             (c.kernel, c.bandwidth, c.isotropic) for group in waiting for c in group
         }
-        frames, weights = self.frames, self.frames[False].weights
+        frames = self.frames
         while waiting:
             for group in waiting:
-                self.evaluations += cross_validate(
+                self.choices += cross_validate(
                     frames[group[0].isotropic],
                     group,
                     self.landmarks,
@@ -252,7 +251,7 @@ class Search:
                 )
             if not self.searched:
                 return
-            best = choose(self.evaluations, weights)
+            best = choose(self.choices)
             # The first round settles the form and the base.
             kept = {best.base, alone}
             frames = {key: frame.only(kept) for key, frame in frames.items()}

@@ -6,17 +6,19 @@ score, up to a constant that no choice changes, without the truth (Hyvärinen 20
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .bases import Base, BaseScore
-from .comparison import Evaluation
+from .bases import Base, BaseScore, hyvarinen_loss
+from .comparison import Choice
 from .forms import Form
 from .frames import Candidate, Frame
 from .rows import Rows, Split
-from .solvers import decompose, filter_gains, whiten
+from .solvers import Spectrum, decompose, filter_gains, whiten
 
 _STRENGTHS = tuple(10.0 ** (-0.5 - 0.6 * step) for step in range(16))
 # The ν-method takes (bound/λ)^½ steps, which must stay affordable.
@@ -33,9 +35,13 @@ class Sums:
 
 
 def distinct_scores(bases: dict[str, Base]) -> list[BaseScore]:
-    """Return all scores of the bases once, those of all rows last."""
+    """Return the scores that leave a part out, once each, then those of all rows."""
+    full = [base.full for base in bases.values()]
+    return list({id(s): s for s in [*_scores_without(bases), *full]}.values())
+
+
+def _scores_without(bases: dict[str, Base]) -> list[BaseScore]:
     scores = [score for base in bases.values() for score in base.without]
-    scores += [base.full for base in bases.values()]
     return list({id(score): score for score in scores}.values())
 
 
@@ -110,6 +116,64 @@ def strengths_of(method: str, form: Form, n_rows: int) -> Tensor:
     return form.landmarks.new_tensor(grid) * form.trace()
 
 
+@dataclass(frozen=True)
+class _Fold:
+    """Fits of one form to all rows but those of one part.
+
+    Attributes
+    ----------
+    form : Form
+        Over the landmarks of the other parts.
+    scores : list of BaseScore
+        Of each base, without the part.
+    spectrum : Spectrum
+    moments : Tensor of shape (v, r, q)
+        The linear term of each base in the basis of the spectrum.
+    gains : Tensor of shape (l, r)
+        Of every filter at every strength.
+    positions : Tensor of shape (n,)
+        The rows held out.
+    """
+
+    form: Form
+    scores: list[BaseScore]
+    spectrum: Spectrum
+    moments: Tensor
+    gains: Tensor
+    positions: Tensor
+
+    def changes(self, frame: Frame) -> Tensor:
+        """Return by how much each fit changes the loss of its base score, (v, l)."""
+        coordinates = -self.gains[..., None] * self.moments[:, None]
+        changes = coordinates.new_zeros(coordinates.shape[:2])
+        for chunk in self.positions.split(_CHUNK_ROWS):
+            U = frame.rows.read(chunk)
+            changes += self.form.changes(
+                U,
+                frame.rows.weights[chunk],
+                torch.stack([score.score(U) for score in self.scores]),
+                frame.metric,
+                self.spectrum.basis,
+                coordinates,
+            )
+        return changes
+
+    def losses(self, frame: Frame, base: int, fit: int) -> Tensor:
+        """Return the loss of each row held out by one fit on one base."""
+        coordinates = -self.gains[fit, :, None] * self.moments[base]
+        coefficients = (self.spectrum.basis @ coordinates)[None]
+        found = []
+        for chunk in self.positions.split(_CHUNK_ROWS):
+            U = frame.rows.read(chunk)
+            parts = self.form.evaluate(U, coefficients, frame.metric)
+            found.append(hyvarinen_loss(*parts, U, self.scores[base], frame.metric)[0])
+        return torch.cat(found)
+
+    def degrees_of_freedom(self) -> Tensor:
+        """Return the effective number of parameters of each fit, of shape (l,)."""
+        return self.form.linear_width() * (self.gains @ self.spectrum.eigenvalues)
+
+
 def cross_validate(
     frame: Frame,
     candidates: list[Candidate],
@@ -118,8 +182,8 @@ def cross_validate(
     methods: tuple[str, ...],
     strengths: Tensor | None = None,
     sums: list[Sums] | None = None,
-) -> list[Evaluation]:
-    """Evaluate the forms of one kernel, on every base, on rows held out.
+) -> list[Choice]:
+    """Choose the strength for each form of one kernel, on every base, by rows held out.
 
     A landmark is left out with its own part: a kernel centred at a validated row would
     see it at distance 0, where the loss says nothing about other rows.
@@ -132,17 +196,17 @@ def cross_validate(
     landmarks : Tensor of shape (m,)
         Positions of the landmarks among the rows.
     methods : tuple of str
-        Filters to evaluate, see `filter_gains`.
+        Filters to compare, see `filter_gains`.
     strengths : Tensor of shape (l,) or None
-        Strengths to evaluate; None for the default grid of each filter.
+        Strengths to compare; None for the default grid of each filter.
     sums : list of Sums or None, default=None
         The `sums_of_parts` of the only candidate for the `distinct_scores` of the
         frame, where they are known.
 
     Returns
     -------
-    evaluations : list of Evaluation
-        For each candidate, base and filter.
+    choices : list of Choice
+        The best strength of each candidate, base and filter.
     """
     rows, split, bases = frame.rows, frame.split, frame.bases
     points = rows.read(landmarks)
@@ -151,17 +215,16 @@ def cross_validate(
     penalty = candidates[0].build(points).penalty()
     whitenings = [whiten(penalty[k][:, k]) for k in kept]
     scale = penalty[:1, :1]
-    scores = distinct_scores(bases)
+    scores = _scores_without(bases)
     place = {id(score): i for i, score in enumerate(scores)}
-    held_out_shares = [rows.weights[split.labels == part].sum() for part in parts]
-    evaluations = []
+    held_out = [split.positions(part) for part in parts]
+    choices: list[Choice] = []
     for candidate in candidates:
         form = candidate.build(points)
         grids = [
             strengths_of(method, form, len(rows)) if strengths is None else strengths
             for method in methods
         ]
-        grid, sizes = torch.cat(grids), [len(each) for each in grids]
         # The penalties of two forms differ by a factor.
         factor = (scale / form.penalty()[:1, :1]).sqrt()
         known = sums
@@ -170,104 +233,64 @@ def cross_validate(
             known = sums_of_parts(rows, form, scores, split, basis)
         total = torch.stack([part.gram for part in known]).sum(0)
         linear = torch.stack([part.linear for part in known]).sum(0)
-        losses = {b: grid.new_zeros(len(split.validated), len(grid)) for b in bases}
-        degrees = torch.zeros_like(grid)
+        folds = []
         for part in parts:
-            inside, share = kept[part], 1.0 - held_out_shares[part]
+            inside, share = kept[part], 1.0 - rows.weights[held_out[part]].sum()
             gram = (total - known[part].gram) / share
             if split.in_folds:
                 gram = gram[inside][:, inside]
-            rest = (linear - known[part].linear)[:, inside] / share
-            smaller = candidate.build(points[inside])
             spectrum = decompose(gram, whitenings[part] * factor)
-            gains = torch.cat(
-                [
-                    filter_gains(method, spectrum.eigenvalues, each, form.trace())
-                    for method, each in zip(methods, grids, strict=True)
-                ]
-            )
-            degrees += form.linear_width() * (gains @ spectrum.eigenvalues)
+            gains = [
+                filter_gains(method, spectrum.eigenvalues, grid, form.trace())
+                for method, grid in zip(methods, grids, strict=True)
+            ]
             without = [base.without[part] for base in bases.values()]
-            found = _held_out_losses(
-                frame,
-                smaller,
-                without,
-                [spectrum.coefficients(rest[place[id(s)]], gains) for s in without],
-                split.validated[split.labels[split.validated] == part],
+            mine = [place[id(score)] for score in without]
+            rest = (linear[mine] - known[part].linear[mine])[:, inside] / share
+            folds.append(
+                _Fold(
+                    candidate.build(points[inside]),
+                    without,
+                    spectrum,
+                    spectrum.basis.T @ rest,
+                    torch.cat(gains),
+                    held_out[part],
+                )
             )
-            here = split.labels[split.validated] == part
-            for name, values in zip(bases, found, strict=True):
-                losses[name][here] = values
-        degrees /= max(len(parts), 1)
-        evaluations += [
-            Evaluation(candidate, name, *filtered)
-            for name in bases
-            for filtered in zip(
-                methods,
-                grids,
-                losses[name].split(sizes, 1),
-                degrees.split(sizes),
-                strict=True,
-            )
-        ]
-    return evaluations
+        choices += _best_of_each_filter(frame, candidate, methods, grids, folds)
+    return choices
 
 
-def _held_out_losses(
+def _best_of_each_filter(
     frame: Frame,
-    form: Form,
-    scores: list[BaseScore],
-    coefficients: list[Tensor],
-    positions: Tensor,
-) -> list[Tensor]:
-    """Return the losses (n, l) of some rows for each base score."""
-    stack, count = torch.cat(coefficients), len(coefficients[0])
-    found: list[list[Tensor]] = [[] for _ in scores]
-    for chunk in positions.split(_CHUNK_ROWS):
-        U = frame.rows.read(chunk)
-        fields, divergences = form.evaluate(U, stack, frame.metric)
-        for i, score in enumerate(scores):
-            mine = slice(i * count, (i + 1) * count)
-            loss = hyvarinen_loss(
-                fields[mine], divergences[mine], U, score, frame.metric
+    candidate: Candidate,
+    methods: tuple[str, ...],
+    grids: list[Tensor],
+    folds: list[_Fold],
+) -> Iterator[Choice]:
+    """Yield the best strength of each filter on each base."""
+    weights = frame.weights
+    changes = torch.stack([fold.changes(frame) for fold in folds]).sum(0)
+    degrees = torch.stack([fold.degrees_of_freedom() for fold in folds]).mean(0)
+    for b, base in enumerate(frame.bases.values()):
+        losses = (weights @ base.losses + changes[b]) / weights.sum()
+        start = 0
+        for method, grid in zip(methods, grids, strict=True):
+            fit = start + int(losses[start : start + len(grid)].argmin())
+            yield Choice(
+                candidate,
+                base.name,
+                method,
+                float(grid[fit - start]),
+                float(losses[fit]),
+                float(degrees[fit]),
+                functools.partial(_held_out_losses, frame, folds, b, fit),
             )
-            found[i].append(loss.T)
-    return [torch.cat(parts) for parts in found]
+            start += len(grid)
 
 
-def hyvarinen_loss(
-    field: Tensor | float,
-    divergence: Tensor | float,
-    U: Tensor,
-    base: BaseScore,
-    metric: Tensor,
-) -> Tensor:
-    """Return ``½‖s₀ + f‖² + ∇·(s₀ + f)`` of rows, sums weighted by the metric.
-
-    Parameters
-    ----------
-    field : Tensor of shape (l, n, d) or 0
-        Values of ``f``.
-    divergence : Tensor of shape (l, n) or 0
-    U : Tensor of shape (n, d)
-    base : BaseScore
-    metric : Tensor of shape (d,)
-
-    Returns
-    -------
-    losses : Tensor of shape (l, n) or (n,)
-    """
-    total = divergence + base.divergence(U, metric)
-    return 0.5 * (field + base.score(U)).square() @ metric + total
-
-
-def base_losses(frame: Frame, base: Base) -> Tensor:
-    """Return the held-out loss of a base score alone, for the validated rows."""
-    rows, validated = frame.rows, frame.split.validated
-    labels = frame.split.labels[validated]
-    losses = rows.weights.new_zeros(len(validated))
-    for part, score in enumerate(base.without):
-        here = labels == part
-        U = rows.read(validated[here])
-        losses[here] = hyvarinen_loss(0.0, 0.0, U, score, frame.metric)
-    return losses
+def _held_out_losses(frame: Frame, folds: list[_Fold], base: int, fit: int) -> Tensor:
+    """Return the loss of each validated row by one fit on one base."""
+    losses = torch.cat([fold.losses(frame, base, fit) for fold in folds])
+    # The rows of one part come after those of another.
+    return losses[torch.argsort(torch.cat([fold.positions for fold in folds]))]
