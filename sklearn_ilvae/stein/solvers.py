@@ -10,13 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from scipy.linalg import lapack
 from torch import Tensor
 
-# Below this share of the largest eigenvalue the kernel matrix is rounding error.
+# A pivot below this share of the trace of a kernel matrix is rounding error.
 _RANK_TOLERANCE = 1e-13
-# A kernel matrix whose pivots are larger has no null directions, and its Cholesky
-# factor takes a fraction of the time of its eigenvectors.
-_SMALLEST_PIVOT = 1e-5
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,9 @@ class Spectrum:
 def whiten(penalty: Tensor) -> Tensor:
     """Return ``W`` with ``WᵀKW = I``, the null directions of the penalty left out.
 
+    From a Cholesky factor with pivots, which takes a fraction of the time of
+    eigenvectors: rows that depend on the rows before them, up to rounding, are 0.
+
     Parameters
     ----------
     penalty : Tensor of shape (m, m)
@@ -63,14 +64,16 @@ def whiten(penalty: Tensor) -> Tensor:
     -------
     whitening : Tensor of shape (m, r)
     """
-    factor, failed = torch.linalg.cholesky_ex(penalty)
-    pivots = factor.diagonal()
-    if not failed and (pivots > _SMALLEST_PIVOT * pivots[:1]).all():
-        identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-        return torch.linalg.solve_triangular(factor.mT, identity, upper=True)
-    scale, vectors = torch.linalg.eigh(penalty)
-    kept = scale > _RANK_TOLERANCE * scale[-1:]
-    return torch.div(vectors[:, kept], scale[kept].sqrt())
+    smallest = _RANK_TOLERANCE * float(penalty.trace())
+    found = lapack.dpstrf(penalty.cpu().numpy(), tol=smallest)
+    factor, order = (torch.from_numpy(each).to(penalty.device) for each in found[:2])
+    rank = found[2]
+    identity = torch.eye(rank, dtype=factor.dtype, device=factor.device)
+    whitening = penalty.new_zeros(len(penalty), rank)
+    whitening[order[:rank] - 1] = torch.linalg.solve_triangular(
+        factor[:rank, :rank].triu(), identity, upper=True
+    )
+    return whitening
 
 
 def decompose(gram: Tensor, whitening: Tensor) -> Spectrum:
