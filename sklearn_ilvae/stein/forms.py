@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .kernels import Kernel, kernel_matrix, squared_distances
+from .kernels import Kernel, inner_products, kernel_matrix, squared_distances
 
 
 class Form(Protocol):
@@ -179,9 +179,9 @@ class DiagonalForm:
         slopes = self.kernel.first_derivative(values)
         field = _columns(values, coefficients)
         weighted = coefficients * metric
-        inner = (weighted * self.landmarks).sum(-1, keepdim=True)
+        inner = inner_products(weighted, self.landmarks)[..., None]
         along = _columns(slopes, torch.cat([weighted, inner], -1))
-        divergence = 2.0 * ((along[..., :-1] * U).sum(-1) - along[..., -1])
+        divergence = 2.0 * (inner_products(along[..., :-1], U) - along[..., -1])
         return field, divergence
 
     def changes(
@@ -298,10 +298,11 @@ class CurlFreeForm:
         laplacian = (second.mul_(squared).mul_(4.0)).T @ weights
         slopes = first.mul_(2.0)
         laplacian += self.trace() * (slopes.T @ weights)
-        inner = (base_scores * U).sum(-1, keepdim=True)
+        inner = inner_products(base_scores, U)[..., None]
         targets = torch.cat([base_scores, inner], -1) * weights[:, None]
         along = _moments(slopes, targets)
-        linear = along[..., -1] - (along[..., :-1] * self.landmarks).sum(-1) + laplacian
+        outwards = inner_products(along[..., :-1], self.landmarks)
+        linear = along[..., -1] - outwards + laplacian
 
         slopes.mul_(weights.sqrt()[:, None])
         if basis is not None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .kernels import inner_products
 from .planes import axes_of_plane
 from .rows import N_FOLDS, Rows, Split
 
@@ -55,7 +56,7 @@ class GaussianScore:
 
     def log_density(self, U: Tensor) -> Tensor:
         """Return ``−½ (u − μ)ᵀ P (u − μ)`` of shape (n,)."""
-        return 0.5 * ((U - self.mean) * self.score(U)).sum(1)
+        return 0.5 * inner_products(U - self.mean, self.score(U))
 
     def stretched(self, ratio: Tensor) -> GaussianScore:
         """Return the same score in coordinates ``u' = ratio · u``."""

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .kernels import inner_products
+
 _COUNTS = (2, 3, 4, 6, 8, 12, 16, 24)
 _FEWEST_ROWS_A_COMPONENT = 10
 # Runs stop earlier, by the tolerance; this bounds their time.
@@ -50,7 +52,7 @@ class MixtureScore:
         """Return log-densities (k, n) up to one constant, and scores (k, n, d)."""
         difference = self.centers[:, None] - U
         pull = difference @ self.precisions
-        logs = self.constants[:, None] - 0.5 * (pull * difference).sum(-1)
+        logs = self.constants[:, None] - 0.5 * inner_products(pull, difference)
         # Where all squares overflow the first component stands for all.
         lowest = torch.finfo(logs.dtype).min
         logs = torch.nan_to_num(logs, nan=lowest, neginf=lowest)
@@ -96,8 +98,9 @@ class Components:
     def log_densities(self, V: Tensor) -> Tensor:
         """Return ``log πₖ + log N(v | μₖ, Σₖ)`` of shape (k, n)."""
         root = torch.linalg.cholesky(self.covariances)
-        difference = (V - self.centers[:, None]).mT
-        scaled = torch.linalg.solve_triangular(root, difference, upper=False)
+        identity = torch.eye(len(root[0]), dtype=V.dtype, device=V.device)
+        inverse = torch.linalg.solve_triangular(root, identity, upper=False)
+        scaled = inverse @ (V.T - self.centers[..., None])
         log_root = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         constant = (
             self.shares.log() - log_root - 0.5 * V.shape[1] * math.log(2 * math.pi)
@@ -253,8 +256,8 @@ def _maximise(
     mass = shares.sum(1).clamp(min=1e-12)
     centers = (shares @ V) / mass[:, None]
     # Moments about 0 would cancel in clusters that are tight for their distance.
-    weighted = (V - centers[:, None]).mul_(shares.sqrt()[..., None])
-    scatter = weighted.mT @ weighted
+    weighted = (V.T - centers[..., None]).mul_(shares.sqrt()[:, None])
+    scatter = weighted @ weighted.mT
     within = scatter.sum(0)
     multiple = within.diagonal().sum() / target.diagonal().sum()
     # Components of equal rows must leave a positive matrix, no narrower than the
@@ -279,7 +282,8 @@ def _first_shares(
     centers = V[first.to(V.device)]
     distance = torch.full_like(weights, torch.inf)
     for _ in range(count - 1):
-        distance = torch.minimum(distance, (V - centers[-1]).square().sum(1))
+        step = V - centers[-1]
+        distance = torch.minimum(distance, inner_products(step, step))
         odds = weights * distance
         # Squares of tiny distances vanish.
         odds = odds if odds.sum() > 0 else weights

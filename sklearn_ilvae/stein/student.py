@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .kernels import inner_products
+
 _FREEDOMS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0)
 LARGEST_FREEDOM = _FREEDOMS[-1]
 # Each run starts where that of the next larger freedom ended, near its own end.
@@ -44,7 +46,7 @@ class StudentScore:
         """Return ``P (u − μ)`` and ``ν + (u − μ)ᵀ P (u − μ)``."""
         difference = U - self.mean
         pull = difference @ self.precision
-        distance = (pull * difference).sum(1)
+        distance = inner_products(pull, difference)
         # Far away squares overflow, to inf − inf in the worst case.
         return pull, self.freedom + distance.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
@@ -126,7 +128,7 @@ def run_student_em(
     location, scatter = start.location, start.scatter
     for _ in range(_ITERATIONS):
         difference = V - location
-        distance = (difference @ torch.linalg.inv(scatter) * difference).sum(1)
+        distance = inner_products(difference @ torch.linalg.inv(scatter), difference)
         mass = weights * (freedom + V.shape[1]) / (freedom + distance)
         location = (mass @ V) / mass.sum()
         difference = V - location
@@ -144,7 +146,9 @@ def _shrunk(scatter: Tensor, shrinkage: float) -> Tensor:
 def _log_likelihood(V: Tensor, weights: Tensor, student: Student) -> float:
     nu, r = student.freedom, V.shape[1]
     difference = V - student.location
-    distance = (difference @ torch.linalg.inv(student.scatter) * difference).sum(1)
+    distance = inner_products(
+        difference @ torch.linalg.inv(student.scatter), difference
+    )
     constant = math.lgamma((nu + r) / 2) - math.lgamma(nu / 2) - r / 2 * math.log(nu)
     constant -= 0.5 * float(torch.linalg.slogdet(student.scatter).logabsdet)
     return constant - 0.5 * (nu + r) * float(weights @ torch.log1p(distance / nu))
