@@ -199,7 +199,7 @@ def test_a_family_asked_for_by_name_gives_finite_scores_for_few_rows(base):
 def test_gram_of_whitened_fields_equals_the_whitened_gram(seed, form, kernel):
     U, landmarks = points(60, 3, seed), points(8, 3, seed + 1)
     space = FORMS[form](make_kernel(kernel, 1.5), landmarks)
-    whitening = whiten(space.penalty())
+    whitening = whiten(space.penalty()).basis
     weights = torch.full((60,), 1 / 60).double()
     base = -U[None]
     plain, linear = space.accumulate(U, weights, base)

@@ -136,9 +136,9 @@ def test_decomposition_diagonalises_both_matrices():
     x = points(30, 2, 0)
     penalty = kernel_matrix(make_kernel("rbf", 0.5), x, x)
     gram = penalty @ penalty / 30
-    whitening = whiten(penalty)
-    spectrum = decompose(gram, whitening)
-    identity = torch.eye(whitening.shape[1], dtype=torch.float64)
+    basis = whiten(penalty).basis
+    spectrum = decompose(gram, basis)
+    identity = torch.eye(basis.shape[1], dtype=torch.float64)
     found = spectrum.basis.T @ penalty @ spectrum.basis
     torch.testing.assert_close(found, identity, rtol=0, atol=1e-7)
 
@@ -149,11 +149,11 @@ def test_decomposition_diagonalises_both_matrices():
 def test_whitening_leaves_out_only_null_directions(bandwidth, n_null):
     x = points(40, 2, 0)
     penalty = kernel_matrix(make_kernel("rbf", bandwidth), x, x)
-    whitening = whiten(penalty)
-    identity = torch.eye(whitening.shape[1], dtype=torch.float64)
-    found = whitening.T @ penalty @ whitening
+    basis = whiten(penalty).basis
+    identity = torch.eye(basis.shape[1], dtype=torch.float64)
+    found = basis.T @ penalty @ basis
     torch.testing.assert_close(found, identity, rtol=0, atol=1e-2 if n_null else 1e-9)
-    assert (whitening.shape[1] < len(x)) == bool(n_null)
+    assert (basis.shape[1] < len(x)) == bool(n_null)
 
 
 @pytest.mark.parametrize("strength", [1e-1, 1e-4, 1e-12])
@@ -165,7 +165,7 @@ def test_ridge_is_the_tikhonov_filter_of_the_decomposition(bandwidth, strength):
     u = kernel_matrix(kernel, points(200, 2, 1), x)
     gram, linear = u.T @ u / 200, u.T @ points(200, 3, 2) / 200
     whitening = whiten(penalty)
-    spectrum = decompose(gram, whitening)
+    spectrum = decompose(gram, whitening.basis)
     gains = 1.0 / (spectrum.eigenvalues[None] + strength)
     expected = u @ spectrum.coefficients(linear, gains)[0]
     found = u @ solve("tikhonov", gram, whitening, linear, strength, 1.0)
@@ -178,7 +178,8 @@ def test_a_ridge_below_the_rounding_of_the_gram_matrix_is_solved_too():
     whitening = whiten(kernel_matrix(make_kernel("rbf", 0.1), x, x))
     u = points(5, 40, 1)
     rounded = u.T @ u - 1e-12 * torch.eye(40, dtype=torch.float64)
-    assert torch.linalg.eigvalsh(whitening.T @ rounded @ whitening)[0] < -1e-15
+    inner = whitening.basis.T @ rounded @ whitening.basis
+    assert torch.linalg.eigvalsh(inner)[0] < -1e-15
     linear = u.T @ points(5, 2, 2)
     found = u @ solve("tikhonov", rounded, whitening, linear, 1e-15, 1.0)
     torch.testing.assert_close(found, -points(5, 2, 2), rtol=1e-3, atol=1e-3)

@@ -25,7 +25,7 @@ from .selection import (
     sums_of_parts,
 )
 from .settings import Report, Settings
-from .solvers import solve, whiten
+from .solvers import Whitening, solve, whiten
 
 # Tikhonov's filter is safer; the cut-off does not shrink what it keeps, and so follows
 # scores that are as smooth as the kernel. In searches of a subset it gained nothing.
@@ -308,7 +308,7 @@ class _Fit:
         setting: Setting,
         form: Form,
         total: Sums,
-        whitening: Tensor,
+        whitening: Whitening,
     ) -> tuple[ScoreModel, Report]:
         coefficients = solve(
             setting.method,

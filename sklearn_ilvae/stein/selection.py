@@ -18,7 +18,7 @@ from .comparison import Choice
 from .forms import Form
 from .frames import Candidate, Frame
 from .rows import Rows, Split
-from .solvers import Spectrum, decompose, filter_gains, whiten
+from .solvers import Spectrum, Whitening, decompose, filter_gains, whiten
 
 _STRENGTHS = tuple(10.0 ** (-0.5 - 0.6 * step) for step in range(16))
 # The ν-method takes (bound/λ)^½ steps, which must stay affordable.
@@ -91,8 +91,10 @@ def sums_of_parts(
     return sums
 
 
-def narrow_basis(form: Form, split: Split | None, whitening: Tensor) -> Tensor | None:
-    """Return the whitening where it leaves so few fields that their Gram matrix pays.
+def narrow_basis(
+    form: Form, split: Split | None, whitening: Whitening
+) -> Tensor | None:
+    """Return the whitened basis where it has so few fields that their Gram matrix pays.
 
     It is also exact where the other is not: a wide kernel has tiny eigenvalues, and to
     divide a Gram matrix by them afterwards would enlarge its rounding errors far beyond
@@ -101,8 +103,8 @@ def narrow_basis(form: Form, split: Split | None, whitening: Tensor) -> Tensor |
     """
     if split is not None and split.in_folds:
         return None
-    m, r = whitening.shape
-    return whitening if 2 * r * form.field_width() < m else None
+    few = 2 * len(whitening.pivots) * form.field_width() < len(whitening.penalty)
+    return whitening.basis if few else None
 
 
 def strengths_of(method: str, form: Form, n_rows: int) -> Tensor:
@@ -229,7 +231,9 @@ def cross_validate(
         factor = (scale / form.penalty()[:1, :1]).sqrt()
         known = sums
         if known is None:
-            basis = narrow_basis(form, split, whitenings[0] * factor)
+            basis = narrow_basis(form, split, whitenings[0])
+            if basis is not None:
+                basis = basis * factor
             known = sums_of_parts(rows, form, scores, split, basis)
         total = torch.stack([part.gram for part in known]).sum(0)
         linear = torch.stack([part.linear for part in known]).sum(0)
@@ -239,7 +243,7 @@ def cross_validate(
             gram = (total - known[part].gram) / share
             if split.in_folds:
                 gram = gram[inside][:, inside]
-            spectrum = decompose(gram, whitenings[part] * factor)
+            spectrum = decompose(gram, whitenings[part].basis * factor)
             gains = [
                 filter_gains(method, spectrum.eigenvalues, grid, form.trace())
                 for method, grid in zip(methods, grids, strict=True)

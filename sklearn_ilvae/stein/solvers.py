@@ -8,6 +8,7 @@ decomposition gives every method at every strength.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from scipy.linalg import lapack
@@ -49,11 +50,38 @@ class Spectrum:
         return -self.basis @ (gains[..., None] * (self.basis.T @ linear))
 
 
-def whiten(penalty: Tensor) -> Tensor:
-    """Return ``W`` with ``WᵀKW = I``, the null directions of the penalty left out.
+@dataclass(frozen=True)
+class Whitening:
+    """A penalty ``K`` and a Cholesky factor of it with pivots.
 
-    From a Cholesky factor with pivots, which takes a fraction of the time of
-    eigenvectors: rows that depend on the rows before them, up to rounding, are 0.
+    It takes a fraction of the time of eigenvectors.
+
+    Attributes
+    ----------
+    penalty : Tensor of shape (m, m)
+    pivots : Tensor of shape (r,)
+        Rows on which, up to rounding, the others depend linearly.
+    root : Tensor of shape (r, r)
+        The upper triangular ``R`` with ``RᵀR`` the penalty of the pivots.
+    """
+
+    penalty: Tensor
+    pivots: Tensor
+    root: Tensor
+
+    @cached_property
+    def basis(self) -> Tensor:
+        """The ``W`` with ``WᵀKW = I``, of shape (m, r); only pivots are not 0."""
+        identity = torch.eye(len(self.root)).to(self.root)
+        basis = self.penalty.new_zeros(len(self.penalty), len(self.root))
+        basis[self.pivots] = torch.linalg.solve_triangular(
+            self.root, identity, upper=True
+        )
+        return basis
+
+
+def whiten(penalty: Tensor) -> Whitening:
+    """Factorise a penalty, its null directions left out.
 
     Parameters
     ----------
@@ -62,42 +90,37 @@ def whiten(penalty: Tensor) -> Tensor:
 
     Returns
     -------
-    whitening : Tensor of shape (m, r)
+    whitening : Whitening
     """
     smallest = _RANK_TOLERANCE * float(penalty.trace())
     found = lapack.dpstrf(penalty.cpu().numpy(), tol=smallest)
     factor, order = (torch.from_numpy(each).to(penalty.device) for each in found[:2])
     rank = found[2]
-    identity = torch.eye(rank, dtype=factor.dtype, device=factor.device)
-    whitening = penalty.new_zeros(len(penalty), rank)
-    whitening[order[:rank] - 1] = torch.linalg.solve_triangular(
-        factor[:rank, :rank].triu(), identity, upper=True
-    )
-    return whitening
+    return Whitening(penalty, order[:rank] - 1, factor[:rank, :rank].triu())
 
 
-def decompose(gram: Tensor, whitening: Tensor) -> Spectrum:
+def decompose(gram: Tensor, basis: Tensor) -> Spectrum:
     """Diagonalise the Gram matrix in the geometry of the penalty.
 
     Parameters
     ----------
     gram : Tensor of shape (m, m), or (r, r) with r < m: that of the whitened fields
-    whitening : Tensor of shape (m, r)
-        From `whiten`.
+    basis : Tensor of shape (m, r)
+        Of a `Whitening`.
 
     Returns
     -------
     spectrum : Spectrum
     """
-    eigenvalues, rotation = torch.linalg.eigh(_whitened(gram, whitening))
-    return Spectrum(whitening @ rotation, eigenvalues.clamp(min=0.0))
+    eigenvalues, rotation = torch.linalg.eigh(_whitened(gram, basis))
+    return Spectrum(basis @ rotation, eigenvalues.clamp(min=0.0))
 
 
-def _whitened(gram: Tensor, whitening: Tensor) -> Tensor:
+def _whitened(gram: Tensor, basis: Tensor) -> Tensor:
     """Return ``WᵀGW``, symmetric to the last digit."""
     inner = gram
-    if len(gram) == len(whitening):
-        inner = whitening.T @ gram @ whitening
+    if len(gram) == len(basis):
+        inner = basis.T @ gram @ basis
     return (inner + inner.T) / 2
 
 
@@ -145,7 +168,7 @@ def filter_gains(
 def solve(
     method: str,
     gram: Tensor,
-    whitening: Tensor,
+    whitening: Whitening,
     linear: Tensor,
     strength: float,
     bound: float,
@@ -159,8 +182,7 @@ def solve(
     method : str
         As in `filter_gains`.
     gram : Tensor of shape (m, m), or (r, r) as in `decompose`
-    whitening : Tensor of shape (m, r)
-        From `whiten`.
+    whitening : Whitening
     linear : Tensor of shape (m, q)
         The linear term ``b`` of the loss.
     strength : float
@@ -173,13 +195,20 @@ def solve(
     coefficients : Tensor of shape (m, q)
     """
     if method == "tikhonov":
-        inner = _whitened(gram, whitening)
-        inner.diagonal().add_(strength)
+        whole = len(whitening.pivots) == len(linear)
+        if whole:
+            inner = gram + strength * whitening.penalty
+        else:
+            inner = _whitened(gram, whitening.basis)
+            inner.diagonal().add_(strength)
         factor, failed = torch.linalg.cholesky_ex(inner)
         # It fails where the strength is below the rounding of the Gram matrix.
+        if not failed and whole:
+            return -torch.cholesky_solve(linear, factor)
         if not failed:
-            return -whitening @ torch.cholesky_solve(whitening.T @ linear, factor)
-    spectrum = decompose(gram, whitening)
+            right = whitening.basis.T @ linear
+            return -whitening.basis @ torch.cholesky_solve(right, factor)
+    spectrum = decompose(gram, whitening.basis)
     strengths = gram.new_tensor([strength])
     gains = filter_gains(method, spectrum.eigenvalues, strengths, bound)
     return spectrum.coefficients(linear, gains)[0]
