@@ -89,27 +89,27 @@ class MixtureScore:
 
 @dataclass(frozen=True)
 class Components:
-    """Shares, centers and covariances of a mixture."""
+    """Shares (..., k), centers and covariances of a mixture, or of several."""
 
     shares: Tensor
     centers: Tensor
     covariances: Tensor
 
     def log_densities(self, V: Tensor) -> Tensor:
-        """Return ``log πₖ + log N(v | μₖ, Σₖ)`` of shape (k, n)."""
+        """Return ``log πₖ + log N(v | μₖ, Σₖ)`` of shape (..., k, n)."""
         root = torch.linalg.cholesky(self.covariances)
-        identity = torch.eye(len(root[0]), dtype=V.dtype, device=V.device)
+        identity = torch.eye(V.shape[1], dtype=V.dtype, device=V.device)
         inverse = torch.linalg.solve_triangular(root, identity, upper=False)
         scaled = inverse @ (V.T - self.centers[..., None])
         log_root = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         constant = (
             self.shares.log() - log_root - 0.5 * V.shape[1] * math.log(2 * math.pi)
         )
-        return constant[:, None] - 0.5 * scaled.square().sum(1)
+        return constant[..., None] - 0.5 * scaled.square().sum(-2)
 
     def responsibilities(self, V: Tensor) -> Tensor:
-        """Return the probability (k, n) of each component given each row."""
-        return torch.softmax(self.log_densities(V), 0)
+        """Return the probability (..., k, n) of each component given each row."""
+        return torch.softmax(self.log_densities(V), -2)
 
     def as_score(self) -> MixtureScore:
         """Return the score of the mixture."""
@@ -192,24 +192,31 @@ def fit_like(
 
 def _starts(
     V: Tensor, weights: Tensor, count: int, generator: torch.Generator
-) -> list[Tensor]:
-    """Return a few responsibilities to begin with."""
-    return [
-        _first_shares(V, weights, count, generator)
+) -> Tensor:
+    """Return a few responsibilities (s, k, n) to begin with."""
+    drawn = [
+        _drawn_centers(V, weights, count, generator)
         for _ in range(1 if count == 1 else _STARTS)
     ]
+    centers = torch.stack(drawn)
+    for _ in range(_LLOYD_STEPS):
+        nearest = torch.cdist(V, centers).argmin(-1)
+        inside = torch.nn.functional.one_hot(nearest, count).mT.to(V)
+        mass = (inside @ weights).clamp(min=1e-12)
+        centers = (inside * weights) @ V / mass[..., None]
+    return inside
 
 
 def _best_of(
-    V: Tensor, weights: Tensor, starts: list[Tensor], target: Tensor, *, tied: bool
+    V: Tensor, weights: Tensor, starts: Tensor, target: Tensor, *, tied: bool
 ) -> tuple[Components, float]:
     """Run EM on from the best of short runs (Biernacki, Celeux & Govaert 2003)."""
-    runs = [
-        run_em(V, weights, start, target, tied=tied, iterations=_SHORT_RUN)
-        for start in starts
-    ]
-    found, _ = max(runs, key=lambda run: run[1])
-    return run_em(V, weights, found.responsibilities(V), target, tied=tied)
+    runs, likelihoods = run_em(
+        V, weights, starts, target, tied=tied, iterations=_SHORT_RUN
+    )
+    best = runs.responsibilities(V)[likelihoods.argmax()]
+    found, likelihood = run_em(V, weights, best, target, tied=tied)
+    return found, float(likelihood)
 
 
 def run_em(
@@ -220,64 +227,80 @@ def run_em(
     *,
     tied: bool,
     iterations: int = _ITERATIONS,
-) -> tuple[Components, float]:
-    """Return the mixture after EM, and its mean log-likelihood.
+) -> tuple[Components, Tensor]:
+    """Return the mixture after EM, and its mean log-likelihood, of each of some runs.
 
     Parameters
     ----------
     V : Tensor of shape (n, r)
     weights : Tensor of shape (n,)
         Rows of weight 0 take no part.
-    responsibilities : Tensor of shape (k, n)
-        To begin with.
+    responsibilities : Tensor of shape (..., k, n)
+        To begin with; leading dimensions are independent runs.
     target : Tensor of shape (r, r)
     tied : bool
     iterations : int
         At most.
+
+    Returns
+    -------
+    components : Components
+    likelihood : Tensor of shape (...)
     """
     weights = weights / weights.sum()
+    # Sums over rows take half the time where the entries of a column lie together.
+    V = V.T.contiguous().T
     prior = (V.shape[1] + 2) / max(int((weights > 0).sum()), 1)
-    before = -torch.inf
+    before = V.new_tensor(-torch.inf)
     for _ in range(iterations):
         found = _maximise(V, responsibilities * weights, target, prior, tied)
         logs = found.log_densities(V)
-        total = torch.logsumexp(logs, 0)
-        likelihood = float(weights @ total)
-        if likelihood - before < _TOLERANCE:
+        total = torch.logsumexp(logs, -2)
+        likelihood = total @ weights
+        moving = likelihood - before >= _TOLERANCE
+        if not moving.any():
             break
         before = likelihood
-        responsibilities = (logs - total).exp()
+        following = (logs - total[..., None, :]).exp_()
+        responsibilities = torch.where(
+            moving[..., None, None], following, responsibilities
+        )
     return found, likelihood
 
 
 def _maximise(
     V: Tensor, shares: Tensor, target: Tensor, prior: float, tied: bool
 ) -> Components:
-    mass = shares.sum(1).clamp(min=1e-12)
-    centers = (shares @ V) / mass[:, None]
+    mass = shares.sum(-1).clamp(min=1e-12)
+    centers = (shares @ V) / mass[..., None]
     # Moments about 0 would cancel in clusters that are tight for their distance.
-    weighted = (V.T - centers[..., None]).mul_(shares.sqrt()[:, None])
+    weighted = (V.T - centers[..., None]).mul_(shares.sqrt()[..., None, :])
     scatter = weighted @ weighted.mT
-    within = scatter.sum(0)
-    multiple = within.diagonal().sum() / target.diagonal().sum()
+    within = scatter.sum(-3, keepdim=True)
+    multiple = _trace(within) / _trace(target)
     # Components of equal rows must leave a positive matrix, no narrower than the
     # rounding of rows.
     floor = 1e-9 * multiple + torch.finfo(V.dtype).eps ** 2
-    within = (within + (prior * multiple + floor) * target) / (1.0 + prior)
+    widened = (prior * multiple + floor)[..., None, None] * target
+    within = (within + widened) / (1.0 + prior)
     if tied:
-        covariances = within.expand(len(mass), -1, -1)
+        covariances = within.expand_as(scatter)
     else:
-        covariances = (scatter + prior * within) / (mass + prior)[:, None, None]
+        covariances = (scatter + prior * within) / (mass + prior)[..., None, None]
     # So must those far longer than wide, whose eigenvalues are rounded.
-    ridge = _ROUNDING * covariances.diagonal(dim1=-2, dim2=-1).mean(-1)
-    covariances = covariances + ridge[:, None, None] * torch.eye(len(target)).to(V)
-    return Components(mass / mass.sum(), centers, covariances)
+    ridge = (_ROUNDING / len(target)) * _trace(covariances)[..., None, None]
+    covariances = covariances + ridge * torch.eye(len(target)).to(V)
+    return Components(mass / mass.sum(-1, keepdim=True), centers, covariances)
 
 
-def _first_shares(
+def _trace(matrices: Tensor) -> Tensor:
+    return matrices.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def _drawn_centers(
     V: Tensor, weights: Tensor, count: int, generator: torch.Generator
 ) -> Tensor:
-    """Return the clusters of k-means++ after a few steps, as (k, n) of 0 and 1."""
+    """Return the first centers (k, r) of k-means++."""
     first = torch.multinomial(weights.cpu(), 1, generator=generator)
     centers = V[first.to(V.device)]
     distance = torch.full_like(weights, torch.inf)
@@ -289,9 +312,4 @@ def _first_shares(
         odds = odds if odds.sum() > 0 else weights
         drawn = torch.multinomial(odds.cpu(), 1, generator=generator)
         centers = torch.cat([centers, V[drawn.to(V.device)]])
-    for _ in range(_LLOYD_STEPS):
-        nearest = torch.cdist(V, centers).argmin(1)
-        inside = torch.nn.functional.one_hot(nearest, count).T.to(V)
-        mass = (inside @ weights).clamp(min=1e-12)
-        centers = (inside * weights) @ V / mass[:, None]
-    return inside
+    return centers
