@@ -17,6 +17,9 @@ from torch import Tensor
 
 from .kernels import Kernel, inner_products, kernel_matrix, squared_distances
 
+# Products of smaller blocks take as long as they save.
+_FEW_COLUMNS = 192
+
 
 class Form(Protocol):
     """A space of vector fields spanned by landmarks."""
@@ -71,12 +74,13 @@ class Form(Protocol):
         base_scores: Tensor,
         metric: Tensor,
         basis: Tensor,
-        coordinates: Tensor,
+        moments: Tensor,
+        gains: Tensor,
     ) -> Tensor:
         """Return by how much fields change the loss of base scores, of shape (v, l).
 
-        The fields have `coordinates` (v, l, r, q) in a `basis` (m, r). Those of one
-        base score share a quadratic form, and need not be evaluated one by one.
+        In a `basis` (m, r) their coordinates are `moments` (v, r, q) times minus the
+        `gains` (l, r).
         """
 
     def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
@@ -191,7 +195,8 @@ class DiagonalForm:
         base_scores: Tensor,
         metric: Tensor,
         basis: Tensor,
-        coordinates: Tensor,
+        moments: Tensor,
+        gains: Tensor,
     ) -> Tensor:
         """Return ``Σ w (½‖f‖² + f·s₀ + ∇·f)`` of several fields for each base score.
 
@@ -203,16 +208,20 @@ class DiagonalForm:
         metric : Tensor of shape (d,)
             Weight of each coordinate in the loss.
         basis : Tensor of shape (m, r)
-        coordinates : Tensor of shape (v, l, r, q)
-            Of the fields in the basis.
+        moments : Tensor of shape (v, r, q)
+        gains : Tensor of shape (l, r)
+            The fields have coordinates ``−g m`` in the basis.
 
         Returns
         -------
         changes : Tensor of shape (v, l)
         """
         gram, linear = self.accumulate(U, weights, base_scores, basis)
-        slopes = (basis.T @ linear)[:, None]
-        return (coordinates * (0.5 * gram @ coordinates + slopes)).sum(-2) @ metric
+        weighted = moments * metric
+        # The gains are shared by all components of a field.
+        quadratic = gram * (weighted @ moments.mT)
+        slopes = inner_products(basis.T @ linear, weighted)[:, None]
+        return inner_products(0.5 * gains @ quadratic - slopes, gains)
 
     def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
         """Return ``(∇f)ᵀ v = Σⱼ (aⱼ·v) ∇k(u, zⱼ)`` for a vector at each row.
@@ -372,7 +381,8 @@ class CurlFreeForm:
         base_scores: Tensor,
         metric: Tensor,
         basis: Tensor,
-        coordinates: Tensor,
+        moments: Tensor,
+        gains: Tensor,
     ) -> Tensor:
         """Return ``Σ w (½‖f‖² + f·s₀ + ∇·f)`` of several fields for each base score.
 
@@ -384,19 +394,20 @@ class CurlFreeForm:
         metric : Tensor of shape (d,)
             Weight of each coordinate in the loss.
         basis : Tensor of shape (m, r)
-        coordinates : Tensor of shape (v, l, r, q)
-            Of the fields in the basis.
+        moments : Tensor of shape (v, r, q)
+        gains : Tensor of shape (l, r)
+            The fields have coordinates ``−g m`` in the basis.
 
         Returns
         -------
         changes : Tensor of shape (v, l)
         """
-        coefficients = basis @ coordinates
+        coefficients = -basis @ (gains[..., None] * moments[:, None])
         fields, divergences = self.evaluate(U, coefficients.flatten(0, 1), metric)
-        fields = fields.unflatten(0, coordinates.shape[:2])
+        size = coefficients.shape[:2]
+        fields, divergences = fields.unflatten(0, size), divergences.unflatten(0, size)
         changes = (fields * (0.5 * fields + base_scores[:, None])) @ metric
-        changes += divergences.unflatten(0, coordinates.shape[:2])
-        return changes @ weights
+        return (changes + divergences) @ weights
 
     def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
         """Return ``(∇f)ᵀ v = Σⱼ βⱼ ∇²k(u, zⱼ) v`` for a vector at each row.
@@ -450,7 +461,7 @@ def _moments(matrix: Tensor, stack: Tensor) -> Tensor:
 def _gram(A: Tensor) -> Tensor:
     """Return ``AᵀA``, computing one triangle of blocks only."""
     m = A.shape[1]
-    if m < 512:
+    if m < _FEW_COLUMNS:
         return A.T @ A
     gram = A.new_empty(m, m)
     step = -(-m // 4)

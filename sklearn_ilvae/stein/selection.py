@@ -146,8 +146,7 @@ class _Fold:
 
     def changes(self, frame: Frame) -> Tensor:
         """Return by how much each fit changes the loss of its base score, (v, l)."""
-        coordinates = -self.gains[..., None] * self.moments[:, None]
-        changes = coordinates.new_zeros(coordinates.shape[:2])
+        changes = self.gains.new_zeros(len(self.moments), len(self.gains))
         for chunk in self.positions.split(_CHUNK_ROWS):
             U = frame.rows.read(chunk)
             changes += self.form.changes(
@@ -156,7 +155,8 @@ class _Fold:
                 torch.stack([score.score(U) for score in self.scores]),
                 frame.metric,
                 self.spectrum.basis,
-                coordinates,
+                self.moments,
+                self.gains,
             )
         return changes
 
