@@ -122,6 +122,28 @@ def test_curl_free_field_is_the_gradient_of_its_potential(name, bandwidth, d, se
 
 @quick
 @given(forms, names, bandwidths, dimensions, seeds)
+def test_changes_are_those_of_the_hyvarinen_loss(form, name, bandwidth, d, seed):
+    space = build(form, name, bandwidth, d, seed)
+    x, weights = points(20, d, seed + 2), points(20, 1, seed + 3)[:, 0].abs()
+    metric = points(1, d, seed + 4)[0].square()
+    bases = [
+        GaussianScore(points(1, d, seed + i)[0], torch.eye(d, dtype=torch.float64))
+        for i in (5, 6)
+    ]
+    basis, gains = points(6, 4, seed + 7), points(3, 4, seed + 8)
+    moments = points(8, space.linear_width(), seed + 9).unflatten(0, (2, 4))
+    scores = torch.stack([base.score(x) for base in bases])
+    found = space.changes(x, weights, scores, metric, basis, moments, gains)
+    for base, own, changes in zip(bases, moments, found, strict=True):
+        coefficients = -basis @ (gains[..., None] * own)
+        parts = space.evaluate(x, coefficients, metric)
+        losses = hyvarinen_loss(*parts, x, base, metric)
+        alone = hyvarinen_loss(0.0, 0.0, x, base, metric)
+        torch.testing.assert_close(changes, (losses - alone) @ weights)
+
+
+@quick
+@given(forms, names, bandwidths, dimensions, seeds)
 def test_gram_matrix_and_linear_term_are_the_quadratic_hyvarinen_loss(
     form, name, bandwidth, d, seed
 ):
