@@ -23,6 +23,7 @@ from score_estimation import FRESH_ROWS
 from score_tasks import Task, banana, four_clusters
 
 from sklearn_ilvae.stein import Report, ScoreModel, Settings, fit_score
+from sklearn_ilvae.stein.estimation import _longest
 from sklearn_ilvae.stein.frames import Candidate, make_frame
 from sklearn_ilvae.stein.rows import Rows, read_rows, split_rows
 from sklearn_ilvae.stein.selection import narrow_basis, sums_of_parts
@@ -80,6 +81,7 @@ def kernel_part_of(
         base,
         form=form,
         coefficients=coefficients,
+        longest=_longest(rows, form, coefficients),
     )
 
 
