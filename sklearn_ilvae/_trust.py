@@ -23,6 +23,13 @@ AUTO_SUPPORT = 0.75
 AUTO_REST = 0.1
 """``support_fraction="auto"``: share of trusted rows, and weight of the others."""
 
+ROWS_A_COLUMN = 5
+"""So many rows for each column of numbers are trusted at least, or all that there are.
+
+Fewer do not show a covariance robustly, and then none is known to lie far out
+(the rule of Rousseeuw & van Zomeren, JASA, 1990, for minimum volume ellipsoids).
+"""
+
 DRAWN_ROWS = 1 << 12
 """Rows completed at once."""
 
@@ -42,7 +49,8 @@ def trusted_weights(
     weights : Tensor of shape (n_rows,)
         Positive weights.
     support_fraction : float or "auto"
-        Share of trusted rows. A number gives the others no weight, ``"auto"`` a tenth.
+        Share of trusted rows. A number gives the others no weight. ``"auto"`` is
+        three quarters, or more in a table of few rows, and gives the others a tenth.
     discrete : Tensor of shape (n_features,), bool, default=None
         Which columns are scores of levels; None for none.
 
@@ -53,7 +61,9 @@ def trusted_weights(
         At least two rows.
     """
     automatic = support_fraction == "auto"
-    share = AUTO_SUPPORT if automatic else float(support_fraction)
+    n_columns = table.shape[1] if discrete is None else int((~discrete).sum())
+    least = min(1.0, ROWS_A_COLUMN * n_columns / len(table))
+    share = max(AUTO_SUPPORT, least) if automatic else float(support_fraction)
     rest = AUTO_REST if automatic else 0.0
     if share == 1:
         return weights, torch.ones(len(table), dtype=torch.bool)

@@ -91,6 +91,18 @@ def test_rows_beyond_the_support_count_a_tenth_or_not_at_all():
     assert trusted.sum() == 60
 
 
+@pytest.mark.parametrize(("n_rows", "n_trusted"), [(10, 10), (50, 50), (60, 50)])
+def test_at_least_five_rows_a_column_are_trusted(n_rows, n_trusted):
+    rows = normal_rows(0, n_rows, 10)
+    assert trusted_weights(rows, ones(rows), "auto")[1].sum() == n_trusted
+    assert trusted_weights(rows, ones(rows), 0.5)[1].sum() == n_rows / 2
+
+
+def test_levels_need_no_more_rows():
+    rows, discrete = normal_rows(0, 60, 10), torch.arange(10) > 0
+    assert trusted_weights(rows, ones(rows), "auto", discrete)[1].sum() == 45
+
+
 @settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 50), seeds)
 def test_a_threshold_has_its_share_of_rows_below(n_rows, percent, seed):
