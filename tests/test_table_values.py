@@ -121,6 +121,13 @@ ODD_DTYPES = {
     "pandas timestamps of pyarrow": lambda: pd.DataFrame(
         {"c": pd.Timestamp(2024, 1, 1) + pd.to_timedelta(CODES, unit="D"), "x": BASE}
     ).astype({"c": pd.ArrowDtype(pa.timestamp("s"))}),
+    "pandas zone": lambda: pd.DataFrame(
+        {
+            "c": pd.Timestamp(2024, 1, 1, tz="America/New_York")
+            + pd.to_timedelta(CODES, unit="D"),
+            "x": BASE,
+        }
+    ),
     "pandas objects": lambda: pd.DataFrame({"c": CODES.astype(object), "x": BASE}),
 }
 
@@ -135,6 +142,16 @@ def test_an_unusual_dtype_is_kept(make):
         model.impute(table),
     ):
         assert same_form(other, table)
+
+
+def test_a_zone_without_a_name_says_what_to_do():
+    dates = pd.Series(pd.date_range("2024-01-01", periods=N_ROWS))
+    dates = dates.dt.tz_localize("dateutil/Europe/Berlin")
+    frame = pd.DataFrame({"c": dates, "x": BASE})
+    with pytest.raises(ValueError, match=r"Column 'c' has dtype .* no name\. Convert"):
+        short().fit(frame)
+    converted = frame.assign(c=frame["c"].dt.tz_convert("UTC"))
+    assert same_form(short().fit(converted).sample(2, random_state=0), converted)
 
 
 def test_names_of_several_levels_are_kept():

@@ -185,15 +185,19 @@ def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
     """Read one column."""
     native = series.to_native()
     dtype = str(native.type if library == "pyarrow" else native.dtype)
+    zone = getattr(series.dtype, "time_zone", None)
     if dtype == "date64[ms]":  # which narwhals does not know
         series = nw.from_native(native.cast("timestamp[ms]"), series_only=True)
+    elif library == "pandas" and hasattr(native.dtype, "tz"):
+        # Narwhals tells zones by the look of their names: not America/New_York.
+        zone = _zone_with_a_name(name, native.dtype)
+        series = nw.from_native(native.dt.tz_convert(None), series_only=True)
     kind = series.dtype
     if kind.is_numeric() or kind == nw.Boolean:
         return RawColumn(name, dtype, _number_group(kind), _floats(series))
     if isinstance(kind, nw.Date | nw.Datetime):
         stamps = series.cast(nw.Datetime("us")) if kind == nw.Date else series
         days = _floats(stamps.dt.timestamp("us")) / MICROSECONDS_A_DAY
-        zone = getattr(kind, "time_zone", None)
         return RawColumn(name, dtype, "date", days, zone=zone)
     if isinstance(kind, nw.Duration):
         days = _floats(series.dt.total_microseconds()) / MICROSECONDS_A_DAY
@@ -213,6 +217,18 @@ def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
         f"Column {name!r} has dtype {dtype}, which stands for no kind of column. "
         f"{step}."
     )
+
+
+def _zone_with_a_name(name: Any, dtype: Any) -> str:
+    """Return the zone of a pandas dtype, by the name that gives it back."""
+    try:
+        dtype.construct_from_string(str(dtype))
+    except TypeError as error:
+        raise ValueError(
+            f"Column {name!r} has dtype {dtype}, whose time zone has no name. Convert "
+            "it to one that has, for example X[name].dt.tz_convert('UTC')."
+        ) from error
+    return str(dtype.tz)
 
 
 def _floats(series: nw.Series[Any]) -> np.ndarray:
