@@ -251,7 +251,8 @@ def train(
     net.partial_fit(training)
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise NonFiniteLossError
-    ended = [epoch for epoch in net.history if "train_loss" in epoch]
+    # Ctrl-C may come after the batches of an epoch, while it is validated.
+    ended = [epoch for epoch in net.history if "dur" in epoch]
     if len(ended) < len(net.history) and not stop.condition():
         warnings.warn(
             f"Training was interrupted in epoch {len(ended) + 1}. The best weights so "

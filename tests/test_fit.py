@@ -227,9 +227,10 @@ def interrupt_at_call(monkeypatch, number):
     monkeypatch.setattr(_training, "evidence_lower_bound", bound)
 
 
-def test_ctrl_c_within_an_epoch_leaves_the_best_state_so_far(monkeypatch, table):
+@pytest.mark.parametrize("step", [1, 3, 6], ids=["first", "batch", "validation"])
+def test_ctrl_c_within_an_epoch_leaves_the_best_state_so_far(monkeypatch, table, step):
     # A batch of 60 out of 270 training rows: 5 batches and 1 validation an epoch.
-    interrupt_at_call(monkeypatch, number=1 + 6 * 4 + 3)
+    interrupt_at_call(monkeypatch, number=1 + 6 * 4 + step)
     with pytest.warns(UserWarning, match="interrupted in epoch 5"):
         model = short(max_iter=50, batch_size=60).fit(table)
     monkeypatch.undo()
