@@ -154,6 +154,16 @@ def test_a_zone_without_a_name_says_what_to_do():
     assert same_form(short().fit(converted).sample(2, random_state=0), converted)
 
 
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_dates_far_out_can_be_told_by_the_clocks_of_their_zone(zone):
+    dates = pd.Timestamp("2024-01-01", tz=zone) + pd.to_timedelta(CODES, unit="D")
+    frame = pd.DataFrame({"c": dates.as_unit("ns"), "x": BASE})
+    model = short(n_components=1, max_iter=1).fit(frame)
+    far = model.inverse_transform([[-1e6], [1e6]])
+    assert same_form(far, frame)
+    assert all(each.isoformat() for each in far["c"])
+
+
 def test_names_of_several_levels_are_kept():
     names = pd.MultiIndex.from_tuples([("a", "b"), ("a", "c")], names=["one", "two"])
     frame = pd.DataFrame(np.column_stack([CODES, BASE]), columns=names)

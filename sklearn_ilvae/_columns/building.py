@@ -55,6 +55,8 @@ def user_values(column: Column, values: np.ndarray) -> tuple[np.ndarray, np.ndar
     if column.group in ("date", "duration"):
         unit = _time_unit(column.dtype)
         limit = MOST_MICROSECONDS["ns" if unit == "ns" else "us"]
+        if column.zone is not None:  # whose clocks may be ahead or behind
+            limit -= MICROSECONDS_A_DAY
         step = MICROSECONDS.get(unit, 1)
         stamps = np.rint(filled * (MICROSECONDS_A_DAY / step)) * step
         return stamps.clip(-limit, limit).astype(np.int64), missing
