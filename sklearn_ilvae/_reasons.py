@@ -5,13 +5,14 @@ from importlib import import_module
 from numbers import Integral
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 from sklearn import get_config
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._columns import fitted_names, from_tensor, to_tensor
+from ._columns import fitted_names, from_tensor, library_of, to_tensor
 from ._tables import TableMixin, readable_cells
 
 
@@ -54,10 +55,13 @@ def with_latent(names: Sequence[str]) -> list[str]:
 
 def one_row(row: Any) -> Any:
     """Return a row of one dimension as a table of one row, with its names."""
-    if np.ndim(row) != 1:
+    # NumPy would ask a table of pyarrow for one dtype of all its columns.
+    if library_of(row) is not None or np.ndim(row) != 1:
         return row
-    if hasattr(row, "to_frame"):
+    if nw.dependencies.is_pandas_series(row):
         return row.to_frame().T.infer_objects()
+    if nw.dependencies.is_into_series(row):  # a column, whatever it holds
+        return row
     return row[None] if hasattr(row, "shape") else [row]
 
 

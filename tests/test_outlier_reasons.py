@@ -8,7 +8,7 @@ import torch
 from autoencoders import CERTIFIED, correlated_rows, randomise, started_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mixed import people
+from mixed import LIBRARIES, people, rows_of
 from numpy.testing import assert_allclose
 from sklearn import config_context
 
@@ -145,6 +145,22 @@ def test_explain_takes_one_row(detector, frame):
         detector.explain(frame[:3])
     with pytest.raises(ValueError, match="n_features == 0"):
         detector.explain(frame[:1], n_features=0)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_explain_takes_a_row_of_any_library(library, capsys):
+    X = LIBRARIES[library](people(40)[["height", "joined"]])
+    model = ILVAEOutlierDetector(2, max_iter=1, random_state=0).fit(X)
+    model.explain(rows_of(X, [3]))
+    assert "joined" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_explain_takes_no_column_for_a_row(frame, library):
+    X = LIBRARIES[library](frame)
+    model = ILVAEOutlierDetector(2, max_iter=1, random_state=0).fit(X)
+    with pytest.raises(ValueError, match="table of two dimensions, got a"):
+        model.explain(X["a"])
 
 
 def test_explain_takes_a_row_whose_category_is_missing(capsys):
