@@ -215,4 +215,5 @@ class ReasonsMixin:
 
     def _cells(self, row: Tensor) -> list[str]:
         """Return the values of a row as their users know them."""
-        return readable_cells(self.transformer_._table_schema(), row)
+        inner = self.transformer_
+        return readable_cells(inner._table_schema(), inner._scaling(), row)

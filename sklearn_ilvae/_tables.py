@@ -28,6 +28,8 @@ from ._columns import (
     rows_of_weight,
     to_tensor,
 )
+from ._columns.readable import readable_value
+from ._columns.schema import Column
 from ._columns.summary import ColumnSummary
 from ._random import draw_seed
 from .vae import VariationalAutoencoder, drawn_rows, expected_rows, shared_noise
@@ -154,17 +156,20 @@ class TableMixin:
         """What became of every column: dtype, likelihood, levels or scale, gaps."""
         check_is_fitted(self)
         mean, scale = (to_tensor(each).cpu() for each in (self.mean_, self.scale_))
+        schema = self._table_schema()
         return ColumnSummary(
             [
                 {
                     "column": str(column.name),
                     "dtype": column.dtype,
                     "likelihood": family,
-                    "values": _values(column, family, float(mean[j]), float(scale[j])),
+                    "values": _values(
+                        schema.library, column, family, float(mean[j]), float(scale[j])
+                    ),
                     "missing": f"{100 * self._missing[j]:.3g}%",
                 }
                 for j, (column, family) in enumerate(
-                    zip(self._table_schema().columns, self.likelihood_, strict=True)
+                    zip(schema.columns, self.likelihood_, strict=True)
                 )
             ]
         )
@@ -301,22 +306,17 @@ def levels_to_arrays(scaling: ColumnScaling) -> Mapping[str, Mapping[str, np.nda
     }
 
 
-def readable_cells(schema: TableSchema, row: Tensor) -> list[str]:
-    """Return the values of a row as text: levels by name, dates as dates."""
-    cells = []
-    for column, value in zip(schema.columns, row.tolist(), strict=True):
-        if np.isnan(value):
-            cells.append("missing")
-        elif column.levels is not None:
-            cells.append(str(column.levels[int(value)]))
-        elif column.group == "date":
-            cells.append(str(np.datetime64(round(value), "D")))
-        else:
-            cells.append(f"{value:.4g}")
-    return cells
+def readable_cells(
+    schema: TableSchema, scaling: ColumnScaling, row: Tensor
+) -> list[str]:
+    """Return the values of a row as text, see `readable_value`."""
+    values = zip(schema.columns, row.tolist(), scaling.unit.tolist(), strict=True)
+    return [readable_value(schema.library, *each) for each in values]
 
 
-def _values(column: Any, family: str, mean: float, scale: float) -> str:
+def _values(
+    library: str, column: Column, family: str, mean: float, scale: float
+) -> str:
     if family == "none":
         return "all missing"
     if column.levels is not None:
@@ -329,7 +329,7 @@ def _values(column: Any, family: str, mean: float, scale: float) -> str:
     if family in ("poisson", "negative_binomial"):
         return "counts"
     if column.group == "date":
-        day = np.datetime64(round(mean), "D")
-        return f"{day} ± {scale:.3g} days"
+        centre = readable_value(library, column, mean, scale or np.inf)
+        return f"{centre} ± {scale:.3g} days"
     unit = " days" if column.group == "duration" else ""
     return f"{mean:.4g} ± {scale:.3g}{unit}"

@@ -46,6 +46,7 @@ FLOORS = [
     ["_tables"],
     ["_html", "_state"],
     ["_columns"],
+    ["_columns.readable"],
     [
         "_columns.building",
         "_columns.keeping",

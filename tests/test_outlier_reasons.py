@@ -1,5 +1,7 @@
 """Reasons for scores: they add up exactly, carry names, and point at the culprit."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -161,6 +163,24 @@ def test_explain_takes_no_column_for_a_row(frame, library):
     model = ILVAEOutlierDetector(2, max_iter=1, random_state=0).fit(X)
     with pytest.raises(ValueError, match="table of two dimensions, got a"):
         model.explain(X["a"])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("zone", [None, "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize(
+    ("unit", "printed"), [("D", "2020-01-14"), ("h", "2020-01-14 18:00")]
+)
+def test_dates_are_printed_as_clocks_show_them(library, zone, unit, printed, capsys):
+    steps = pd.to_timedelta(np.arange(40) % 7 * 10, unit=unit)
+    when = pd.Timestamp("2020-01-14 18:00", tz=zone) + steps
+    X = LIBRARIES[library](pd.DataFrame({"when": when, "x": np.arange(40.0)}))
+    model = ILVAEOutlierDetector(2, max_iter=1, random_state=0).fit(X)
+    model.explain(rows_of(X, [0]))
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line for line in lines if line.startswith("when"))
+    assert re.split(" {2,}", line)[1] == printed
+    centre, _ = model.column_summary_[0]["values"].split(" ± ")
+    assert len(centre) == len(printed)
 
 
 def test_explain_takes_a_row_whose_category_is_missing(capsys):
