@@ -319,6 +319,14 @@ def test_chunks_do_not_matter(measure, monkeypatch):
     np.testing.assert_allclose(measure(estimator, X), whole, rtol=1e-10)
 
 
+@pytest.mark.parametrize("measure", [*PER_ROW, metrics.mutual_information])
+def test_there_is_at_least_one_draw(measure):
+    with pytest.raises(ValueError, match="n_draws == 0, must be >= 1"):
+        measure(trained("anchored"), TABLES["wine"], n_draws=0)
+    with pytest.raises(TypeError, match="n_draws must be an instance of int"):
+        measure(trained("anchored"), TABLES["wine"], n_draws=1.5)
+
+
 @pytest.mark.parametrize("measure", [*ON_TABLES, metrics.mutual_information])
 def test_table_and_estimator_are_checked(measure):
     with pytest.raises(NotFittedError):

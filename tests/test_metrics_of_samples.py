@@ -108,6 +108,12 @@ def test_samples_may_be_data_frames():
             "score returned ndarray for .* must return a tensor",
         ),
         (lambda X: fisher_divergence_from_sample(X, X[:, :1]), "Y has 1;"),
+        (
+            lambda X: fisher_divergence_from_sample(
+                pd.DataFrame(X, columns=["a", "b"]), pd.DataFrame(X, columns=["b", "a"])
+            ),
+            r"columns \['a', 'b'\] but Y has \['b', 'a'\]",
+        ),
         (lambda X: fisher_divergence_from_sample(X, X * np.nan), "contains NaN"),
         (lambda X: kernel_stein_discrepancy(X, X[:5]), r"score has shape \(5, 2\)"),
         (

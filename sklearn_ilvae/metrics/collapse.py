@@ -8,10 +8,12 @@ agree.
 """
 
 from copy import deepcopy
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import check_scalar
 from torch import Tensor
 
 from .._pipelines import autoencoder
@@ -140,7 +142,7 @@ def mutual_information(
     """
     module, rows = _prepared(estimator, X, "mutual_information")
     mean, log_variance = _posterior(module, rows)
-    noise = shared_noise(n_draws * len(rows), mean.shape[1], random_state)
+    noise = _noise(n_draws, mean.shape[1], random_state, len(rows))
     noise = noise.view(n_draws, *mean.shape)
     return float(diagnostics.mutual_information(mean, log_variance, noise))
 
@@ -192,7 +194,7 @@ def relative_fisher_divergence(
     (178,)
     """
     module, rows = _prepared(estimator, X, "relative_fisher_divergence")
-    noise = shared_noise(n_draws, module.architecture.n_components, random_state)
+    noise = _noise(n_draws, module.architecture.n_components, random_state)
     return diagnostics.relative_fisher_divergence(module, rows, noise).numpy()
 
 
@@ -232,7 +234,7 @@ def fisher_divergence_per_unit(
     (3,)
     """
     module, rows = _prepared(estimator, X, "fisher_divergence_per_unit")
-    noise = shared_noise(n_draws, module.architecture.n_components, random_state)
+    noise = _noise(n_draws, module.architecture.n_components, random_state)
     shares = diagnostics.fisher_divergence_per_unit(module, rows, noise)
     return shares.mean(0).numpy()
 
@@ -282,7 +284,7 @@ def fisher_divergence_lower_bound(
     np.True_
     """
     module, rows = _prepared(estimator, X, "fisher_divergence_lower_bound")
-    noise = shared_noise(n_draws, module.architecture.n_components, random_state)
+    noise = _noise(n_draws, module.architecture.n_components, random_state)
     return diagnostics.fisher_divergence_lower_bound(module, rows, noise).numpy()
 
 
@@ -330,6 +332,14 @@ def _prepared(
     estimator, X = autoencoder(estimator, X)
     table = estimator._checked(X, method).cpu().double()
     return deepcopy(estimator.module_).double(), estimator._scaling().transform(table)
+
+
+def _noise(
+    n_draws: int, n_components: int, random_state: int, n_rows: int = 1
+) -> Tensor:
+    """Return draws that all rows share, or as many for each of several rows."""
+    check_scalar(n_draws, "n_draws", Integral, min_val=1)
+    return shared_noise(n_draws * n_rows, n_components, random_state)
 
 
 @torch.no_grad()

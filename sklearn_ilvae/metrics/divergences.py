@@ -12,7 +12,8 @@ from sklearn.utils import check_array
 from torch import Tensor
 
 from .. import stein
-from .._columns import float_dtypes, to_tensor
+from .._columns import float_dtypes, library_of, to_tensor
+from .._columns.frames import names_in
 from ..stein.divergences import EvaluatedScore
 from ..stein.functional import width_of
 from ..stein.kernels import make_kernel
@@ -123,7 +124,7 @@ def fisher_divergence_from_sample(
     Raises
     ------
     ValueError
-        As `fisher_divergence_from_density`, and for samples of different width.
+        As `fisher_divergence_from_density`, and for samples of different columns.
 
     Examples
     --------
@@ -140,6 +141,12 @@ def fisher_divergence_from_sample(
         raise ValueError(
             f"X has {rows.shape[1]} columns but Y has {others.shape[1]}; both samples "
             "must have the same"
+        )
+    names, other_names = _names(X), _names(Y)
+    if names and other_names and names != other_names:
+        raise ValueError(
+            f"X has the columns {names} but Y has {other_names}; both samples must "
+            "have the same, in the same order"
         )
     reference, _ = stein.fit_score(others, settings, seed=random_state)
     return _fisher_divergence(rows, reference, method, n_folds, settings, random_state)
@@ -220,6 +227,11 @@ def kernel_stein_discrepancy(
 def _rows(X: Any) -> Tensor:
     table = check_array(X, dtype=float_dtypes(X), ensure_min_samples=2)
     return to_tensor(table).cpu().double()
+
+
+def _names(X: Any) -> list[Any]:
+    library = library_of(X)
+    return names_in(X, library) if library else []
 
 
 def _values(score: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
