@@ -30,6 +30,32 @@ def last_step(estimator: Any, X: Any = None) -> tuple[Any, Any]:
     return last_step(estimator[-1], X)
 
 
+def check_gives(estimator: Any, attribute: str, lack: str, example: str) -> None:
+    """Raise where an estimator lacks what a display draws.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted or not.
+    attribute : str
+        What it should have.
+    lack : str
+        What it does not do without it, for the error.
+    example : str
+        An estimator that does, for the error.
+
+    Raises
+    ------
+    TypeError
+        For an estimator without the attribute.
+    """
+    if not hasattr(estimator, attribute):
+        raise TypeError(
+            f"estimator is a {type(estimator).__name__}, which {lack}; pass one with "
+            f"{attribute}, for example a fitted {example}."
+        )
+
+
 def autoencoder(estimator: Any, X: Any = None) -> tuple[Any, Any]:
     """Return the fitted autoencoder that an estimator is or holds, and rows for it.
 

@@ -173,6 +173,22 @@ def test_a_path_that_was_not_searched_is_refused(search, arguments, message):
         ParameterPathDisplay.from_cv_results(search.cv_results_, **arguments)
 
 
+def test_values_that_are_no_numbers_have_places_of_their_own():
+    sizes = [[4, 4], 8, [4, 4], None]
+    results = {
+        "param_hidden_layer_sizes": sizes,
+        "params": [{"hidden_layer_sizes": each} for each in sizes],
+        "mean_test_score": [1.0, 2.0, 1.0, 3.0],
+        "std_test_score": [0.0, 0.0, 0.0, 0.0],
+    }
+    display = ParameterPathDisplay.from_cv_results(results)
+    assert display.values == [8, None, [4, 4]]
+    means, _ = display.paths["score"][""]
+    assert means[display.values.index([4, 4])] == 1.0
+    ticks = [tick.get_text() for tick in display.ax_[0].get_xticklabels()]
+    assert ticks == [str(value) for value in display.values]
+
+
 def test_an_ambiguous_parameter_is_asked_for():
     results = {"param_a": [1], "param_b": [2], "params": [{"a": 1, "b": 2}]}
     with pytest.raises(ValueError, match="parameter must say which of"):
@@ -296,9 +312,36 @@ def test_contributions_come_from_any_estimator_that_explains():
     assert display.ax_[0].get_title() == "Row bad"
 
 
-def test_an_estimator_that_does_not_explain_is_refused(fitted, table):
-    with pytest.raises(TypeError, match="ILVAETransformer, which does not explain"):
-        FeatureContributionsDisplay.from_estimator(fitted, table[:3])
+@pytest.mark.parametrize(
+    ("draw", "lack"),
+    [
+        (FeatureContributionsDisplay.from_estimator, "does not explain rows; pass one"),
+        (ScoreHistogramDisplay.from_estimator, "does not score rows; pass one with"),
+        (ScoreFieldDisplay.from_estimator, "has no gradients; pass one with score_gr"),
+        (
+            lambda each, X: ParameterPathDisplay.from_estimator(each),
+            "is no search; pas",
+        ),
+    ],
+)
+def test_an_estimator_without_what_is_drawn_is_refused(table, draw, lack):
+    with pytest.raises(TypeError, match=f"is a StandardScaler, which {lack}"):
+        draw(StandardScaler().fit(table), table)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda n: FeatureContributionsDisplay.from_predictions([[1.0]], max_features=n),
+        lambda n: MissingnessDisplay.from_predictions([[True]], max_features=n),
+        lambda n: ColumnSummaryDisplay.from_predictions(
+            {"a": [1.0]}, {"a": [1.0]}, max_features=n
+        ),
+    ],
+)
+def test_there_is_at_least_one_column_to_draw(draw):
+    with pytest.raises(ValueError, match="max_features == 0, must be >= 1"):
+        draw(0)
 
 
 def test_reasons_of_a_detector_are_drawn_as_surprise(table):
@@ -325,6 +368,8 @@ def test_values_of_mixed_rows_are_written_as_their_users_know_them(library):
 def test_names_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match="3 columns but there are 1 feature names"):
         FeatureContributionsDisplay.from_predictions([[1.0, 2.0, 3.0]], ["a"])
+    with pytest.raises(ValueError, match="2 rows but there are 1 row names"):
+        FeatureContributionsDisplay.from_predictions([[1.0], [2.0]], row_names=["a"])
 
 
 def test_the_field_points_up_the_density(field, plane):
@@ -346,6 +391,8 @@ def test_a_field_in_three_dimensions_is_refused(plane):
     estimator = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(wide)
     with pytest.raises(ValueError, match="needs an estimator of 2 columns"):
         ScoreFieldDisplay.from_estimator(estimator, wide)
+    with pytest.raises(ValueError, match="X has 3 columns, and the estimator was fit"):
+        ScoreFieldDisplay.from_estimator(estimator.fit(plane), wide)
 
 
 AUTOENCODERS = {

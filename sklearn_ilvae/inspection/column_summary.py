@@ -1,9 +1,11 @@
 """`ColumnSummaryDisplay`: columns of a table, next to those that a model draws."""
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
+from sklearn.utils import check_scalar
 
 from .._columns import fitted_names
 from .._pipelines import autoencoder
@@ -187,6 +189,7 @@ class ColumnSummaryDisplay:
         ValueError
             For a column that was not drawn.
         """
+        check_scalar(self.max_features, "max_features", Integral, min_val=1)
         unknown = [name for name in self.observed if name not in self.drawn]
         if unknown or not self.observed:
             raise ValueError(

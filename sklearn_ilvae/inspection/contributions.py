@@ -1,14 +1,15 @@
 """`FeatureContributionsDisplay`: which columns made the scores of chosen rows."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from .._columns import fitted_names
-from .._pipelines import last_step
+from .._pipelines import check_gives, last_step
 from ._style import BLUE, RED, grid_of_axes
 
 LATENT_NAME = "latent code"
@@ -103,12 +104,12 @@ class FeatureContributionsDisplay:
         """
         estimator, X = last_step(estimator, X)
         check_is_fitted(estimator)
-        if not hasattr(estimator, "feature_contributions"):
-            raise TypeError(
-                f"estimator is a {type(estimator).__name__}, which does not explain "
-                "rows; pass one with feature_contributions(X), for example a fitted "
-                "ILVAEOutlierDetector."
-            )
+        check_gives(
+            estimator,
+            "feature_contributions",
+            "does not explain rows",
+            "ILVAEOutlierDetector",
+        )
         contributions = np.asarray(estimator.feature_contributions(X))
         label = "contribution to the score"
         if hasattr(estimator, "typical_contributions_"):
@@ -175,8 +176,9 @@ class FeatureContributionsDisplay:
         Raises
         ------
         ValueError
-            For names that do not match the columns.
+            For names that do not match the columns or the rows.
         """
+        check_scalar(self.max_features, "max_features", Integral, min_val=1)
         table = check_array(self.contributions, dtype=np.float64)
         n_rows, n_columns = table.shape
         names = self._names(n_columns)
@@ -185,7 +187,12 @@ class FeatureContributionsDisplay:
         grid = grid_of_axes(ax, (1, n_rows), size, type(self).__name__)
         self.ax_ = grid[0]
         self.figure_ = self.ax_[0].figure
-        rows = range(n_rows) if self.row_names is None else self.row_names
+        rows = list(range(n_rows) if self.row_names is None else self.row_names)
+        if len(rows) != n_rows:
+            raise ValueError(
+                f"contributions have {n_rows} rows but there are {len(rows)} row "
+                "names; pass one for each row"
+            )
         for row, (panel, name) in enumerate(zip(self.ax_, rows, strict=True)):
             labels, sizes = self._largest(table[row], self._labels(names, row))
             colours = [RED if each > 0 else BLUE for each in sizes]

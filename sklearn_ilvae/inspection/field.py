@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from .._pipelines import last_step
+from .._pipelines import check_gives, last_step
 from ._style import COLOUR_MAP, GREY, RED, single_axes
 
 LONGEST = 0.75
@@ -92,16 +92,24 @@ class ScoreFieldDisplay:
         Raises
         ------
         ValueError
-            For an estimator fitted to another number of columns.
+            For an estimator fitted to another number of columns, or rows of another.
         """
         estimator, X = last_step(estimator, X)
         check_is_fitted(estimator)
+        check_gives(
+            estimator, "score_gradient", "has no gradients", "SteinScoreEstimator"
+        )
         if estimator.n_features_in_ != 2:
             raise ValueError(
                 "A field of arrows needs an estimator of 2 columns, this one has "
                 f"{estimator.n_features_in_}. Fit one to the two columns to look at."
             )
         sample = check_array(X, dtype=np.float64)
+        if sample.shape[1] != 2:
+            raise ValueError(
+                f"X has {sample.shape[1]} columns, and the estimator was fitted to 2. "
+                "Pass rows of these two."
+            )
         low, high = sample.min(0), sample.max(0)
         margin = 0.05 * (high - low)
         axes = np.linspace(low - margin, high + margin, grid_resolution).T

@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import check_array
 
-from .._pipelines import last_step
+from .._pipelines import check_gives, last_step
 from ._style import GREY, MISSING, RED, group_colours, groups_of, single_axes
 
 FAR = 6.0
@@ -78,6 +78,9 @@ class ScoreHistogramDisplay:
         ScoreHistogramDisplay
         """
         estimator, X = last_step(estimator, X)
+        check_gives(
+            estimator, "score_samples", "does not score rows", "ILVAEOutlierDetector"
+        )
         offset = getattr(estimator, "offset_", None)
         threshold = None if offset is None else float(offset)
         scores = estimator.score_samples(X)

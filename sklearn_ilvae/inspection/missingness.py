@@ -1,10 +1,11 @@
 """`MissingnessDisplay`: where a table has gaps, and which values are gone together."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_scalar
 
 from .._columns import fitted_names
 from .._pipelines import autoencoder
@@ -151,6 +152,8 @@ class MissingnessDisplay:
         ValueError
             For names that do not match the columns.
         """
+        check_scalar(self.max_features, "max_features", Integral, min_val=1)
+        check_scalar(self.max_patterns, "max_patterns", Integral, min_val=1)
         missing = check_array(self.missing, dtype=bool)
         names = self._names(missing.shape[1])
         n_gaps = missing.sum(0)

@@ -1,11 +1,13 @@
 """`ParameterPathDisplay`: measures against a parameter, from a search."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._pipelines import check_gives
 from ._style import FEW_COLOURS, GREY, MARKERS, grid_of_axes
 
 WIDE_RANGE = 50.0
@@ -21,7 +23,8 @@ class ParameterPathDisplay:
     Parameters
     ----------
     values : array-like of shape (n_values,)
-        Values of the parameter. Text such as ``"auto"`` gets a place of its own.
+        Values of the parameter. Where any is no number, such as ``"auto"``, each gets
+        a place of its own.
     paths : mapping of str to mapping of str to tuple
         For every measure and every label of a line the means and the standard
         deviations over folds, each of shape (n_values,); nan where a combination was
@@ -86,6 +89,7 @@ class ParameterPathDisplay:
         ParameterPathDisplay
         """
         check_is_fitted(estimator)
+        check_gives(estimator, "cv_results_", "is no search", "GridSearchCV")
         return cls.from_cv_results(
             estimator.cv_results_, parameter=parameter, measures=measures, ax=ax
         )
@@ -132,7 +136,8 @@ class ParameterPathDisplay:
                     f"measure {measure!r} is not in cv_results; choose from {known}"
                 )
         raw = list(cv_results[f"param_{parameter}"])
-        values = sorted(set(raw), key=_order)
+        distinct = [value for row, value in enumerate(raw) if raw.index(value) == row]
+        values = sorted(distinct, key=_order)
         labels = [
             ", ".join(
                 f"{name.split('__')[-1]}={settings[name]}"
@@ -199,7 +204,7 @@ class ParameterPathDisplay:
         self.ax_ = grid_of_axes(ax, shape, (4.8, 3.8), type(self).__name__)[0]
         self.figure_ = self.ax_[0].figure
         values = list(self.values)
-        numeric = all(not isinstance(value, str) for value in values)
+        numeric = all(isinstance(value, Real) for value in values)
         places = np.asarray(values if numeric else range(len(values)), dtype=float)
         short = self.parameter.split("__")[-1]
         name = "L" if short == "inverse_lipschitz" else short
@@ -236,8 +241,9 @@ def _choose_parameter(parameter: str | None, searched: list[str]) -> str:
 
 
 def _order(value: Any) -> tuple[bool, Any]:
-    """Sort numbers by size, and text behind them."""
-    return isinstance(value, str), value
+    """Sort numbers by size, and others behind them by their text."""
+    number = isinstance(value, Real)
+    return not number, value if number else str(value)
 
 
 def _draw_line(
