@@ -317,6 +317,20 @@ def test_a_column_that_changed_its_dtype_is_listed(frame, convert):
     assert np.isfinite(model.score_samples(convert(narrower))).all()
 
 
+@pytest.mark.parametrize("levels", [[1, 2], [0.5, 2.5], [False, True]])
+def test_numbers_stand_for_categories_that_are_numbers(frame, levels):
+    codes = (frame["height"] > 170).astype(int)
+    kinds = pd.Series(pd.Categorical.from_codes(codes, levels), index=frame.index)
+    model = short(max_iter=1).fit(frame.assign(kind=kinds))
+    plain = frame.assign(kind=np.array(levels)[codes])
+    scores = model.score_samples(frame.assign(kind=kinds))
+    np.testing.assert_array_equal(model.score_samples(plain), scores)
+    with pytest.raises(ValueError, match=r"'kind' holds 7\.0 in row 0, which was not"):
+        model.score_samples(frame.assign(kind=7))
+    with pytest.raises(ValueError, match=r"'kind': text .* in fit, date .* now"):
+        model.score_samples(frame.assign(kind=frame["joined"]))
+
+
 @by_library
 def test_missing_values_alone_fit_any_column(frame, model, convert):
     fitted = short(max_iter=1).fit(convert(frame))

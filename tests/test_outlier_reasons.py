@@ -183,6 +183,15 @@ def test_dates_are_printed_as_clocks_show_them(library, zone, unit, printed, cap
     assert len(centre) == len(printed)
 
 
+def test_explain_takes_a_row_whose_category_is_a_number(frame, capsys):
+    X = frame.astype({"married": "category"})
+    model = ILVAEOutlierDetector(2, max_iter=1, random_state=0).fit(X)
+    model.explain(X.iloc[3], n_features=6)
+    whole = capsys.readouterr().out
+    model.explain(X.iloc[[3]], n_features=6)
+    assert capsys.readouterr().out == whole
+
+
 def test_explain_takes_a_row_whose_category_is_missing(capsys):
     frame = people(60, gaps=0.2)
     row = frame.loc[int(np.flatnonzero(frame["city"].isna())[0])]

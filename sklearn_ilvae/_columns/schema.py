@@ -8,6 +8,9 @@ import numpy as np
 
 from .frames import RawColumn
 
+NUMBERS = ("number", "boolean")
+"""Groups of columns that hold one number a value."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -34,6 +37,13 @@ class Column:
     ordered: bool = False
     zone: str | None = None
     level_dtype: str | None = None
+
+    @property
+    def holds_numbers(self) -> bool:
+        """Whether the values, or the levels that its dtype declares, are numbers."""
+        if self.group != "text" or self.levels is None:
+            return self.group in NUMBERS
+        return self.levels.dtype.kind in "biuf"
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class TableSchema:
     @property
     def numbers_only(self) -> bool:
         """Whether scikit-learn can read the table as one array of numbers."""
-        return all(column.group in ("number", "boolean") for column in self.columns)
+        return all(column.group in NUMBERS for column in self.columns)
 
     def to_state(self) -> dict[str, Any]:
         """Return plain values and arrays by name."""
@@ -159,15 +169,16 @@ def explain_other_groups(
 ) -> str | None:
     """Return the difference between fitted and given columns, None if there is none.
 
-    Missing values alone fit any column, numbers may change their dtype, and dates their
-    time zone; but dates with a zone do not compare with dates without.
+    Missing values alone fit any column, numbers may change their dtype and stand for
+    categories that are numbers, and dates may change their time zone; but dates with a
+    zone do not compare with dates without.
     """
     lines = []
     for fitted, given in zip(schema.columns, columns, strict=True):
         groups = {fitted.group, given.group}
         same = len(groups) == 1 and (fitted.zone is None) == (given.zone is None)
         nothing = "empty" in groups or np.isnan(given.values).all()
-        if nothing or same or groups == {"number", "boolean"}:
+        if nothing or same or (given.group in NUMBERS and fitted.holds_numbers):
             continue
         lines.append(
             f"- {fitted.name!r}: {fitted.group} ({fitted.dtype}) in fit, "
