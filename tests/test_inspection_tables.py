@@ -3,8 +3,9 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
-from mixed import short
+from mixed import LIBRARIES, short
 
 from sklearn_ilvae.inspection import ColumnSummaryDisplay, MissingnessDisplay
 from sklearn_ilvae.inspection.column_summary import bin_edges, difference
@@ -28,6 +29,14 @@ def test_columns_are_shown_as_users_know_them(mixed):
     display.figure_.canvas.draw()
     dates = [tick.get_text() for tick in display.ax_[6].get_xticklabels()]
     assert all(re.fullmatch(r"20(18|19|20)-\d\d", date) for date in dates)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_dates_are_drawn_as_clocks_show_them(library):
+    night = pd.date_range("2020-01-14 23:00", periods=9, tz="America/New_York")
+    X = LIBRARIES[library](pd.DataFrame({"when": night, "x": np.arange(9.0)}))
+    display = ColumnSummaryDisplay.from_estimator(short().fit(X), X, n_samples=5)
+    np.testing.assert_array_equal(display.observed["when"], night.tz_localize(None))
 
 
 def test_of_many_columns_those_that_differ_most_are_shown():

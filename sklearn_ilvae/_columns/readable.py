@@ -34,17 +34,31 @@ def readable_value(library: str, column: Column, value: float, spread: float) ->
         return str(column.levels[int(value)])
     if column.group == "date":
         unit = next(unit for unit, least in DATE_UNITS.items() if spread >= least)
-        stamp = _local_stamp(library, column, value).astype(f"M8[{unit}]")
-        return str(stamp).replace("T", " ")
+        stamp = local_stamps(library, column, np.array([value]))[0]
+        return str(stamp.astype(f"M8[{unit}]")).replace("T", " ")
     unit = " days" if column.group == "duration" else ""
     return f"{value:.4g}{unit}"
 
 
-def _local_stamp(library: str, column: Column, days: float) -> np.datetime64:
-    values = np.array([days])
+def local_stamps(library: str, column: Column, days: np.ndarray) -> np.ndarray:
+    """Return dates as the clocks of their zone show them.
+
+    Parameters
+    ----------
+    library : str
+        Where the table comes from, see `TableSchema`.
+    column : Column
+        A column of dates.
+    days : ndarray of shape (n_values,), float64
+        Days since 1970 in UTC, none of them missing.
+
+    Returns
+    -------
+    ndarray of shape (n_values,), datetime64[us]
+    """
     if column.zone is None:
-        return np.datetime64(int(user_values(column, values)[0][0]), "us")
-    table = build_frame(TableSchema(library, (column,)), values[:, None])
+        return user_values(column, days)[0].view("M8[us]")
+    table = build_frame(TableSchema(library, (column,)), days[:, None])
     zoned = next(nw.from_native(table, eager_only=True).iter_columns())
     local = zoned.dt.replace_time_zone(None)
-    return np.datetime64(int(local.dt.timestamp("us")[0]), "us")
+    return local.dt.timestamp("us").to_numpy().view("M8[us]")

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import check_scalar
 
 from .._columns import fitted_names
+from .._columns.readable import local_stamps
 from .._pipelines import autoencoder
 from ._style import BLUE, RED, grid_of_axes
 
@@ -128,7 +129,8 @@ class ColumnSummaryDisplay:
                 continue
             for values, table in zip(found, tables, strict=True):
                 here = table[:, number]
-                values[name] = _as_users_know(here[~np.isnan(here)], column)
+                present = here[~np.isnan(here)]
+                values[name] = _as_users_know(schema.library, column, present)
             gaps = np.isnan(tables[0][:, number]).mean()
             unit = " (days)" if column.group == "duration" else ""
             notes[name] = family + unit + (f", {gaps:.0%} missing" if gaps else "")
@@ -352,13 +354,13 @@ def _date_label(span: float) -> Callable[[float, Any], str]:
     return label
 
 
-def _as_users_know(values: np.ndarray, column: Any) -> np.ndarray:
+def _as_users_know(library: str, column: Any, values: np.ndarray) -> np.ndarray:
     """Return values as text for levels and as dates for days since 1970."""
     if column.levels is not None:
         names = np.array([str(level) for level in column.levels])
         return names[values.astype(np.intp)]
     if column.group == "date":
-        return np.round(values * 86400e6).astype("datetime64[us]")
+        return local_stamps(library, column, values)
     return values
 
 
