@@ -152,11 +152,11 @@ BAD_PARAMETERS = {
     ),
     "unknown likelihood of a column": (
         {"likelihood": ["auto"] * 5 + ["cauchy"]},
-        "'cauchy' for column 5; it must be one of 'auto', 'gaussian', 'student_t'",
+        "'cauchy' for column 'married'; it must be one of 'auto', 'gaussian'",
     ),
     "likelihood that is no name": (
         {"likelihood": [["auto"]] * 6},
-        "for column 0; it must be one of 'auto', 'gaussian'",
+        "for column 'a'; it must be one of 'auto', 'gaussian'",
     ),
     "bernoulli column with other values": (
         {"likelihood": ["bernoulli"] + ["auto"] * 5},

@@ -64,8 +64,9 @@ def asked_likelihood(
         )
     for index, kind in enumerate(asked):
         if kind not in ("auto", *FAMILIES):
+            name = index if names is None else names[index]
             raise ValueError(
-                f"likelihood={likelihood!r} has {kind!r} for column {index}; it must "
+                f"likelihood={likelihood!r} has {kind!r} for column {name!r}; it must "
                 f"be one of {', '.join(map(repr, ('auto', *FAMILIES)))}."
             )
     return asked
