@@ -427,7 +427,7 @@ default="from_dtype"
             self._sample_points = from_tensor(self._points_of(self._sample), X)
             self._n_neighbors = self.n_neighbors
             self._describe(table, held_out, kept * trusted, seed)
-            self._start_threshold()
+            self.set_threshold(contamination=self.contamination)
             context.call_on_fit_task_end(estimator=self)
         return self
 

@@ -86,14 +86,14 @@ class ThresholdMixin:
     _training_weights: Any
 
     def set_threshold(
-        self, *, contamination: float | None = None, offset: float | None = None
+        self, *, contamination: float | str | None = None, offset: float | None = None
     ) -> Self:
         """Move the threshold of `predict`, without a new fit.
 
         Parameters
         ----------
-        contamination : float in (0, 0.5], default=None
-            Share of the training rows to call outliers.
+        contamination : "auto" or float in (0, 0.5], default=None
+            Share of the training rows to call outliers; ``"auto"`` as in the class.
         offset : float, default=None
             The threshold itself, in the unit of `score_samples`.
 
@@ -117,6 +117,11 @@ class ThresholdMixin:
         if offset is not None:
             self.offset_ = check_number(offset, "offset")
             return self
+        scores = to_tensor(self.training_scores_).cpu()
+        weights = to_tensor(self._training_weights).cpu()
+        if contamination == "auto":
+            self.offset_ = tukey_fence(scores, weights)
+            return self
         share = check_number(
             contamination,
             "contamination",
@@ -124,16 +129,5 @@ class ThresholdMixin:
             max_val=0.5,
             include_boundaries="right",
         )
-        scores = to_tensor(self.training_scores_).cpu()
-        weights = to_tensor(self._training_weights).cpu()
         self.offset_ = threshold_below(scores, weights, share)
         return self
-
-    def _start_threshold(self) -> None:
-        """Set the threshold that `contamination` asks for."""
-        if self.contamination != "auto":
-            self.set_threshold(contamination=float(self.contamination))
-            return
-        scores = to_tensor(self.training_scores_).cpu()
-        weights = to_tensor(self._training_weights).cpu()
-        self.offset_ = tukey_fence(scores, weights)

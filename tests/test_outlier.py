@@ -96,6 +96,8 @@ def test_a_threshold_set_after_fit_is_that_of_a_new_fit(table):
     moved = short(contamination=0.05).fit(table).set_threshold(contamination=0.2)
     assert moved.offset_ == refitted.offset_
     assert moved.set_threshold(offset=-3).offset_ == -3.0
+    automatic = short().fit(table).offset_
+    assert moved.set_threshold(contamination="auto").offset_ == automatic
 
 
 def test_the_automatic_threshold_is_the_fence_of_a_box_plot(table):
@@ -235,6 +237,7 @@ def test_every_option_of_the_transformer_can_be_searched(table):
         ({"offset": "low"}, "offset must be an instance of"),
         ({"offset": np.nan}, "offset == nan"),
         ({"contamination": np.nan}, "contamination == nan"),
+        ({"contamination": "few"}, "contamination must be an instance of"),
     ],
 )
 def test_a_bad_threshold_changes_nothing(detector, arguments, message):
