@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._columns import from_tensor, validated_table
+from ._columns import float_dtypes, from_tensor, to_tensor, validated_table
 from ._device import inference_device, training_device
 from ._html import DiagramMixin, summary_of_score
 from ._random import draw_seed
@@ -348,12 +348,16 @@ default="auto"
                 "'auto'"
             )
             try:
-                lengths = check_array(bandwidth, ensure_2d=False, dtype=np.float64)
+                lengths = to_tensor(
+                    check_array(
+                        bandwidth, ensure_2d=False, dtype=float_dtypes(bandwidth)
+                    )
+                )
             except (TypeError, ValueError) as error:
                 raise refused from error
             if lengths.shape != (n_features,) or not (lengths > 0).all():
                 raise refused
-            bandwidth = torch.tensor(lengths)
+            bandwidth = lengths.to("cpu", torch.float64, copy=True)
         return Settings(
             kernel=self.kernel,
             form=self.form,

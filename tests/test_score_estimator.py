@@ -104,8 +104,12 @@ def test_torch_tensors_in_torch_tensors_out(table):
         found = estimator.fit(torch.from_numpy(table)).score_gradient(
             torch.from_numpy(table)
         )
+        lengths = estimator.bandwidth_
+        again = clone(estimator).set_params(bandwidth=lengths)
+        again.fit(torch.from_numpy(table))
     assert isinstance(found, torch.Tensor)
     np.testing.assert_allclose(found.numpy(), expected)
+    np.testing.assert_allclose(again.bandwidth_.numpy(), lengths.numpy())
 
 
 def test_a_row_scores_the_same_however_its_memory_runs(table):
