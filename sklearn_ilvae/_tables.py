@@ -124,12 +124,12 @@ def read_training_table(
         return X
     if fitted is None:
         choices = ColumnChoices(estimator.likelihood, estimator.categorical_features)
-        table, schema, families = read_new_table(estimator, X, choices)
-    else:
-        schema, families = fitted._table_schema(), fitted.likelihood_
-        table = read_known_table(
-            estimator, X, schema, estimator.handle_unknown, min_samples=2
-        )
+        read = read_new_table(estimator, X, choices, sample_weight)
+        return TrainingTable(*read, X)
+    schema, families = fitted._table_schema(), fitted.likelihood_
+    table = read_known_table(
+        estimator, X, schema, estimator.handle_unknown, min_samples=2
+    )
     rows, weights = rows_of_weight(table, X, sample_weight)
     return TrainingTable(rows, weights, schema, families, X)
 

@@ -160,6 +160,13 @@ def test_a_column_without_any_value_keeps_its_dtype(frame, dtype):
         assert same_form(other, table)
 
 
+def test_a_column_without_any_value_can_be_called_a_category(frame):
+    frame = frame.assign(postcode=np.nan)
+    model = short(max_iter=1, categorical_features=["postcode"]).fit(frame)
+    assert model.likelihood_[-1] == "none"
+    assert same_form(model.sample(2, random_state=0), frame)
+
+
 @by_library
 def test_a_category_without_any_value_keeps_its_levels(frame, convert):
     nothing = pd.Series(pd.Categorical([None] * len(frame), ["a", "b"]))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixed import LIBRARIES, people, rows_of, same_form
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAETransformer
@@ -28,6 +29,21 @@ def test_a_weight_of_zero_removes_a_row_exactly(table, method):
     removed = getattr(short(), method)(table[kept], sample_weight=weights[kept])
     assert weighted.loss_curve_ == removed.loss_curve_
     assert_array_equal(weighted.transform(table), removed.transform(table))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_level_in_rows_of_no_weight_alone_is_none(library, alone):
+    frame, weights = people(60), np.arange(60) > 1
+    absent = frame["city"].astype(object).where(weights, "Riga")
+    frame["city"] = absent.where(~weights) if alone else absent
+    X = LIBRARIES[library](frame)
+    weighted = short().fit(X, sample_weight=weights)
+    kept = rows_of(X, np.flatnonzero(weights))
+    removed = short().fit(kept)
+    assert repr(weighted.column_summary_) == repr(removed.column_summary_)
+    assert_array_equal(weighted.score_samples(kept), removed.score_samples(kept))
+    assert same_form(weighted.sample(2, random_state=0), removed.sample(2))
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])

@@ -25,7 +25,7 @@ from .schema import (
     explain_other_groups,
     in_order,
 )
-from .validation import validated_table
+from .validation import rows_of_weight, validated_table
 
 DATES = ("date", "duration")
 
@@ -43,9 +43,9 @@ class ColumnChoices:
 
 
 def read_new_table(
-    estimator: Any, X: Any, choices: ColumnChoices
-) -> tuple[Tensor, TableSchema, list[str]]:
-    """Read the table of a fit.
+    estimator: Any, X: Any, choices: ColumnChoices, sample_weight: Any = None
+) -> tuple[Tensor, Tensor, TableSchema, list[str]]:
+    """Read the rows of positive weight of the table of a fit.
 
     Parameters
     ----------
@@ -55,11 +55,15 @@ def read_new_table(
         The table.
     choices : ColumnChoices
         What the user says about columns.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights.
 
     Returns
     -------
-    table : Tensor of shape (n_samples, n_features)
+    rows : Tensor of shape (n_rows, n_features)
         Numbers and positions of levels, NaN where missing.
+    weights : Tensor of shape (n_rows,), float64
+        See `rows_of_weight`.
     schema : TableSchema
     likelihood : list of str
         Family of every column, ``"auto"`` where its values decide.
@@ -80,6 +84,7 @@ def read_new_table(
         ).contiguous()
         if columns is None:
             columns = _array_columns(table)
+    table, weights = rows_of_weight(table, X, sample_weight)
     names = [column.name for column in columns] if library else None
     asked = asked_likelihood(choices.likelihood, len(columns), names)
     chosen = categorical_columns(choices.categorical_features, len(columns), names)
@@ -87,11 +92,12 @@ def read_new_table(
     fitted: list[Column] = []
     codes: dict[int, np.ndarray] = {}
     for index, (raw, kind) in enumerate(zip(columns, asked, strict=True)):
+        levels = None
         if raw.group == "text" or chosen[index] or kind in LEVELS:
-            if not mixed:
-                values = table[:, index].double().cpu().numpy()
-                raw = replace(raw, values=values)
-            levels = _levels(raw)
+            raw = replace(raw, values=table[:, index].double().cpu().numpy())
+            found = _levels(raw)
+            levels = found if len(found) else None
+        if levels is not None:
             kind = family_of_levels(
                 raw.name,
                 kind,
@@ -100,10 +106,10 @@ def read_new_table(
                 by_name=not isinstance(choices.likelihood, str),
             )
             codes[index] = encode_levels(raw, levels, "error")
-        else:
-            levels = None
-            if kind == "auto" and raw.group in DATES:
-                kind = "gaussian"
+        elif raw.group == "text":  # in rows of no weight alone
+            raw = replace(raw, group="empty")
+        elif kind == "auto" and raw.group in DATES:
+            kind = "gaussian"
         families.append(kind)
         fitted.append(
             Column(
@@ -117,7 +123,7 @@ def read_new_table(
             )
         )
     schema = TableSchema(library or "array", tuple(fitted))
-    return _with_codes(table, codes), schema, families
+    return _with_codes(table, codes), weights, schema, families
 
 
 def read_known_table(
