@@ -160,6 +160,17 @@ def test_a_column_without_any_value_keeps_its_dtype(frame, dtype):
         assert same_form(other, table)
 
 
+@by_library
+@pytest.mark.parametrize("column", ["city", "joined", "height"])
+def test_what_fit_saw_nothing_of_stays_missing(frame, convert, column):
+    nothing = pd.Series([None] * len(frame), dtype=object)
+    empty = convert(frame.assign(city=nothing))
+    model = short(max_iter=1).fit(empty)
+    filled = model.impute(convert(frame.assign(city=frame[column])))
+    assert same_form(filled, empty)
+    assert pd.isna(np.asarray(filled["city"], dtype=object)).all()
+
+
 def test_a_column_without_any_value_can_be_called_a_category(frame):
     frame = frame.assign(postcode=np.nan)
     model = short(max_iter=1, categorical_features=["postcode"]).fit(frame)

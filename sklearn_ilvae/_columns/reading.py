@@ -184,15 +184,14 @@ def read_known_table(
             raise ValueError(difference)
     codes = {}
     for index, column in enumerate(schema.columns):
-        if column.levels is None:
-            continue
-        values = table[:, index].double().cpu().numpy()
-        raw = (
-            RawColumn(column.name, column.dtype, column.group, values)
-            if columns is None
-            else columns[index]
-        )
-        codes[index] = encode_levels(raw, column.levels, handle_unknown)
+        raw = None if columns is None else columns[index]
+        if column.levels is not None:
+            if raw is None:
+                values = table[:, index].double().cpu().numpy()
+                raw = RawColumn(column.name, column.dtype, column.group, values)
+            codes[index] = encode_levels(raw, column.levels, handle_unknown)
+        elif column.group == "empty":  # no value says what the numbers stand for
+            codes[index] = np.full(len(table), np.nan)
     return _with_codes(table, codes)
 
 
