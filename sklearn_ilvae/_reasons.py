@@ -34,11 +34,13 @@ def frame_like(values: Tensor, names: Sequence[str], X: Any) -> Any:
     DataFrame or array of shape (n_samples, n_columns)
     """
     asked = get_config()["transform_output"]
-    library = type(X).__module__.split(".")[0] if asked == "default" else asked
-    if library not in ("pandas", "polars"):
+    library = library_of(X) if asked == "default" else asked
+    if library is None:
         return from_tensor(values, X)
     array = values.cpu().numpy()
     frames = import_module(library)
+    if library == "pyarrow":
+        return frames.table(list(array.T), names=list(names))
     if library == "polars":
         return frames.DataFrame(array, schema=list(names), orient="row")
     index = X.index if hasattr(X, "iloc") else None

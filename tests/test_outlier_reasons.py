@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from autoencoders import CERTIFIED, correlated_rows, randomise, started_model
@@ -95,6 +96,12 @@ def test_frames_keep_names_and_index(detector, frame):
     )
     assert isinstance(polars, pl.DataFrame)
     assert_allclose(polars.to_numpy(), contributions.to_numpy())
+    arrow = detector.feature_contributions(
+        pa.Table.from_pandas(frame, preserve_index=False)
+    )
+    assert isinstance(arrow, pa.Table)
+    assert arrow.column_names == list(contributions.columns)
+    assert_allclose(np.asarray(arrow), contributions.to_numpy())
 
 
 def test_arrays_stay_arrays_unless_frames_are_asked_for(table):
