@@ -114,7 +114,14 @@ def test_samples_may_be_data_frames():
             ),
             r"columns \['a', 'b'\] but Y has \['b', 'a'\]",
         ),
-        (lambda X: fisher_divergence_from_sample(X, X * np.nan), "contains NaN"),
+        (
+            lambda X: fisher_divergence_from_sample(X, X * np.nan),
+            r"contains NaN.*\n.*Column 0 holds nan in row 0\. Impute",
+        ),
+        (
+            lambda X: kernel_stein_discrepancy(pd.DataFrame(X).assign(t="u"), X),
+            r"Column 't' holds 'u' in row 0, not a number\. Encode it",
+        ),
         (lambda X: kernel_stein_discrepancy(X, X[:5]), r"score has shape \(5, 2\)"),
         (
             lambda X: kernel_stein_discrepancy(X, lambda x: x[:, 0]),

@@ -1,5 +1,7 @@
 """Tables of numbers, checked as scikit-learn checks them; errors that name a column."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isinf, isnan
 from typing import Any
 
@@ -56,7 +58,7 @@ def validated_table(
     if foreign is not None:
         raise ValueError(foreign)
     X = with_gaps_for_masks(X)
-    try:
+    with bad_column_named(X, allow_missing):
         table = validate_data(
             estimator,
             X,
@@ -65,13 +67,20 @@ def validated_table(
             ensure_min_samples=min_samples,
             ensure_all_finite="allow-nan" if allow_missing else True,
         )
+    return to_tensor(table)
+
+
+@contextmanager
+def bad_column_named(X: Any, allow_missing: bool = False) -> Iterator[None]:
+    """Add to an error about a table what `explain_bad_table` finds in it."""
+    try:
+        yield
     except (ValueError, TypeError) as error:
         reason = explain_bad_table(X, allow_missing)
         if reason is None:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{error}\n{reason}") from error
-    return to_tensor(table)
 
 
 def rows_of_weight(table: Tensor, X: Any, sample_weight: Any) -> tuple[Tensor, Tensor]:

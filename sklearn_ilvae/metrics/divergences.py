@@ -14,6 +14,7 @@ from torch import Tensor
 from .. import stein
 from .._columns import float_dtypes, library_of, to_tensor
 from .._columns.frames import names_in
+from .._columns.validation import bad_column_named
 from ..stein.divergences import EvaluatedScore
 from ..stein.functional import width_of
 from ..stein.kernels import make_kernel
@@ -225,7 +226,8 @@ def kernel_stein_discrepancy(
 
 
 def _rows(X: Any) -> Tensor:
-    table = check_array(X, dtype=float_dtypes(X), ensure_min_samples=2)
+    with bad_column_named(X):
+        table = check_array(X, dtype=float_dtypes(X), ensure_min_samples=2)
     return to_tensor(table).cpu().double()
 
 
