@@ -311,10 +311,10 @@ default="from_dtype"
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one pass over a batch of rows.
 
-        The first call fixes the scaling and the size of the network, so its rows
-        should represent the table. Trust and threshold are those of the last batch;
-        the calibration is dropped, since the scores change. Neighbours are found among
-        a sample of the rows of all batches.
+        The first call fixes the scaling, the size of the network and what
+        `column_summary_` shows, so its rows should represent the table. Trust and
+        threshold are those of the last batch; the calibration is dropped, since the
+        scores change. Neighbours are found among a sample of the rows of all batches.
 
         Parameters
         ----------
@@ -323,7 +323,7 @@ default="from_dtype"
         y : ignored
             Present for compatibility.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
+            Non-negative weights. Only their ratios within the batch matter.
 
         Returns
         -------

@@ -398,8 +398,9 @@ default="from_dtype"
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one pass over a batch of rows.
 
-        The first call fixes the scaling and the size of the network, so its rows
-        should represent the table. There is no validation and no early stopping.
+        The first call fixes the scaling, the size of the network and what
+        `column_summary_` shows, so its rows should represent the table. There is no
+        validation and no early stopping.
         The state of the optimiser is kept between calls, but not in a pickle.
 
         Parameters
@@ -410,7 +411,7 @@ default="from_dtype"
         y : ignored
             Present for compatibility.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
+            Non-negative weights. Only their ratios within the batch matter.
 
         Returns
         -------
