@@ -77,6 +77,10 @@ BAD_TABLES = {
         lambda f: dict(f),
         r"Expected a table, got a dict\. Pass pandas.DataFrame\(X\)",
     ),
+    "dict of a row": (
+        lambda f: f.iloc[0].to_dict(),
+        r"Expected a table, got a dict\. Pass pandas.DataFrame\(\[X\]\)",
+    ),
     "a list of records": (
         lambda f: f.to_dict("records"),
         r"Expected a table, got a list of dicts\. Pass pandas.DataFrame\(X\)",

@@ -117,7 +117,8 @@ def explain_no_table(X: Any) -> str | None:
         )
     # A sparse matrix may be a mapping: scikit-learn's own check refuses it.
     if isinstance(X, Mapping) and not issparse(X):
-        return f"Expected a table, got a {kind}. Pass pandas.DataFrame(X)."
+        rows = "X" if any(np.ndim(each) for each in X.values()) else "[X]"
+        return f"Expected a table, got a {kind}. Pass pandas.DataFrame({rows})."
     if isinstance(X, list) and X and isinstance(X[0], Mapping):
         return f"Expected a table, got a {kind} of dicts. Pass pandas.DataFrame(X)."
     if isinstance(X, np.ndarray) and (X.dtype.names or X.dtype.kind in "mM"):
