@@ -622,6 +622,8 @@ default="from_dtype"
             training, validation = split_validation(
                 rows, table.weights.to(rows), validation_fraction, generator
             )
+            if resume:  # the same validation rows, but other noise than before
+                generator.manual_seed(seed + self.n_iter_)
             noise = shared_noise(VALIDATION_DRAWS, self.n_components_, self._noise_seed)
             module = deepcopy(self.module_).to(device)
             try:

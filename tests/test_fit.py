@@ -205,6 +205,13 @@ def test_partial_fit_keeps_the_scaling_of_its_first_rows(table):
     assert_array_equal(model.mean_, mean)
 
 
+def test_every_pass_meets_other_noise(table):
+    model = short(learning_rate_init=1e-12)
+    for _ in range(3):
+        model.partial_fit(table)
+    assert len(set(model.loss_curve_)) == 3
+
+
 def test_continuing_takes_up_a_new_learning_rate(table):
     model = short(early_stopping=False).partial_fit(table)
     before = weights_of(model)
