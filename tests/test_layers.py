@@ -83,8 +83,10 @@ FLOORS = [
     ["stein.frames", "stein.model", "stein.functional", "stein.divergences"],
     ["stein.bases"],
     ["stein.forms", "stein.gaussian", "stein.published"],
+    ["stein.curl_free", "stein.diagonal"],
     ["stein.mixture", "stein.planes", "stein.student"],
     ["stein.kernels", "stein.rows", "stein.settings", "stein.solvers"],
+    ["stein.products"],
 ]
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .kernels import inner_products
 from .planes import axes_of_plane
+from .products import inner_products
 from .rows import N_FOLDS, Rows, Split
 
 # Smaller eigenvalues, relative to the mean variance, are as often negative.

@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .products import inner_products
+
 # exp(-300) is far below any rounding error, yet its square is still a normal number:
 # denormal numbers would slow every later product down by an order of magnitude.
 _LARGEST_EXPONENT = 300.0
@@ -130,23 +132,6 @@ def make_kernel(name: str, bandwidth: float) -> Kernel:
     if not bandwidth > 0:
         raise ValueError(f"bandwidth={bandwidth!r} is not allowed; it must be positive")
     return KERNELS[name](float(bandwidth))
-
-
-def inner_products(X: Tensor, Y: Tensor) -> Tensor:
-    """Return ``xᵢ · yᵢ`` of rows.
-
-    A product with ones takes a tenth of the time of ``sum`` over two columns.
-
-    Parameters
-    ----------
-    X, Y : Tensor of shape (..., d)
-
-    Returns
-    -------
-    products : Tensor of shape (...)
-    """
-    product = X * Y
-    return product @ product.new_ones(product.shape[-1])
 
 
 def squared_distances(X: Tensor, Y: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .kernels import inner_products
+from .products import inner_products
 
 _COUNTS = (2, 3, 4, 6, 8, 12, 16, 24)
 _FEWEST_ROWS_A_COMPONENT = 10

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .bases import BaseScore
-from .forms import CurlFreeForm, Form
+from .curl_free import CurlFreeForm
+from .forms import Form
 from .published import PublishedStein
 
 _CHUNK_ELEMENTS = 2**20

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .kernels import inner_products
+from .products import inner_products
 
 _FREEDOMS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0)
 LARGEST_FREEDOM = _FREEDOMS[-1]

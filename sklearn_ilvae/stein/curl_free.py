@@ -1,0 +1,210 @@
+"""Vector fields that are gradients of functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .kernels import Kernel, kernel_matrix, squared_distances
+from .products import (
+    gram_matrix,
+    inner_products,
+    moments_of_each,
+    outward_sums,
+    times_each,
+)
+
+
+@dataclass(frozen=True)
+class CurlFreeForm:
+    """``f(u) = ∇ Σⱼ βⱼ k(u, zⱼ)``: the gradient of a function, one number a landmark.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    landmarks : Tensor of shape (m, d)
+    """
+
+    kernel: Kernel
+    landmarks: Tensor
+
+    def linear_width(self) -> int:
+        """Return 1."""
+        return 1
+
+    def field_width(self) -> int:
+        """Return ``d``."""
+        return int(self.landmarks.shape[1])
+
+    def trace(self) -> float:
+        """Return ``d``."""
+        return float(self.landmarks.shape[1])
+
+    def penalty(self) -> Tensor:
+        """Return ``−2 φ'(0) k(zᵢ, zⱼ)``: a field of unit norm is nowhere longer than 1.
+
+        With this factor a strength means the same in any units, and for both forms.
+        """
+        return self._curvature() * kernel_matrix(
+            self.kernel, self.landmarks, self.landmarks
+        )
+
+    def _curvature(self) -> Tensor:
+        return -2.0 * self.kernel.first_derivative(self.landmarks.new_ones(()))
+
+    def accumulate(
+        self,
+        U: Tensor,
+        weights: Tensor,
+        base_scores: Tensor,
+        basis: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``Σ w ∇kᵢ·∇kⱼ`` and ``Σ w (∇k·s₀ + Δk)``.
+
+        With ``∇k = 2φ'·(u − z)`` the Gram matrix needs no array of gradients, because
+        ``2 (u − zᵢ)·(u − zⱼ) = ‖u − zᵢ‖² + ‖u − zⱼ‖² − ‖zᵢ − zⱼ‖²``.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        weights : Tensor of shape (n,)
+        base_scores : Tensor of shape (v, n, d)
+            Several base scores at once.
+        basis : Tensor of shape (m, r), default=None
+
+        Returns
+        -------
+        gram : Tensor of shape (m, m) or (r, r)
+        linear : Tensor of shape (v, m, 1)
+        """
+        squared = squared_distances(U, self.landmarks)
+        _, first, second = self.kernel.derivatives(squared)
+        laplacian = (second.mul_(squared).mul_(4.0)).T @ weights
+        slopes = first.mul_(2.0)
+        laplacian += self.trace() * (slopes.T @ weights)
+        inner = inner_products(base_scores, U)[..., None]
+        targets = torch.cat([base_scores, inner], -1) * weights[:, None]
+        along = moments_of_each(slopes, targets)
+        outwards = inner_products(along[..., :-1], self.landmarks)
+        linear = along[..., -1] - outwards + laplacian
+
+        slopes.mul_(weights.sqrt()[:, None])
+        if basis is not None:
+            moved = torch.cat(
+                [basis[:, None], self.landmarks[..., None] * basis[:, None]], 1
+            )
+            parts = (slopes @ moved.flatten(1)).unflatten(1, moved.shape[1:])
+            fields = U[..., None] * parts[:, :1] - parts[:, 1:]
+            return gram_matrix(fields.flatten(0, 1)), linear[..., None]
+        plain = gram_matrix(slopes)
+        mixed = squared.mul_(slopes).T @ slopes
+        gram = mixed + mixed.T
+        gram -= plain.mul_(squared_distances(self.landmarks, self.landmarks))
+        return gram.mul_(0.5), linear[..., None]
+
+    def field(self, U: Tensor, coefficients: Tensor) -> Tensor:
+        """Return ``f``.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        coefficients : Tensor of shape (l, m, 1)
+
+        Returns
+        -------
+        field : Tensor of shape (l, n, d)
+        """
+        values = kernel_matrix(self.kernel, U, self.landmarks)
+        slopes = self.kernel.first_derivative(values).mul_(2.0)
+        return self._gradient(U, slopes, coefficients)
+
+    def _gradient(self, U: Tensor, slopes: Tensor, coefficients: Tensor) -> Tensor:
+        joint = torch.cat([coefficients * self.landmarks, coefficients], -1)
+        along = times_each(slopes, joint)
+        return U * along[..., -1:] - along[..., :-1]
+
+    def evaluate(
+        self, U: Tensor, coefficients: Tensor, metric: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``f`` and ``∇·f = Σⱼ βⱼ tr(M ∇²k(u, zⱼ))``, with ``M = diag(metric)``.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        coefficients : Tensor of shape (l, m, 1)
+        metric : Tensor of shape (d,)
+            Weight of each coordinate in the divergence.
+
+        Returns
+        -------
+        field : Tensor of shape (l, n, d)
+        divergence : Tensor of shape (l, n)
+        """
+        squared = squared_distances(U, self.landmarks)
+        _, first, second = self.kernel.derivatives(squared)
+        slopes = 2.0 * first
+        field = self._gradient(U, slopes, coefficients)
+        root = metric.sqrt()
+        stretched = squared_distances(U * root, self.landmarks * root)
+        laplacian = 4.0 * second * stretched + metric.sum() * slopes
+        return field, times_each(laplacian, coefficients)[..., 0]
+
+    def changes(
+        self,
+        U: Tensor,
+        weights: Tensor,
+        base_scores: Tensor,
+        metric: Tensor,
+        basis: Tensor,
+        moments: Tensor,
+        gains: Tensor,
+    ) -> Tensor:
+        """Return ``Σ w (½‖f‖² + f·s₀ + ∇·f)`` of several fields for each base score.
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        weights : Tensor of shape (n,)
+        base_scores : Tensor of shape (v, n, d)
+        metric : Tensor of shape (d,)
+            Weight of each coordinate in the loss.
+        basis : Tensor of shape (m, r)
+        moments : Tensor of shape (v, r, q)
+        gains : Tensor of shape (l, r)
+            The fields have coordinates ``−g m`` in the basis.
+
+        Returns
+        -------
+        changes : Tensor of shape (v, l)
+        """
+        coefficients = -basis @ (gains[..., None] * moments[:, None])
+        fields, divergences = self.evaluate(U, coefficients.flatten(0, 1), metric)
+        size = coefficients.shape[:2]
+        fields, divergences = fields.unflatten(0, size), divergences.unflatten(0, size)
+        changes = (fields * (0.5 * fields + base_scores[:, None])) @ metric
+        return (changes + divergences) @ weights
+
+    def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
+        """Return ``(∇f)ᵀ v = Σⱼ βⱼ ∇²k(u, zⱼ) v`` for a vector at each row.
+
+        Parameters
+        ----------
+        U, vectors : Tensor of shape (n, d)
+        coefficients : Tensor of shape (m, 1)
+
+        Returns
+        -------
+        product : Tensor of shape (n, d)
+        """
+        squared = squared_distances(U, self.landmarks)
+        _, first, second = self.kernel.derivatives(squared)
+        inner = (U * vectors).sum(1, keepdim=True) - vectors @ self.landmarks.T
+        shares = 4.0 * second * inner * coefficients[:, 0]
+        straight = 2.0 * first @ coefficients
+        return outward_sums(shares, U, self.landmarks) + straight * vectors
+
+    def potential(self, U: Tensor, coefficients: Tensor) -> Tensor:
+        """Return ``Σⱼ βⱼ k(u, zⱼ)``, of shape (n,), whose gradient is ``f``."""
+        return kernel_matrix(self.kernel, U, self.landmarks) @ coefficients[..., 0]

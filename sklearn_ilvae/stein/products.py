@@ -1,0 +1,58 @@
+"""Products of matrices, arranged so that few and large ones are taken."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+# Products of smaller blocks take as long as they save.
+_FEW_COLUMNS = 192
+
+
+def inner_products(X: Tensor, Y: Tensor) -> Tensor:
+    """Return ``xᵢ · yᵢ`` of rows.
+
+    A product with ones takes a tenth of the time of ``sum`` over two columns.
+
+    Parameters
+    ----------
+    X, Y : Tensor of shape (..., d)
+
+    Returns
+    -------
+    products : Tensor of shape (...)
+    """
+    product = X * Y
+    return product @ product.new_ones(product.shape[-1])
+
+
+def outward_sums(shares: Tensor, U: Tensor, landmarks: Tensor) -> Tensor:
+    """Return ``Σⱼ shareⱼ (u − zⱼ)`` for each row."""
+    return shares.sum(1, keepdim=True) * U - shares @ landmarks
+
+
+def times_each(matrix: Tensor, stack: Tensor) -> Tensor:
+    """Return ``matrix @ stack[l]`` for every ``l`` by one product."""
+    count, m, q = stack.shape
+    product = matrix @ stack.permute(1, 0, 2).reshape(m, count * q)
+    return product.reshape(len(matrix), count, q).permute(1, 0, 2)
+
+
+def moments_of_each(matrix: Tensor, stack: Tensor) -> Tensor:
+    """Return ``matrixᵀ @ stack[v]`` for every ``v`` by one product."""
+    count, n, q = stack.shape
+    product = stack.mT.reshape(count * q, n) @ matrix
+    return product.reshape(count, q, -1).mT
+
+
+def gram_matrix(A: Tensor) -> Tensor:
+    """Return ``AᵀA``, computing one triangle of blocks only."""
+    m = A.shape[1]
+    if m < _FEW_COLUMNS:
+        return A.T @ A
+    gram = A.new_empty(m, m)
+    step = -(-m // 4)
+    for start in range(0, m, step):
+        block = A[:, start : start + step].T @ A[:, start:]
+        gram[start : start + step, start:] = block
+        gram[start:, start : start + step] = block.T
+    return gram
