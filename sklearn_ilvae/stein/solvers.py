@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from scipy.linalg import lapack
 from torch import Tensor
 
 # A pivot below this share of the trace of a kernel matrix is rounding error.
 _RANK_TOLERANCE = 1e-13
+# Larger ones, relative to the first, need no other order than that of the landmarks.
+_SMALLEST_PIVOT = 1e-5
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,36 @@ def whiten(penalty: Tensor) -> Whitening:
     -------
     whitening : Whitening
     """
-    smallest = _RANK_TOLERANCE * float(penalty.trace())
-    found = lapack.dpstrf(penalty.cpu().numpy(), tol=smallest)
-    factor, order = (torch.from_numpy(each).to(penalty.device) for each in found[:2])
-    rank = found[2]
-    return Whitening(penalty, order[:rank] - 1, factor[:rank, :rank].triu())
+    factor, failed = torch.linalg.cholesky_ex(penalty)
+    sizes = factor.diagonal()
+    if not failed and (sizes > _SMALLEST_PIVOT * sizes[:1]).all():
+        everything = torch.arange(len(penalty), device=penalty.device)
+        return Whitening(penalty, everything, factor.mT)
+    pivots, root = _pivoted_cholesky(penalty.cpu())
+    return Whitening(penalty, pivots.to(penalty.device), root.to(penalty.device))
+
+
+def _pivoted_cholesky(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return pivots (r,) and the factor (r, r) of their rows and columns.
+
+    The largest of what is left on the diagonal comes next, until all is rounding error
+    (Higham 2002, "Accuracy and stability of numerical algorithms", section 10.3).
+    """
+    smallest = _RANK_TOLERANCE * float(matrix.trace())
+    left = matrix.diagonal().clone()
+    rows = torch.empty_like(matrix)
+    pivots: list[int] = []
+    for step in range(len(matrix)):
+        pivot = int(left.argmax())
+        size = float(left[pivot])
+        if not size > smallest:
+            break
+        row = matrix[pivot] - rows[:step, pivot] @ rows[:step]
+        rows[step] = row.div_(size**0.5)
+        left -= row.square_()
+        left[pivot] = -torch.inf
+        pivots.append(pivot)
+    return torch.tensor(pivots), rows[: len(pivots), pivots].triu()
 
 
 def decompose(gram: Tensor, basis: Tensor) -> Spectrum:
