@@ -316,6 +316,13 @@ def test_a_bandwidth_far_too_small_for_a_column_names_it():
         fit_score(x, fixed)
 
 
+def test_a_bandwidth_far_too_large_for_a_column_names_it():
+    lengths = torch.tensor([1.0, 1e200], dtype=torch.float64)
+    fixed = Settings("rbf", "diagonal", bandwidth=lengths, regularization=0.1)
+    with pytest.raises(ValueError, match=r"column 1 of X .* smaller bandwidth"):
+        fit_score(points(50, 2, 0), fixed)
+
+
 def test_a_column_too_fine_for_its_score_is_named():
     x, _ = two_clusters(50, 0)
     x[:, 1] *= 1e-300

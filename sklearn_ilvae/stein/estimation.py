@@ -35,7 +35,7 @@ _FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
 # To find where a kernel part is longest must not take as long as to fit it.
 _MOST_ROWS_MEASURED = 20_000
 _SLACK = 1.0 + 1e-9
-# Squares of more, summed over rows and columns, overflow.
+# Squares of more, summed over rows and columns, overflow, and of the reciprocal vanish.
 _MOST_BANDWIDTHS = 1e140
 
 
@@ -223,13 +223,15 @@ class _Fit:
             )
         scaled = rows.rescaled((1.0 / lengths).expand_as(rows.inverse_scale))
         widths = scaled.inverse_scale / rows.inverse_scale
-        too_wide = widths > _MOST_BANDWIDTHS
-        if too_wide.any():
-            column = int(torch.nonzero(too_wide)[0])
+        too_far = (widths > _MOST_BANDWIDTHS) | (1.0 / widths > _MOST_BANDWIDTHS)
+        if too_far.any():
+            column = int(torch.nonzero(too_far)[0])
+            small = bool(widths[column] < 1.0)
+            what, size = ("vanish", "smaller") if small else ("overflow", "larger")
             raise ValueError(
                 f"the standard deviation of column {column} of X is "
                 f"{float(widths[column]):.3g} times its bandwidth, and the squares of "
-                "distances would overflow; pass a larger bandwidth, or 'auto'"
+                f"distances would {what}; pass a {size} bandwidth, or 'auto'"
             )
         return scaled
 
