@@ -7,12 +7,19 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
+import torch
 from sklearn import get_config
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._columns import fitted_names, from_tensor, library_of, to_tensor
+from ._columns import (
+    decoded_levels,
+    fitted_names,
+    from_tensor,
+    library_of,
+    to_tensor,
+)
 from ._tables import TableMixin, readable_cells
 
 
@@ -211,8 +218,10 @@ class ReasonsMixin:
         )
 
     def _expected_table(self, expected: Tensor, X: Any) -> Any:
-        if self.transformer_._table_schema().numbers_only:
-            return frame_like(expected, fitted_names(self), X)
+        schema = self.transformer_._table_schema()
+        if schema.numbers_only:
+            values = torch.from_numpy(decoded_levels(schema, expected.cpu().numpy()))
+            return frame_like(values, fitted_names(self), X)
         return self.transformer_._user_table(expected, X)
 
     def _cells(self, row: Tensor) -> list[str]:

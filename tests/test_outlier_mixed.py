@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from mixed import LIBRARIES, people
 from numpy.testing import assert_allclose
@@ -82,6 +83,16 @@ def test_columns_of_numbers_can_be_counts_or_categories():
     assert kinds[1:3] == ["poisson", "categorical"]
     detector = short(**chosen).partial_fit(frame).partial_fit(frame[:60])
     assert np.isfinite(detector.score_samples(frame)).all()
+
+
+@pytest.mark.parametrize("as_table", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_expected_categories_that_are_numbers_are_these_numbers(as_table, table):
+    levels = np.array([10.0, 20.0, 50.0])
+    codes = np.digitize(table[:, 0], np.quantile(table[:, 0], [0.3, 0.6]))
+    X = as_table(np.column_stack([table, levels[codes]]))
+    detector = short(categorical_features=[5]).fit(X)
+    _, expected = detector.feature_contributions(X, return_expected=True)
+    assert set(np.asarray(expected)[:, 5]) <= set(levels)
 
 
 def test_gaps_in_numbers_alone_need_no_imputation(table):
