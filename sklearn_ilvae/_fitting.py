@@ -29,7 +29,7 @@ from .vae import (
     principal_axes,
     start_at_linear_model,
 )
-from .vae.likelihoods import EMPTY, LEVELS
+from .vae.likelihoods import EMPTY, LEVELS, NUMBERS
 from .vae.start import LinearModel, PrincipalAxes
 
 SMALLEST_AUTO_BATCH = 128
@@ -73,14 +73,19 @@ def epoch_hooks(estimator: Any, context: Any) -> EpochHooks:
 
 
 def explain_divergence(
-    rows: Tensor, learning_rate_init: float, names: Sequence[str] | None
+    rows: Tensor,
+    likelihood: Sequence[str],
+    learning_rate_init: float,
+    names: Sequence[str] | None,
 ) -> str:
     """Say which parameter or column makes a training loss infinite, and what to do.
 
     Parameters
     ----------
     rows : Tensor of shape (n_rows, n_features)
-        Standardised rows.
+        Scaled rows, NaN where missing.
+    likelihood : sequence of str
+        Family of every column: levels and counts are not standardised.
     learning_rate_init : float
         Learning rate of the training that failed.
     names : sequence of str or None
@@ -91,12 +96,20 @@ def explain_divergence(
     str
         The text of an error.
     """
-    size, index = rows.abs().amax(0).max(0)
-    return (
+    reason = (
         "The training loss is no longer a finite number. "
         f"learning_rate_init={learning_rate_init} is probably too large: try a tenth "
-        f"of it. {column_name(int(index), names)} holds the most extreme value, "
-        f"{float(size):.1f} on the standardised scale: if it is an error, remove it."
+        "of it."
+    )
+    standardised = [j for j, family in enumerate(likelihood) if family in NUMBERS]
+    if not standardised:
+        return reason
+    sizes = rows[:, standardised].nan_to_num().abs().amax(0)
+    size, place = sizes.max(0)
+    return (
+        f"{reason} {column_name(standardised[int(place)], names)} holds the most "
+        f"extreme value, {float(size):.1f} on the standardised scale: if it is an "
+        "error, remove it."
     )
 
 

@@ -640,7 +640,10 @@ default="from_dtype"
             except NonFiniteLossError as error:
                 raise ValueError(
                     explain_divergence(
-                        rows, self.learning_rate_init, self._column_names()
+                        rows,
+                        self.likelihood_,
+                        self.learning_rate_init,
+                        self._column_names(),
                     )
                 ) from error
             self._unit_divergences = (

@@ -281,6 +281,19 @@ def test_an_infinite_loss_names_the_column_of_the_most_extreme_value(table):
         short(learning_rate_init=1e30, max_iter=30).fit(frame)
 
 
+def test_the_most_extreme_value_is_one_of_a_standardised_column(table):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(table, columns=list("abcde"))
+    frame["visits"] = np.arange(300)
+    frame.loc[7, "d"] = 1e9
+    frame.loc[:5, "a"] = np.nan
+    model = short(likelihood={"visits": "poisson"}, learning_rate_init=1e30)
+    with pytest.raises(ValueError, match="Column 'd' holds the most extreme value"):
+        model.fit(frame)
+    with pytest.raises(ValueError, match=r"try a tenth of it\.$"):
+        model.set_params(n_components=1).fit(frame[["visits"]])
+
+
 def test_partial_fit_that_fails_can_be_repeated(table):
     model = short().partial_fit(table)
     sound = model.learning_rate_init
