@@ -66,6 +66,23 @@ def test_a_constant_column_is_decoded_as_its_value():
     assert (model.sample(5, random_state=0)[:, 0] == 7).all()
 
 
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_constant_bernoulli_column_has_its_value_for_certain(value):
+    table = np.column_stack(
+        [columns_of(np.random.default_rng(0), 60), np.full(60, value)]
+    )
+    likelihood = ["auto", "auto", "auto", "bernoulli"]
+    model = short(likelihood=likelihood).fit(table)
+    decoded = model.inverse_transform(model.transform(table))
+    assert_allclose(decoded[:, -1], value, atol=0.01)
+    other = table.copy()
+    other[:, -1] = 1 - value
+    assert (model.score_samples(other) < model.score_samples(table) - 4).all()
+    gaps = table.copy()
+    gaps[:, -1] = np.nan
+    assert_allclose(model.impute(gaps), table)
+
+
 def test_a_row_far_from_all_others_has_a_finite_and_low_score(fitted, table):
     far = table.mean(0) + np.outer([1, 1e3, 1e6, 1e12, 1e100], 10 * table.std(0))
     scores = fitted.score_samples(far)

@@ -155,6 +155,17 @@ def test_a_binary_column_that_is_constant_among_trusted_rows_stays_binary():
     assert np.isfinite(model.score_samples(rows)).all()
 
 
+@pytest.mark.parametrize("value", [0, 1])
+def test_the_value_that_all_trusted_rows_hold_is_the_expected_one(value):
+    rows, outlier = contaminated(0, 0.1)
+    rows = np.column_stack([rows, np.where(outlier, 1 - value, value)])
+    model = short(support_fraction=0.75).fit(rows)
+    terms, expected = model.feature_contributions(rows, return_expected=True)
+    assert_allclose(expected[~outlier, -1], value, atol=0.01)
+    binary = terms[:, -2]
+    assert binary[outlier].max() < binary[~outlier].min()
+
+
 def test_a_value_that_a_binary_column_never_held_is_scored_not_refused(table):
     rows = np.column_stack([table, table[:, 0] > 0])
     model = short().fit(rows)

@@ -20,6 +20,9 @@ WHOLE_CONSTANT_UNIT = 1e-6
 """What counts as one standard deviation of a constant column, in shares of its value.
 Whole numbers count in ones, and in shares where float32 does not tell those apart."""
 
+MOST_ONES = 1 - 1e-4
+"""Largest mean of a Bernoulli column: a one lies above it, even where all are ones."""
+
 ROUNDINGS = 4
 """Units in the last place by which the values of a constant column may differ."""
 
@@ -234,6 +237,7 @@ def find_scaling(
     others = others.to(mean.device)
     binary = torch.tensor([kind == "bernoulli" for kind in kinds]).to(mean.device)
     scale = scale.masked_fill(binary & constant, 1)
+    mean = torch.where(binary, mean.clamp(max=MOST_ONES), mean)
     levels = {
         column: group_levels(
             rows[:, column],
