@@ -390,10 +390,10 @@ default="from_dtype"
 
     def _fit(self, X: Any, sample_weight: Any, method: str) -> Self:
         resume = method == "partial_fit" and hasattr(self, "transformer_")
+        known = self.transformer_ if resume else None
         context = self._init_callback_context(max_subtasks=1)
         with unchanged_on_error(self):
             context.call_on_fit_task_begin(estimator=self)
-            known = self.transformer_ if resume else None
             table = read_training_table(self, X, sample_weight, known)
             seed = draw_seed(self.random_state)
             fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
@@ -409,8 +409,7 @@ default="from_dtype"
             kept, trusted = trusted_weights(
                 numbers, used.weights, self.support_fraction, discrete
             )
-            if not resume:
-                self.transformer_ = self._transformer(seed)
+            self.transformer_ = self._transformer(known, seed)
             # The kind of a column is that in all of them: the trusted may hold fewer.
             training = used.reweighted(kept, scaling.likelihood)
             inner = context.subcontext(task_name="autoencoder")
@@ -467,10 +466,20 @@ default="from_dtype"
         function = partial(sample_points, module, inner._scaling())
         return inner._in_chunks(function, rows, TRANSFORM_CHUNK)
 
-    def _transformer(self, seed: int) -> ILVAETransformer:
+    def _transformer(
+        self, known: ILVAETransformer | None, seed: int
+    ) -> ILVAETransformer:
+        """Return a new autoencoder to train, or a copy of the known one.
+
+        A copy, so that the known one stays as it was: for the case of an error, and for
+        another detector that shares it.
+        """
+        transformer = ILVAETransformer()
+        if known is not None:
+            transformer.__dict__.update(vars(known))
         own = ILVAETransformer._parameter_constraints.keys()
         shared = {name: getattr(self, name) for name in own & self.get_params()}
-        return ILVAETransformer(**(shared | {"random_state": seed}))
+        return transformer.set_params(**(shared | {"random_state": seed}))
 
     def _checked(self, X: Any, method: str) -> Tensor:
         check_is_fitted(self)
@@ -508,6 +517,9 @@ default="from_dtype"
             self._n_neighbors if len(sample) else 0,
         )
         return inner._in_chunks(partial(function, scorer), table, TRANSFORM_CHUNK)
+
+    def _autoencoder(self) -> ILVAETransformer:
+        return self.transformer_
 
     def _fit_summary(self) -> str:
         return summary_of_detector(self)

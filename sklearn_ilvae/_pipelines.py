@@ -82,14 +82,11 @@ def autoencoder(estimator: Any, X: Any = None) -> tuple[Any, Any]:
     """
     estimator, X = last_step(estimator, X)
     # Both classes live on a higher floor: they are known by what only they have.
-    if hasattr(estimator, "_transformer"):
-        check_is_fitted(estimator)
-        estimator = estimator.transformer_
-    if not hasattr(estimator, "_table_schema"):
+    if not hasattr(estimator, "_autoencoder"):
         raise TypeError(
             f"estimator is a {type(estimator).__name__}, which has no autoencoder; "
             "pass a fitted ILVAETransformer or ILVAEOutlierDetector, or a pipeline "
             "that ends in one."
         )
     check_is_fitted(estimator)
-    return estimator, X
+    return estimator._autoencoder(), X

@@ -724,6 +724,9 @@ default="from_dtype"
             ]
         return torch.cat(parts)
 
+    def _autoencoder(self) -> Self:
+        return self
+
     def _fit_summary(self) -> str:
         return summary_of_autoencoder(self)
 

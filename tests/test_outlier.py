@@ -1,5 +1,6 @@
 """ILVAEOutlierDetector: scores, thresholds, trust, streams, copies and errors."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -188,6 +189,15 @@ def test_partial_fit_trains_on_and_moves_the_threshold(table):
     assert (model.predict(batch) == -1).sum() == 10
 
 
+def test_partial_fit_takes_up_changed_parameters(table):
+    model = short().partial_fit(table)
+    before = model.transformer_.transform(table)
+    model.set_params(learning_rate_init=1e-12).partial_fit(table)
+    assert_allclose(model.transformer_.transform(table), before, atol=1e-6)
+    with pytest.raises(ValueError, match="fitted network has n_components=2"):
+        model.set_params(n_components=1).partial_fit(table)
+
+
 @pytest.mark.parametrize("n_rows", [2, 3, 60])
 @pytest.mark.parametrize("n_features", [1, 5, 150])
 def test_tables_of_any_shape_give_finite_scores(n_rows, n_features):
@@ -285,6 +295,28 @@ def test_a_failed_fit_leaves_the_detector_as_it_was(table):
             method(spoilt)
     with pytest.raises(ValueError, match="n_components=9 must not exceed"):
         model.set_params(n_components=9).fit(table)
+    assert_array_equal(model.score_samples(table), before)
+
+
+def test_a_shallow_copy_trains_on_and_leaves_the_original_alone(table):
+    model = short().partial_fit(table)
+    before = model.score_samples(table)
+    twin = copy.copy(model).partial_fit(table)
+    assert twin.n_iter_ == 2
+    assert_array_equal(model.score_samples(table), before)
+
+
+def test_ctrl_c_after_the_training_leaves_the_detector_as_it_was(monkeypatch, table):
+    model = short().partial_fit(table)
+    before = model.score_samples(table)
+
+    def interrupted(self, **arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ILVAEOutlierDetector, "set_threshold", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(table)
+    assert model.n_iter_ == 1
     assert_array_equal(model.score_samples(table), before)
 
 
