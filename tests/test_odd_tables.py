@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae.vae import DECODERS
 
 
 def short(**parameters):
@@ -64,6 +65,14 @@ def test_a_constant_column_is_decoded_as_its_value():
     decoded = model.inverse_transform(model.transform(table))
     assert (decoded[:, 0] == 7).all()
     assert (model.sample(5, random_state=0)[:, 0] == 7).all()
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_constant_column_is_decoded_as_its_value_from_any_code(decoder):
+    table = columns_of(np.random.default_rng(0), 60) * [0, 1, 1] + [7, 0, 0]
+    model = short(decoder=decoder).fit(table)
+    decoded = model.inverse_transform([[1e9, -1e9], [-1e30, 1e30]])
+    assert_array_equal(decoded[:, 0], 7)
 
 
 @pytest.mark.parametrize("value", [0, 1])

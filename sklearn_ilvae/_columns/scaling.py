@@ -114,7 +114,9 @@ class ColumnScaling:
         -------
         Tensor of shape (n_rows, n_features)
         """
-        table = untamed(rows) * self.scale.to(rows) + self.mean.to(rows)
+        scale = self.scale.to(rows)
+        # Far out the exponential is infinite, and infinity times 0 is not 0.
+        table = torch.where(scale > 0, untamed(rows) * scale, 0) + self.mean.to(rows)
         table = torch.where(self._continuous_mask(rows), table, rows)
         for column, levels in self.levels.items():
             seen = ~rows[:, column].isnan()
