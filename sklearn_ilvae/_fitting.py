@@ -207,7 +207,7 @@ def start_model(
     # Contiguous like the arrays of a pickle: other strides round otherwise.
     directions = linear.directions.float().contiguous()
     with seeded(seed):
-        model = VariationalAutoencoder(architecture, directions)
+        model = VariationalAutoencoder(architecture, directions).float()
     model.encoder.design.load_state_dict(design.state_dict())
     start_at_linear_model(model, linear, rows, weights)
     return model

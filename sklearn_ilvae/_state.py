@@ -28,7 +28,7 @@ def module_from_arrays(saved: Mapping[str, Any]) -> VariationalAutoencoder:
         for name, value in saved["architecture"].items()
     }
     with seeded(0):  # the weights drawn here are overwritten
-        module = VariationalAutoencoder(Architecture(**values))
+        module = VariationalAutoencoder(Architecture(**values)).float()
     tensors = {
         name: torch.as_tensor(np.asarray(array))
         for name, array in saved["arrays"].items()

@@ -118,6 +118,7 @@ class AutoencoderNet(NeuralNet):
             (len(batch[0]), n_components),
             generator=self.generator,
             device=batch[0].device,
+            dtype=batch[0].dtype,
         )
         loss = self._loss(self.module_, batch, noise)
         loss.backward()

@@ -1,5 +1,6 @@
 """How ILVAETransformer trains: when it stops, what it keeps and what it reports."""
 
+import pickle
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ilvae import ILVAETransformer, _training
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, _training
 from sklearn_ilvae._fitting import split_validation
 from sklearn_ilvae._random import draw_seed
 from sklearn_ilvae._transformer import VALIDATION_DRAWS
@@ -44,6 +45,21 @@ def test_a_random_state_makes_fits_bitwise_equal(table, early_stopping):
     assert first.loss_curve_ == second.loss_curve_
     assert_array_equal(first.score_samples(table), second.score_samples(table))
     assert first.loss_curve_ != other.loss_curve_
+
+
+def test_a_network_is_in_single_precision_whatever_the_default_of_torch(table):
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = short().fit(table).partial_fit(table)
+        twin = pickle.loads(pickle.dumps(model))
+        assert_array_equal(twin.score_samples(table), model.score_samples(table))
+        assert np.isfinite(model.sample(5, random_state=0)).all()
+        detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(table)
+        assert np.isfinite(detector.score_samples(table)).all()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for each in (model, twin, detector.transformer_):
+        assert {p.dtype for p in each.module_.parameters()} == {torch.float32}
 
 
 def test_no_global_generator_is_read_or_moved(table):
