@@ -75,7 +75,7 @@ FLOORS = [
     ["vae.likelihoods.continuous", "vae.likelihoods.counts", "vae.likelihoods.levels"],
     ["vae.likelihoods.heads", "vae.likelihoods.layout"],
     ["vae.maps"],
-    ["vae.networks", "vae.tails"],
+    ["vae.networks", "vae.symlog"],
     ["stein.estimation", "stein.state"],
     ["stein.search"],
     ["stein.selection"],

@@ -1,6 +1,6 @@
 """From a table to the rows of a network and back: scale and levels of each column.
 
-A Gaussian or Student-t column is standardised, and its tails are `tamed`.
+A Gaussian or Student-t column is standardised, then put on the scale of `symlog`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..vae.likelihoods import COUNTS, EMPTY, LEVELS
-from ..vae.tails import log_slopes_of_tamed, tamed, untamed
+from ..vae.symlog import symexp, symlog, symlog_log_slopes
 from .kinds import asked_likelihood, column_name
 from .levels import MOST_LEVELS, LevelGroups, group_levels
 
@@ -95,7 +95,7 @@ class ColumnScaling:
 
     def _standardised(self, table: Tensor, columns: slice | list[int]) -> Tensor:
         centred = table - self.mean[columns].to(table)
-        return tamed(centred / self.unit[columns].to(table))
+        return symlog(centred / self.unit[columns].to(table))
 
     def inverse_transform(
         self, rows: Tensor, generator: torch.Generator | None = None
@@ -116,7 +116,7 @@ class ColumnScaling:
         """
         scale = self.scale.to(rows)
         # Far out the exponential is infinite, and infinity times 0 is not 0.
-        table = torch.where(scale > 0, untamed(rows) * scale, 0) + self.mean.to(rows)
+        table = torch.where(scale > 0, symexp(rows) * scale, 0) + self.mean.to(rows)
         table = torch.where(self._continuous_mask(rows), table, rows)
         for column, levels in self.levels.items():
             seen = ~rows[:, column].isnan()
@@ -156,7 +156,7 @@ class ColumnScaling:
         -------
         Tensor of shape (n_rows, n_features)
         """
-        slopes = log_slopes_of_tamed(rows)
+        slopes = symlog_log_slopes(rows)
         slopes.masked_fill_(~self._continuous_mask(rows), 0)
         for column, levels in self.levels.items():
             seen = ~table[:, column].isnan()

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from .design import Design
 from .likelihoods import COUNTS, LEVELS
-from .tails import tamed
+from .symlog import symlog
 
 BANDWIDTH = 0.5
 """Standard deviation of the kernel, in standard deviations of a column."""
@@ -74,7 +74,7 @@ def comparable_points(design: Design, coordinates: Tensor) -> tuple[Tensor, Tens
         if block.family in COUNTS:
             coordinates = coordinates.clone()
             counts = coordinates[:, block.parameters]
-            coordinates[:, block.parameters] = tamed(counts)
+            coordinates[:, block.parameters] = symlog(counts)
     return coordinates / units, columns.to(coordinates.device)
 
 

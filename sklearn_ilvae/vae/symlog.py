@@ -1,7 +1,7 @@
-"""A scale that is linear near zero and logarithmic far out.
+"""The symmetric logarithmic scale: linear near zero and logarithmic far out.
 
-It tames heavy tails as clipping does, but is one-to-one: likelihoods stay exact and the
-inverse exists.
+It limits the effect of heavy tails as clipping does. But it is one-to-one, so
+likelihoods stay exact and values can be given back.
 """
 
 import torch
@@ -11,17 +11,17 @@ LINEAR_RANGE = 3.0
 """Standard deviations beyond which the scale turns logarithmic."""
 
 
-def tamed(values: Tensor) -> Tensor:
+def symlog(values: Tensor) -> Tensor:
     """Return standardised values on the scale, NaN where missing.
 
     Examples
     --------
     >>> import torch
-    >>> from sklearn_ilvae.vae.tails import tamed, untamed
+    >>> from sklearn_ilvae.vae.symlog import symlog, symexp
     >>> values = torch.tensor([-2.0, 3.0, 1000.0])
-    >>> tamed(values)
+    >>> symlog(values)
     tensor([-2.0000,  3.0000,  9.9058])
-    >>> untamed(tamed(values)).round()
+    >>> symexp(symlog(values)).round()
     tensor([  -2.,    3., 1000.])
     """
     size = values.abs()
@@ -34,14 +34,14 @@ def tamed(values: Tensor) -> Tensor:
     return result
 
 
-def untamed(values: Tensor) -> Tensor:
-    """Undo `tamed`."""
+def symexp(values: Tensor) -> Tensor:
+    """Return the values on the linear scale: the inverse of `symlog`."""
     size = values.abs()
     beyond = (size - LINEAR_RANGE).clamp(min=0)
     return values.sign() * (size.clamp(max=LINEAR_RANGE) + beyond.expm1())
 
 
-def log_slopes_of_tamed(values: Tensor) -> Tensor:
-    """Return the log-slope of `tamed` where it is `values`: at most 0, 0 for NaN."""
+def symlog_log_slopes(values: Tensor) -> Tensor:
+    """Return ``log symlog′(x)`` where ``symlog(x)`` is `values`: at most 0, 0 for NaN."""
     size = values.abs()
     return torch.where(size > LINEAR_RANGE, LINEAR_RANGE - size, 0)
