@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from ._columns import (
-    ColumnChoices,
     ColumnScaling,
     LevelGroups,
     TableSchema,
@@ -33,7 +32,7 @@ from ._columns.schema import Column
 from ._columns.summary import ColumnSummary
 from ._random import draw_seed
 from .vae import VariationalAutoencoder, drawn_rows, expected_rows, shared_noise
-from .vae.likelihoods import EMPTY
+from .vae.likelihoods import COUNTS, EMPTY
 
 IMPUTATION_CHUNK = 1 << 21
 """Numbers held at once, for each layer, while values are imputed."""
@@ -123,9 +122,7 @@ def read_training_table(
         validate_data(estimator, X.source, reset=new, skip_check_array=True)
         return X
     if fitted is None:
-        choices = ColumnChoices(estimator.likelihood, estimator.categorical_features)
-        read = read_new_table(estimator, X, choices, sample_weight)
-        return TrainingTable(*read, X)
+        return TrainingTable(*read_new_table(estimator, X, sample_weight), X)
     schema, families = fitted._table_schema(), fitted.likelihood_
     table = read_known_table(
         estimator, X, schema, estimator.handle_unknown, min_samples=2
@@ -317,7 +314,7 @@ def readable_cells(
 def _values(
     library: str, column: Column, family: str, mean: float, scale: float
 ) -> str:
-    if family == "none":
+    if family == EMPTY:
         return "all missing"
     if column.levels is not None:
         first = column.levels[:3].tolist()
@@ -326,7 +323,7 @@ def _values(
         return f"{len(column.levels)} levels: {shown}{more}"
     if family == "bernoulli":
         return f"{100 * mean:.3g}% ones"
-    if family in ("poisson", "negative_binomial"):
+    if family in COUNTS:
         return "counts"
     if column.group == "date":
         centre = readable_value(library, column, mean, scale or np.inf)

@@ -7,7 +7,6 @@ from .keeping import keep_observed
 from .kinds import asked_likelihood, categorical_columns, column_name, fitted_names
 from .levels import LevelGroups
 from .reading import (
-    ColumnChoices,
     decoded_levels,
     names_of,
     read_known_table,
@@ -24,7 +23,6 @@ from .schema import TableSchema
 from .validation import rows_of_weight, validated_table
 
 __all__ = [
-    "ColumnChoices",
     "ColumnScaling",
     "LevelGroups",
     "TableSchema",

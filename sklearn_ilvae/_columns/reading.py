@@ -5,7 +5,7 @@ scikit-learn's own validation, at its speed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from .arrays import with_gaps_for_masks
 from .frames import RawColumn, library_of, number_columns, read_columns, read_objects
 from .kinds import asked_likelihood, categorical_columns, family_of_levels
 from .schema import (
+    NUMBERS,
     Column,
     TableSchema,
     as_array,
@@ -33,28 +34,18 @@ LARGEST_WHOLE = 2.0**53
 """Up to it every whole number has a float64 of its own."""
 
 
-@dataclass(frozen=True)
-class ColumnChoices:
-    """What the user says about columns; the names are the estimator's parameters."""
-
-    likelihood: Any = "auto"
-    categorical_features: Any = "from_dtype"
-    handle_unknown: str = "error"
-
-
 def read_new_table(
-    estimator: Any, X: Any, choices: ColumnChoices, sample_weight: Any = None
+    estimator: Any, X: Any, sample_weight: Any = None
 ) -> tuple[Tensor, Tensor, TableSchema, list[str]]:
     """Read the rows of positive weight of the table of a fit.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Whose number and names of columns to set.
+        Whose number and names of columns to set. Its `likelihood` and
+        `categorical_features` say what the columns are.
     X : DataFrame or array-like of shape (n_samples, n_features)
         The table.
-    choices : ColumnChoices
-        What the user says about columns.
     sample_weight : array-like of shape (n_samples,), default=None
         Non-negative weights.
 
@@ -71,11 +62,11 @@ def read_new_table(
     Raises
     ------
     ValueError, TypeError
-        For a table or choices that cannot be fitted.
+        For a table or parameters that cannot be fitted.
     """
     library = library_of(X)
     columns = number_columns(X, library) if library else None
-    mixed = columns is None and (library is not None or _holds_text(X, choices))
+    mixed = columns is None and (library is not None or _holds_text(X, estimator))
     if mixed:
         table, columns = _read_mixed(estimator, X, library, reset=True)
     else:
@@ -86,44 +77,46 @@ def read_new_table(
             columns = _array_columns(table)
     table, weights = rows_of_weight(table, X, sample_weight)
     names = [column.name for column in columns] if library else None
-    asked = asked_likelihood(choices.likelihood, len(columns), names)
-    chosen = categorical_columns(choices.categorical_features, len(columns), names)
+    asked = asked_likelihood(estimator.likelihood, len(columns), names)
+    chosen = categorical_columns(estimator.categorical_features, len(columns), names)
+    by_name = not isinstance(estimator.likelihood, str)
     families: list[str] = []
     fitted: list[Column] = []
     codes: dict[int, np.ndarray] = {}
-    for index, (raw, kind) in enumerate(zip(columns, asked, strict=True)):
-        levels = None
-        if raw.group == "text" or chosen[index] or kind in LEVELS:
+    for index, raw in enumerate(columns):
+        if raw.group == "text" or chosen[index] or asked[index] in LEVELS:
             raw = replace(raw, values=table[:, index].double().cpu().numpy())
-            found = _levels(raw)
-            levels = found if len(found) else None
-        if levels is not None:
-            kind = family_of_levels(
-                raw.name,
-                kind,
-                len(levels),
-                ordered=raw.ordered,
-                by_name=not isinstance(choices.likelihood, str),
-            )
-            codes[index] = encode_levels(raw, levels, "error")
-        elif raw.group == "text":  # in rows of no weight alone
-            raw = replace(raw, group="empty")
-        elif kind == "auto" and raw.group in DATES:
-            kind = "gaussian"
-        families.append(kind)
-        fitted.append(
-            Column(
-                _plain(raw.name),
-                raw.dtype,
-                raw.group,
-                levels,
-                raw.ordered,
-                raw.zone,
-                raw.level_dtype,
-            )
-        )
+            column, family, positions = _column_of_levels(raw, asked[index], by_name)
+            if positions is not None:
+                codes[index] = positions
+        else:
+            dates = asked[index] == "auto" and raw.group in DATES
+            column, family = _column(raw), "gaussian" if dates else asked[index]
+        fitted.append(column)
+        families.append(family)
     schema = TableSchema(library or "array", tuple(fitted))
     return _with_codes(table, codes), weights, schema, families
+
+
+def _column_of_levels(
+    raw: RawColumn, asked: str, by_name: bool
+) -> tuple[Column, str, np.ndarray | None]:
+    """Return a column, its family and positions of its levels, None without a value."""
+    levels = _levels(raw)
+    if not len(levels):  # text in rows of no weight alone is as good as none
+        group = "empty" if raw.group == "text" else raw.group
+        return _column(replace(raw, group=group)), asked, None
+    family = family_of_levels(
+        raw.name, asked, len(levels), ordered=raw.ordered, by_name=by_name
+    )
+    return _column(raw, levels), family, encode_levels(raw, levels, "error")
+
+
+def _column(raw: RawColumn, levels: np.ndarray | None = None) -> Column:
+    name = raw.name.item() if isinstance(raw.name, np.generic) else raw.name
+    return Column(
+        name, raw.dtype, raw.group, levels, raw.ordered, raw.zone, raw.level_dtype
+    )
 
 
 def read_known_table(
@@ -169,7 +162,7 @@ def read_known_table(
             kinds = ", ".join(
                 f"{column.name!r} ({column.dtype})"
                 for column in schema.columns
-                if column.group not in ("number", "boolean")
+                if column.group not in NUMBERS
             )
             raise ValueError(
                 f"X must be a table with named columns, as in fit (a {schema.library} "
@@ -205,14 +198,14 @@ def _with_codes(table: Tensor, codes: Mapping[int, np.ndarray]) -> Tensor:
     return table
 
 
-def _holds_text(X: Any, choices: ColumnChoices) -> bool:
+def _holds_text(X: Any, estimator: Any) -> bool:
     """Whether an array or a list holds objects, some of which are called categories."""
     if isinstance(X, list | tuple):
         X = np.asarray(X, dtype=object)
     if not isinstance(X, np.ndarray) or X.dtype.kind not in "OUS":
         return False
-    named = choices.categorical_features
-    by_name = not isinstance(choices.likelihood, str)
+    named = estimator.categorical_features
+    by_name = not isinstance(estimator.likelihood, str)
     return by_name or (named is not None and not isinstance(named, str))
 
 
@@ -283,10 +276,6 @@ def _levels(raw: RawColumn) -> np.ndarray:
             "for example with astype(str)."
         )
     return found
-
-
-def _plain(name: Any) -> Any:
-    return name.item() if isinstance(name, np.generic) else name
 
 
 def decoded_levels(schema: TableSchema, table: np.ndarray) -> np.ndarray:
