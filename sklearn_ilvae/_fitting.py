@@ -29,7 +29,7 @@ from .vae import (
     principal_axes,
     start_at_linear_model,
 )
-from .vae.likelihoods import EMPTY, LEVELS, NUMBERS
+from .vae.likelihoods import CONTINUOUS, EMPTY, LEVELS
 from .vae.start import LinearModel, PrincipalAxes
 
 SMALLEST_AUTO_BATCH = 128
@@ -101,7 +101,7 @@ def explain_divergence(
         f"learning_rate_init={learning_rate_init} is probably too large: try a tenth "
         "of it."
     )
-    standardised = [j for j, family in enumerate(likelihood) if family in NUMBERS]
+    standardised = [j for j, family in enumerate(likelihood) if family in CONTINUOUS]
     if not standardised:
         return reason
     sizes = rows[:, standardised].nan_to_num().abs().amax(0)

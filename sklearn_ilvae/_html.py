@@ -21,9 +21,6 @@ SUMMARY_ROWS, SUMMARY_NODES = 128, 8
 Few: it happens in every fit, and tells the living from the dead, not a nat from two.
 """
 
-ALIVE = 0.01
-"""Least divergence, in nats, of a unit that counts as alive."""
-
 MOST_COLUMNS = 50
 """Columns of a table that a notebook shows."""
 
@@ -137,7 +134,7 @@ def summary_of_autoencoder(estimator: Any) -> str:
     if divergences is None:  # after partial_fit, which a measurement would slow down
         units = f"{estimator.n_components_} units"
     else:
-        alive = sum(each >= ALIVE for each in divergences)
+        alive = sum(each >= diagnostics.ALIVE for each in divergences)
         units = f"{alive} of {len(divergences)} units alive"
     if estimator.validation_scores_:
         rows, bound = "validation", max(estimator.validation_scores_)

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..vae.likelihoods import COUNTS, EMPTY, LEVELS
+from ..vae.likelihoods import CONTINUOUS, COUNTS, EMPTY, LEVELS, NUMBERS
 from ..vae.symlog import symexp, symlog, symlog_log_slopes
 from .kinds import asked_likelihood, column_name
 from .levels import MOST_LEVELS, LevelGroups, group_levels
@@ -80,7 +80,7 @@ class ColumnScaling:
 
     def transform(self, table: Tensor) -> Tensor:
         """Return rows for the network, in the dtype of the table."""
-        numbers = self._columns("gaussian", "student_t", "bernoulli")
+        numbers = self._columns(*NUMBERS)
         if len(numbers) == len(self.likelihood):
             return self._standardised(table, slice(None))
         rows = table.clone()
@@ -169,7 +169,7 @@ class ColumnScaling:
         return [index for index, kind in kinds if kind in families]
 
     def _continuous_mask(self, like: Tensor) -> Tensor:
-        kinds = [kind in ("gaussian", "student_t") for kind in self.likelihood]
+        kinds = [kind in CONTINUOUS for kind in self.likelihood]
         return torch.tensor(kinds, device=like.device)
 
 

@@ -10,6 +10,7 @@ from sklearn.utils import check_scalar
 from .._columns import fitted_names
 from .._columns.readable import local_stamps
 from .._pipelines import autoencoder
+from ..vae.likelihoods import EMPTY
 from ._style import BLUE, RED, grid_of_axes
 
 MOST_BARS = 10
@@ -125,7 +126,7 @@ class ColumnSummaryDisplay:
         for number, (name, column, family) in enumerate(
             zip(fitted_names(model), schema.columns, model.likelihood_, strict=True)
         ):
-            if family == "none":
+            if family == EMPTY:
                 continue
             for values, table in zip(found, tables, strict=True):
                 here = table[:, number]

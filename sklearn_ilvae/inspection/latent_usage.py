@@ -5,8 +5,8 @@ from typing import Any, Self
 import numpy as np
 
 from .. import metrics
-from .._html import ALIVE
 from .._pipelines import autoencoder
+from ..vae.diagnostics import ALIVE
 from ._style import BLUE, RED, grid_of_axes
 
 FEW_DECADES = 20.0

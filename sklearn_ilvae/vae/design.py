@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .likelihoods import COUNTS, LEVELS, NUMBERS, Layout, zero_sum_basis
+from .likelihoods import CONTINUOUS, COUNTS, LEVELS, NUMBERS, Layout, zero_sum_basis
 from .likelihoods.heads import any_missing, level_frequencies, observed_mean
 
 LARGEST_UNIT = 5.0
@@ -180,7 +180,7 @@ class Design(nn.Module):
         discrete = torch.zeros(self.n_parameters, dtype=torch.bool)
         blocks: list[tuple[int, Tensor]] = []
         for number, block in enumerate(self.blocks):
-            if block.family in ("gaussian", "student_t"):
+            if block.family in CONTINUOUS:
                 continue
             values = rows[:, block.columns.to(rows.device)]
             if block.family in COUNTS:

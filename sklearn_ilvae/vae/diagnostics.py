@@ -23,6 +23,9 @@ the standard deviation of q, both in standard deviations of these Gaussians: to 
 for a product of 1, to 3e-8 nats for 2, and to 5e-4 for 5. A wider q needs more nodes.
 """
 
+ALIVE = 0.01
+"""Least divergence from the prior, in nats, of a unit that counts as alive."""
+
 CHUNK = 1 << 22
 """Numbers held at once in the largest array."""
 

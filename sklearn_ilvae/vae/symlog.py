@@ -42,6 +42,6 @@ def symexp(values: Tensor) -> Tensor:
 
 
 def symlog_log_slopes(values: Tensor) -> Tensor:
-    """Return ``log symlog′(x)`` where ``symlog(x)`` is `values`: at most 0, 0 for NaN."""
+    """Return ``log symlog′(x)`` of ``symlog(x) = values``: at most 0, 0 for NaN."""
     size = values.abs()
     return torch.where(size > LINEAR_RANGE, LINEAR_RANGE - size, 0)

@@ -8,7 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-NUMBERS = ("gaussian", "student_t", "bernoulli")
+CONTINUOUS = ("gaussian", "student_t")
+NUMBERS = (*CONTINUOUS, "bernoulli")
 """Families whose rows hold standardised values."""
 
 COUNTS = ("poisson", "negative_binomial")

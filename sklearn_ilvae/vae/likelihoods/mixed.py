@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .continuous import GaussianHead, StudentTHead
 from .counts import NegativeBinomialHead, PoissonHead
 from .heads import Head, any_missing
-from .layout import Block, Layout
+from .layout import EMPTY, Block, Layout
 from .levels import BernoulliHead, CategoricalHead, OrdinalHead
 
 
@@ -57,7 +57,7 @@ class MixedLikelihood(nn.Module):
                 positions = getattr(block, name)
                 self.register_buffer(f"{name}_{number}", positions, persistent=False)
         # One family in all columns needs no indexing.
-        self.single = len(blocks) == 1 and "none" not in self.layout.likelihood
+        self.single = len(blocks) == 1 and EMPTY not in self.layout.likelihood
 
     @property
     def n_features(self) -> int:
