@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pytest
 from hypothesis import strategies as st
 
 from sklearn_ilvae import ILVAETransformer
@@ -13,6 +14,8 @@ LIBRARIES = {
     "polars": pl.from_pandas,
     "pyarrow": lambda frame: pa.Table.from_pandas(frame, preserve_index=False),
 }
+
+by_library = pytest.mark.parametrize("convert", LIBRARIES.values(), ids=LIBRARIES)
 
 
 def short(**parameters):

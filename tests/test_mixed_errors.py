@@ -1,0 +1,156 @@
+"""Tables of other columns and bad choices are errors that say what to do."""
+
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from mixed import by_library, people, short
+from numpy.testing import assert_allclose, assert_array_equal
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return people()
+
+
+@pytest.fixture(scope="module")
+def model(frame):
+    return short(max_iter=5).fit(frame)
+
+
+# Levels and columns that fit did not see
+
+
+@by_library
+def test_an_unknown_level_is_an_error_or_a_missing_value(frame, convert):
+    model = short().fit(convert(frame))
+    other = frame.assign(city=["Paris", *frame["city"][1:]])
+    message = "Column 'city' holds 'Paris' in row 0, .*Known are 'Bonn', 'Oslo', 'Rome'"
+    with pytest.raises(ValueError, match=message):
+        model.transform(convert(other))
+    model.set_params(handle_unknown="missing")
+    missing = frame.assign(city=[None, *frame["city"][1:]])
+    assert_array_equal(
+        model.score_samples(convert(other)), model.score_samples(convert(missing))
+    )
+
+
+OTHER_COLUMNS = {
+    "another order": (lambda f: f[f.columns[::-1]], "must be in the same order"),
+    "a new name": (
+        lambda f: f.rename(columns={"city": "town"}),
+        "unseen at fit time:\\n- town\\n.*yet now missing:\\n- city",
+    ),
+    "one fewer": (lambda f: f.drop(columns="city"), "yet now missing:\\n- city"),
+    "one more": (lambda f: f.assign(age=1), "unseen at fit time:\\n- age"),
+}
+
+
+@by_library
+@pytest.mark.parametrize(
+    ("change", "message"), OTHER_COLUMNS.values(), ids=OTHER_COLUMNS
+)
+def test_other_columns_give_the_error_of_scikit_learn(frame, change, message, convert):
+    model = short(max_iter=1).fit(convert(frame))
+    with pytest.raises(ValueError, match="feature names should match") as error:
+        model.transform(convert(change(frame)))
+    assert re.search(message, str(error.value), re.DOTALL)
+
+
+@by_library
+def test_a_column_that_changed_its_dtype_is_listed(frame, convert):
+    model = short(max_iter=1).fit(convert(frame))
+    other = frame.assign(height="tall", joined=frame["height"])
+    with pytest.raises(ValueError, match="differ from those in fit") as error:
+        model.transform(convert(other))
+    assert re.search(r"'height': number \(.*\) in fit, text \(", str(error.value))
+    assert re.search(r"'joined': date \(.*\) in fit, number \(", str(error.value))
+    narrower = frame.astype({"height": "float32", "visits": "int16"})
+    assert np.isfinite(model.score_samples(convert(narrower))).all()
+
+
+@pytest.mark.parametrize("levels", [[1, 2], [0.5, 2.5], [False, True]])
+def test_numbers_stand_for_categories_that_are_numbers(frame, levels):
+    codes = (frame["height"] > 170).astype(int)
+    kinds = pd.Series(pd.Categorical.from_codes(codes, levels), index=frame.index)
+    model = short(max_iter=1).fit(frame.assign(kind=kinds))
+    plain = frame.assign(kind=np.array(levels)[codes])
+    scores = model.score_samples(frame.assign(kind=kinds))
+    np.testing.assert_array_equal(model.score_samples(plain), scores)
+    with pytest.raises(ValueError, match=r"'kind' holds 7\.0 in row 0, which was not"):
+        model.score_samples(frame.assign(kind=7))
+    with pytest.raises(ValueError, match=r"'kind': text .* in fit, date .* now"):
+        model.score_samples(frame.assign(kind=frame["joined"]))
+
+
+@by_library
+def test_missing_values_alone_fit_any_column(frame, model, convert):
+    fitted = short(max_iter=1).fit(convert(frame))
+    for column in frame.columns:
+        unknown = frame.assign(**{column: np.nan})
+        assert np.isfinite(fitted.transform(convert(unknown))).all()
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.5])
+def test_what_cannot_be_a_count_is_no_row_to_encode(frame, value):
+    model = short(likelihood={"visits": "poisson"}, max_iter=1).fit(frame)
+    other = frame.assign(visits=value)
+    for method in (model.transform, model.impute, model.score_samples):
+        with pytest.raises(ValueError, match=f"'visits' has likelihood .* {value}"):
+            method(other)
+
+
+@by_library
+def test_dates_may_change_their_zone_but_not_lose_it(frame, convert):
+    zoned = frame.assign(joined=frame["joined"].dt.tz_localize("UTC"))
+    model = short(max_iter=1).fit(convert(zoned))
+    with pytest.raises(ValueError, match=r"'joined': date \(.*\) in fit, date \("):
+        model.transform(convert(frame))
+    tokyo = zoned.assign(joined=zoned["joined"].dt.tz_convert("Asia/Tokyo"))
+    assert_allclose(model.transform(convert(tokyo)), model.transform(convert(zoned)))
+
+
+def test_an_array_cannot_stand_for_a_mixed_table(frame, model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match="must be a table with named columns"):
+            model.transform(frame.to_numpy())
+
+
+# Choices that cannot be fitted
+
+
+BAD_CHOICES = {
+    "likelihood of numbers for text": (
+        {"likelihood": {"city": "gaussian"}},
+        "'gaussian' for column 'city', which holds categories",
+    ),
+    "unknown column": ({"likelihood": {"town": "poisson"}}, "names column 'town'"),
+    "unknown category": ({"categorical_features": ["town"]}, "names column 'town'"),
+    "short mask": ({"categorical_features": [True]}, "has 1 truth values, but X has 8"),
+    "dates as categories": (
+        {"categorical_features": ["joined"]},
+        "Column 'joined' holds dates .* cannot be categories",
+    ),
+    "no counts": (
+        {"likelihood": {"height": "poisson"}},
+        "Column 'height' has likelihood 'poisson' but holds .* whole numbers",
+    ),
+    "too many components": (
+        {"n_components": 11},
+        "must not exceed the number of natural parameters of the columns, 10",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"), BAD_CHOICES.values(), ids=BAD_CHOICES
+)
+def test_a_bad_choice_is_named_and_leaves_nothing_fitted(frame, parameters, message):
+    model = short(**parameters)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match=message):
+        model.fit(frame)
+    assert vars(model) == before
