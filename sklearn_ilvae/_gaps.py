@@ -1,9 +1,10 @@
-"""What missing values change in the terms of a score, so that scores compare.
+"""How missing values change the terms of a score, so that scores remain comparable.
 
-A missing value contributes what its column does on average. And a code that has fewer
-values to fit fits the others better: on average rows with gaps would score better than
-complete ones, and the more so the more is missing. The term of the code pays for that:
-for each missing value what it gains alone, and for several what they gain beyond.
+A missing value contributes the mean term of its column. That alone would favour rows
+with gaps: a code that has fewer values to fit fits the remaining ones better, so the
+other terms rise. Two corrections are subtracted from the term of the code. The first is
+the mean rise that each missing value causes alone; the second is the additional rise
+where several values are missing together.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from torch import Tensor
 
 REFERENCE_ROWS = 300
 REFERENCE_NUMBERS = 1 << 23
-"""Most rows, and most numbers in all of their copies, from which gains are found."""
+"""Limits on the rows that gains are measured on, and on the numbers in their copies."""
 
 COPIES_AT_ONCE = 4096
 
@@ -65,8 +66,9 @@ def common_gains(
 ) -> Tensor:
     """Return by how much more a row rises when several values are missing at once.
 
-    It is the mean over some rows without random values, those with the fewest gaps of
-    their own; a line between the numbers of missing values at which it was measured.
+    It is measured on the rows with the fewest gaps of their own: random values are
+    removed, and the mean score is compared with the one before. Between the numbers of
+    missing values at which it is measured, it is interpolated linearly.
 
     Parameters
     ----------
@@ -133,7 +135,7 @@ def column_means(terms: Tensor, missing: Tensor, weights: Tensor) -> Tensor:
 def filled_contributions(
     contributions: Tensor, missing: Tensor, means: Tensor, gains: Tensor, common: Tensor
 ) -> Tensor:
-    """Return terms as they would be on average, were no value missing.
+    """Return the expected terms of rows if no value were missing.
 
     Parameters
     ----------
@@ -154,7 +156,7 @@ def filled_contributions(
 
 
 def _reference(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return some of the rows that count, in even steps."""
+    """Return a limited number of the rows of positive weight, evenly spaced."""
     most = max(1, min(REFERENCE_ROWS, REFERENCE_NUMBERS // rows.shape[1] ** 2))
     used = (weights > 0).nonzero()[:, 0]
     used = used[:: -(-len(used) // most)]

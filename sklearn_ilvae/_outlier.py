@@ -158,24 +158,26 @@ default="from_dtype"
 
     Notes
     -----
-    A row with gaps scores what it would on average, were they filled in: what is
-    missing contributes as much as its column does on average, and the code as much as
-    that of a row without gaps. So scores compare on average, whatever is missing; the
-    less is observed, the less they vary, and the fewer rows are called outliers.
+    The score of a row with gaps is the expected score of the complete row. A missing
+    value contributes the mean term of its column, and the term of the code is corrected
+    for the values that it did not have to fit. So rows with different gaps can be
+    compared on average. But scores vary less the fewer values are observed, so fewer of
+    the rows with many gaps are called outliers.
 
-    To subtract a squared distance is to multiply the density of the model by a Gaussian
-    kernel around what was seen, with a bandwidth of half a standard deviation of each
-    column. Levels lie as far apart as chi-squared has it, with a bandwidth of one. The
-    model says what rows are like on the whole, the neighbours what was seen nearby. A
-    row is not its own neighbour: rows that equal it are passed over.
+    Subtracting a squared distance multiplies the density of the model by a Gaussian
+    kernel around the training rows. Its bandwidth is half a standard deviation of each
+    column; for levels it is one, in chi-squared distance. The model describes the
+    global structure of the table, the neighbours describe the local one. A row is not
+    its own neighbour: rows equal to it are skipped.
 
     Scores are in nats of the standardised columns, including the Jacobian of the
-    logarithmic scale of values beyond three standard deviations. So columns compare
-    whatever their units; scores of two fits do not, unless the scaling agrees.
+    logarithmic scale of values beyond three standard deviations. So the terms of
+    columns can be compared whatever the units of the columns. The scores of two fits
+    can only be compared if their scalings agree.
 
-    A column that held zeros and ones alone may hold something else in a new row. That
-    value is as unlikely as the rarer of the two, and at most 1 / (n + 2) for n rows:
-    the rule of succession for what was never seen.
+    A column that held only zeros and ones in training may hold another value in a new
+    row. Its probability is that of the rarer of the two values, but at most 1 / (n + 2)
+    for n rows: the rule of succession for a value that was never seen.
 
     References
     ----------
@@ -292,7 +294,7 @@ default="from_dtype"
         y : ignored
             Present for compatibility.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights. A row of weight 0 is as good as absent.
+            Non-negative weights. A row of weight 0 has no effect.
 
         Returns
         -------

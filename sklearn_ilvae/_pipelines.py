@@ -1,4 +1,4 @@
-"""What displays and measures take for an estimator: pipelines, detectors too."""
+"""The estimator that a display or a measure is about, inside a pipeline or detector."""
 
 from typing import Any
 

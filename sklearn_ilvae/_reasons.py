@@ -142,11 +142,11 @@ class ReasonsMixin:
     def feature_contributions(self, X: Any, return_expected: bool = False) -> Any:
         """Split the score of every row exactly into its columns and its code.
 
-        A column's term is the log-likelihood of its value given the code, less what
-        the column adds to the distance to the nearest training rows: low where the
-        value is not what the rest of the row, or rows like it, make one expect. The
-        last term, ``"latent"``, is low where the combination itself is unusual. The
-        terms of a row add up to its score.
+        The term of a column is the log-likelihood of its value given the code, minus
+        the part of the column in the distance to the nearest training rows. It is low
+        where the value does not agree with the rest of the row, or with similar rows.
+        The last term, ``"latent"``, is low where the combination of the columns is
+        unusual. The terms of a row add up to its score.
 
         Parameters
         ----------
@@ -173,9 +173,10 @@ class ReasonsMixin:
     def explain(self, row: Any, n_features: int = 5) -> None:
         """Print why a row scores as it does: the columns that lower its score most.
 
-        The surprise of a column is by how many nats its term lies below that of the
-        typical trusted row; that of all columns and the code together is by how much
-        the row scores below it.
+        The surprise of a column is the mean of its term over the trusted rows, minus
+        its term in this row, in nats. The surprises of all columns and of the code add
+        up to the difference between the mean score of the trusted rows and the score of
+        this row.
 
         Parameters
         ----------

@@ -44,7 +44,7 @@ class Reservoir:
         rows : ndarray of shape (n_rows, n_features)
             What is new.
         weights : ndarray of shape (n_rows,)
-            Non-negative weights. Rows of weight 0 are as good as absent.
+            Non-negative weights. Rows of weight 0 have no effect.
         size : int
             Most rows to keep.
         seed : int

@@ -1,11 +1,12 @@
 """Scores of rows as sums: one term a column, and one for the code.
 
-A score is the approximate log-likelihood of a row less its mean squared distance to
+A score is the approximate log-likelihood of a row minus its mean squared distance to
 the nearest rows of a sample of the training table.
 
-A row with gaps scores what it would on average, were they filled in by the model:
-``E[log p(x) | x_observed]``. The term of the code is that of a posterior as narrow as
-without gaps; that of a missing value is left at 0, see `filled_contributions`.
+The score of a row with gaps is the expected score of the complete row given the
+observed values, ``E[log p(x) | x_observed]``. In this file the term of a missing value
+is 0, and the term of the code uses the narrower posterior of a complete row.
+`filled_contributions` then puts expected terms in the place of the missing ones.
 """
 
 from dataclasses import dataclass
@@ -93,11 +94,11 @@ class RowScorer:
         columns = terms.columns + self.scaling.log_slopes(possible, scaled)
         if self.n_neighbors:
             columns = columns - self._distances(scaled, terms.coordinates)
-        # log q at its mean, of a posterior as narrow as if nothing were missing.
+        # The posterior variance of a complete row: gaps must not lower the score.
         latent = terms.latent - terms.doubt
         if impossible is not None:
-            # As likely as the rarer of the two values, and at most as Laplace's rule of
-            # succession has it for what n rows never held.
+            # The probability of the rarer of the two values, but at most 1 / (n + 2):
+            # Laplace's rule of succession for a value that none of n rows had.
             p = terms.expected.clamp(torch.finfo(rows.dtype).tiny, 1)
             rarer = torch.minimum(p, 1 - p).clamp(min=torch.finfo(rows.dtype).tiny)
             unseen = rarer.log().clamp(max=-log(self.n_seen + 2))
@@ -135,10 +136,10 @@ def sample_points(
 def _possible_values(
     scaling: ColumnScaling, rows: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """Return rows that columns of zeros and ones can hold, and where they do not.
+    """Return rows with 0 for impossible values of binary columns, and where they are.
 
-    A fit takes a column for one of zeros and ones by its values; what a new row holds
-    may refute it, and such a row is what a detector is for.
+    A fit takes a column as binary because of the values it holds. A new row may hold
+    another value. A detector must score such a row, not refuse it.
     """
     binary = [column for column, found in enumerate(scaling.binary) if found]
     values = rows[:, binary]

@@ -13,7 +13,7 @@ from ._columns import to_tensor
 
 
 def rounding_of(scores: Any) -> Any:
-    """Return by how much less two scores of the same row differ."""
+    """Return by how much rounding may change a score of the same row, at most."""
     return 1e-9 * (1 + np.abs(scores))
 
 

@@ -92,10 +92,10 @@ class ILVAETransformer(
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Number of latent units, at most that of natural parameters: one for each
-        column, K − 1 for a category of K levels. ``"auto"`` takes as
-        many as principal components that explain 99% of the variance of the
-        standardised table, at most 32 and at most one for every twenty rows.
+        Number of latent units. It must not exceed the number of natural parameters,
+        which is one for each column and K − 1 for a category of K levels. ``"auto"``
+        takes the number of principal components that explain 99% of the variance of the
+        standardised table, but at most 32, and at most one for every twenty rows.
     inverse_lipschitz : float or "auto", default="auto"
         The constant L ≥ 0, in natural parameters for each unit of a code, whose prior
         has unit variance. Natural parameters are standard deviations of Gaussian
@@ -117,8 +117,8 @@ default="anchored"
     hidden_layer_sizes : int or sequence of int, default=(64,)
         Widths of the hidden layers of encoder and decoder.
     activation : {"elu", "tanh", "relu", "softplus", "logistic"}, default="elu"
-        Activation function. All are non-decreasing, which the guarantee needs. In
-        gradient maps of one layer half of the units are "tanh" whatever is chosen.
+        Activation function. All of them are non-decreasing, which the guarantee needs.
+        In ridge gradient maps half of the units are tanh, whatever is chosen here.
     likelihood : str, dict or sequence of str, default="auto"
         Distribution of a column given the code: one for all columns of numbers, a
         dict from names (or positions) to some, or one a column.
@@ -160,8 +160,8 @@ default="from_dtype"
         Rows in a batch. ``"auto"`` is a hundredth of the training rows, at least
         128 and at most 1024.
     max_iter : int, default=500
-        Most passes over the training rows. Ending there is no failure and gives no
-        warning: what was reached is kept, and ``n_iter_`` tells.
+        Largest number of passes over the training rows. Reaching it gives no warning;
+        ``n_iter_`` is the number of passes made.
     early_stopping : bool, default=True
         Whether to hold out validation rows, stop when their bound stalls and keep
         the weights, averaged, of the best epoch. Otherwise training stops when the
@@ -234,18 +234,18 @@ default="from_dtype"
     residual in the range of the decoder's Jacobian; averaged over the model's own rows
     and for Gaussian columns of noise variance at most σ², at least
     ``n_components L²/σ²`` (`sklearn_ilvae.metrics.fisher_divergence_lower_bound`).
-    What it does not do: the bound is on the posterior of the model, not on the
-    encoder that approximates it; it bounds the divergence from the prior in the sense
-    of Fisher, which bounds that of Kullback and Leibler from above, not from below;
-    and it does not make codes meaningful.
+    What L does not do: the bound is on the posterior of the model, not on the encoder
+    that approximates it. It is on the Fisher divergence from the prior. That divergence
+    bounds the Kullback–Leibler divergence from above for the standard normal prior, and
+    never from below. And L does not make codes meaningful.
 
-    A missing value adds nothing to the bound, which is one on the likelihood of the
-    observed values [2]_, and the encoder is told what is missing. Rows with gaps are
-    scored by their observed values alone: a row with more gaps has fewer terms.
+    A missing value adds no term: the bound is on the likelihood of the observed values
+    [2]_. The encoder is told which values are missing. `score_samples` of a row with
+    gaps is the log-likelihood of its observed values, so a row with more gaps has fewer
+    terms.
 
-    Numbers are read in float64, and dates to the microsecond: differences below that
-    are not seen, and decoded values are rounded to it. `impute` gives back what was
-    observed exactly.
+    Numbers are read in float64, and dates to the microsecond. Finer differences are
+    lost, except in `impute`, which returns observed values exactly as they were.
 
     Values more than three standard deviations from the mean are scaled
     logarithmically, a one-to-one map, so heavy tails neither dominate training nor
@@ -371,7 +371,7 @@ default="from_dtype"
         y : ignored
             Present for compatibility.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights. A row of weight 0 is as good as absent.
+            Non-negative weights. A row of weight 0 has no effect.
 
         Returns
         -------

@@ -24,10 +24,11 @@ AUTO_REST = 0.1
 """``support_fraction="auto"``: share of trusted rows, and weight of the others."""
 
 ROWS_A_COLUMN = 5
-"""So many rows for each column of numbers are trusted at least, or all that there are.
+"""Least number of trusted rows for each column of numbers, as far as there are so many.
 
-Fewer do not show a covariance robustly, and then none is known to lie far out
-(the rule of Rousseeuw & van Zomeren, JASA, 1990, for minimum volume ellipsoids).
+From fewer rows a covariance cannot be estimated robustly, and then no row can be said
+to lie far out (the rule of Rousseeuw & van Zomeren, JASA, 1990, for minimum volume
+ellipsoids).
 """
 
 DRAWN_ROWS = 1 << 12
@@ -78,11 +79,12 @@ def trusted_weights(
 def comparable_numbers(
     table: Tensor, weights: Tensor, scaling: ColumnScaling, seed: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Return numbers whose distances compare rows: the table, if it holds no others.
+    """Return complete numbers between which distances can be computed.
 
-    Categories and counts are replaced by the coordinates that the network sees, and
-    missing values by draws from a linear model of what is observed in their row: a
-    gap makes a row neither more nor less likely to be trusted.
+    A table of numbers without gaps is returned as it is. Otherwise categories and
+    counts are replaced by the coordinates that the network sees, and missing values by
+    draws from a linear model given the observed values of their row. So a gap makes a
+    row neither more nor less likely to be trusted.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Observed values of a table that was filled in: the very ones, not their floats."""
+"""Copy the observed values of a table, exactly as they were, into a filled one."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ def keep_observed(
 ) -> Any:
     """Return a filled table with the observed values of the original.
 
-    Integers beyond 2⁵³ have no float64 of their own, and dates go through whole
-    microseconds. What was observed need not.
+    On their way through float64, integers beyond 2⁵³ and dates finer than a microsecond
+    are rounded. Observed values are copied instead.
 
     Parameters
     ----------

@@ -17,8 +17,8 @@ from .levels import MOST_LEVELS, LevelGroups, group_levels
 
 CONSTANT_UNIT = 1e-3
 WHOLE_CONSTANT_UNIT = 1e-6
-"""What counts as one standard deviation of a constant column, in shares of its value.
-Whole numbers count in ones, and in shares where float32 does not tell those apart."""
+"""Unit of a constant column, which has no standard deviation, relative to its value.
+The unit of a whole number is 1, or this share of it where float32 cannot resolve 1."""
 
 MOST_ONES = 1 - 1e-4
 """Largest mean of a Bernoulli column: a one lies above it, even where all are ones."""

@@ -1,9 +1,9 @@
-"""What a linear model makes of missing coordinates: their expectation, and the doubt.
+"""Missing coordinates filled in by a linear Gaussian model, and how uncertain they are.
 
-An encoder that saw zeros in the place of missing values would take them for values at
-the mean, and be as sure of the code as if it had seen the whole row. In a linear
-Gaussian model the posterior of the code given any part of a row is known, and
-training starts there.
+An encoder that gets zeros in place of missing values would treat them as observed
+values at the mean, and would be as certain of the code as for a complete row. In a
+linear Gaussian model the posterior of the code given any part of a row is known in
+closed form, and training starts at such a model.
 """
 
 import torch
@@ -76,9 +76,9 @@ class LinearCompletion(nn.Module):
     def draw(
         self, coordinates: Tensor, noise: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return coordinates with draws from the linear model where they miss.
+        """Return coordinates in which missing ones are drawn from the linear model.
 
-        Drawn rows spread as rows without gaps do; expected ones lie closer together.
+        Drawn values vary as observed ones do; expected values would vary less.
 
         Parameters
         ----------

@@ -18,9 +18,9 @@ from .likelihoods import CONTINUOUS, COUNTS, LEVELS, NUMBERS, Layout, zero_sum_b
 from .likelihoods.heads import any_missing, level_frequencies, observed_mean
 
 LARGEST_UNIT = 5.0
-"""Most natural units that one standardised unit stands for.
+"""Largest natural unit of a standardised coordinate.
 
-Rare levels would set larger ones, from few rows.
+Rare levels would have larger units, estimated from few rows.
 """
 
 
@@ -67,9 +67,9 @@ class NaturalUnits:
 class Design(nn.Module):
     """Map rows (…, n_features) to the encoder's inputs (…, width).
 
-    A missing value has coordinates 0, the mean, unless an encoder knows better. Columns
-    that had missing values in training have one input more, which is 1 where the value
-    is missing.
+    A missing value has the coordinate 0, which is the mean; `GaussianEncoder` replaces
+    it by an expectation. Columns that had missing values in training have an additional
+    input, which is 1 where the value is missing.
 
     Parameters
     ----------

@@ -22,14 +22,14 @@ class LikelihoodTerms:
     columns : Tensor of shape (n_rows, n_features)
         ``log p(x_j | μ)`` of every column at the posterior mean μ of the code, in nats.
     latent : Tensor of shape (n_rows,)
-        ``log p(μ) − log q(μ | x)``, in nats: what it takes to single out the code.
+        ``log p(μ) − log q(μ | x)``, in nats: the term of the code.
     doubt : Tensor of shape (n_rows,)
-        The part of `latent` that gaps add, in nats: their posterior is wider, and its
-        density at the mean lower. 0 for rows without gaps.
+        The part of `latent` that is due to gaps, in nats. With gaps the posterior is
+        wider, so its density at the mean is lower. 0 for rows without gaps.
     expected : Tensor of shape (n_rows, n_features)
-        ``E[x_j | μ]``: the row that the code stands for.
+        ``E[x_j | μ]``: the decoded code.
     coordinates : Tensor of shape (n_rows, n_parameters)
-        What the encoder saw, completed: gaps need not be filled in once more.
+        The coordinates that the encoder used, with gaps filled in.
 
     Examples
     --------

@@ -26,10 +26,11 @@ SMALLEST_START = 1e-3
 """Least part of a slope that starts free: a square of zero would get no gradient."""
 
 STEEPNESS = 3.0
-"""How steep a ridge along a column is when training starts, for a unit of the column.
+"""Slope of the argument of a ridge along a column, when training starts.
 
-The values of a table lie on steps of its columns, not of some oblique direction: ridges
-that start along the columns find them, and oblique ones rarely turn so far.
+Columns with few distinct values have steps along the column, not along an oblique
+direction. Ridges that start along the columns find such steps; oblique ones rarely turn
+far enough.
 """
 
 

@@ -1,10 +1,10 @@
 """How far rows lie from the nearest rows of a sample, as a sum over columns.
 
 The mean squared distance to the nearest neighbours (Angiulli & Pizzuti, PKDD 2002) is
-a sum over columns, so it can be taken off the terms of a log-likelihood. That
-multiplies the density of a smooth model by a narrow kernel around what was seen: a
-logarithmic opinion pool (Genest & Zidek, Statistical Science, 1986). The model says
-what rows are like on the whole, the neighbours what was seen nearby.
+a sum over columns, so it can be subtracted from the terms of a log-likelihood. That
+multiplies the density of a smooth model by a narrow kernel around the rows of the
+sample: a logarithmic opinion pool (Genest & Zidek, Statistical Science, 1986). The
+model describes the global structure of the table, the neighbours the local one.
 """
 
 from math import sqrt
@@ -24,13 +24,13 @@ LEVELS_BANDWIDTH = 1.0
 """The same for levels, of which rare ones lie far from all others."""
 
 SAME = 1e-5
-"""Nats between points that are equal but for the precision of their numbers."""
+"""Distance in nats up to which two points count as equal: it can be rounding alone."""
 
 RESOLUTION = 1e-8
-"""Nats below which distances tie, so that rounding does not choose the neighbours."""
+"""Distances are compared in multiples of it: rounding must not choose neighbours."""
 
 NUMBERS_AT_ONCE = 1 << 19
-"""So many distances stay in the cache until the smallest are found."""
+"""Distances computed at once: few enough to stay in the cache."""
 
 
 def comparable_points(design: Design, coordinates: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from .heads import Head, observed_mean
 
 LARGEST_LOG_RATE = 30.0
-"""Above it a rate stays as it is: an exponential must not overflow."""
+"""Limit of the logarithm of a rate: its exponential must not overflow."""
 
 LARGEST_LOG_SIZE = 60.0
-"""Beyond it a size stays as it is, for the same reason: the law is long Poisson's, or
-all at zero."""
+"""Limit of the logarithm of a size, for the same reason. Before it is reached, the
+distribution is Poisson (large sizes) or all mass is at zero (small ones)."""
 
 FAR_APART = 80.0
 """Log-ratios of count and rate from which their exponential counts as infinite.
