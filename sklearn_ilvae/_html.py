@@ -136,14 +136,17 @@ def summary_of_autoencoder(estimator: Any) -> str:
     else:
         alive = sum(each >= diagnostics.ALIVE for each in divergences)
         units = f"{alive} of {len(divergences)} units alive"
+    summary = (
+        f"{units} · certified L {estimator.inverse_lipschitz_:.3g} · "
+        f"{estimator.n_iter_} epochs"
+    )
     if estimator.validation_scores_:
         rows, bound = "validation", max(estimator.validation_scores_)
-    else:
+    elif estimator.loss_curve_:
         rows, bound = "training", -estimator.loss_curve_[-1]
-    return (
-        f"{units} · certified L {estimator.inverse_lipschitz_:.3g} · "
-        f"{estimator.n_iter_} epochs · bound {bound:.2f} nats a {rows} row"
-    )
+    else:  # interrupted in the first epoch
+        return summary
+    return f"{summary} · bound {bound:.2f} nats a {rows} row"
 
 
 def summary_of_detector(estimator: Any) -> str:

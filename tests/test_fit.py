@@ -270,6 +270,7 @@ def test_ctrl_c_before_the_first_epoch_ends_leaves_the_start(monkeypatch, table)
         model = short(batch_size=60).fit(table)
     assert model.n_iter_ == 0
     assert np.isfinite(model.score(table))
+    assert "certified L" in model._repr_html_()
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
