@@ -99,8 +99,8 @@ def test_multiple_imputations_spread_as_the_conditional_does(linear):
     seen = np.array([True, False, True, True])
     gain = covariance[~seen][:, seen] @ np.linalg.inv(covariance[np.ix_(seen, seen)])
     spread = np.sqrt(covariance[1, 1] - gain @ covariance[seen][:, 1]).item()
-    drawn = model.impute(np.where(seen, rows, np.nan), 60, random_state=0)
-    assert len(drawn) == 60
+    drawn = model.impute(np.where(seen, rows, np.nan), 20, random_state=0)
+    assert len(drawn) == 20
     found = np.std([table[:, 1] for table in drawn], axis=0)
     assert_allclose(np.sqrt((found**2).mean()), spread, rtol=0.15)
     again = model.impute(np.where(seen, rows, np.nan), 2, random_state=0)
