@@ -49,9 +49,9 @@ print("KL of each unit, in nats:", kl_per_unit(plain, test).round(3))
 
 # %%
 # With ``inverse_lipschitz=0.5`` two codes decode to rows at least half as far apart as
-# the codes are, in standard deviations of the columns. The same units speak. The dashed
-# line is what L guarantees for the mean over units, at these very rows; the units are
-# free to share it as they like.
+# the codes are, in standard deviations of the columns. The units that had collapsed are
+# now active. The dashed line is what L guarantees for the mean over units, on these
+# rows; a single unit may lie below it.
 
 guarded = fit(inverse_lipschitz=0.5)
 LatentUsageDisplay.from_estimator(guarded, test)

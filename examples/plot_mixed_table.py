@@ -4,7 +4,7 @@ A table of categories, dates and gaps
 =====================================
 
 A data frame as people have it goes in as it is. We look at what became of its columns,
-fill its gaps, draw rows that nobody lived, and ask for the most unusual real one.
+fill its gaps, draw new rows, and find the most unusual real one.
 """
 
 import matplotlib.pyplot as plt

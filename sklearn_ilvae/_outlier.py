@@ -422,7 +422,7 @@ default="from_dtype"
             support = torch.zeros(len(present), dtype=torch.bool)
             support[present.nonzero()[~held_out, 0]] = trusted
             self.support_ = from_tensor(support, X)
-            # Rows that are dropped speak in no part of the score.
+            # Rows that are dropped must not be neighbours either.
             counted = used.weights * (kept > 0)
             self._sample = self._next_sample(used.rows, counted, resume, seed)
             self._sample_points = from_tensor(self._points_of(self._sample), X)

@@ -82,7 +82,7 @@ def reasons_table(
     latent: float,
     n_features: int,
 ) -> str:
-    """Return the columns of a row that speak most against it, as text.
+    """Return the columns that lower the score of a row most, as text.
 
     Parameters
     ----------

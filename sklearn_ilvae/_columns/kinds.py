@@ -136,8 +136,8 @@ def family_of_levels(
     ordered : bool
         Whether the dtype orders them.
     by_name : bool
-        Whether the user asks for this very column; one name for all columns speaks
-        of those that hold numbers.
+        Whether `asked` is for this column. One likelihood for all columns applies only
+        to columns of numbers.
 
     Raises
     ------

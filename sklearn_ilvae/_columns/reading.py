@@ -103,7 +103,7 @@ def _column_of_levels(
 ) -> tuple[Column, str, np.ndarray | None]:
     """Return a column, its family and positions of its levels, None without a value."""
     levels = _levels(raw)
-    if not len(levels):  # text in rows of no weight alone is as good as none
+    if not len(levels):  # all of its text is in rows of weight 0
         group = "empty" if raw.group == "text" else raw.group
         return _column(replace(raw, group=group)), asked, None
     family = family_of_levels(

@@ -2,8 +2,8 @@
 
 Every class has ``from_estimator`` or ``from_cv_results``, ``from_predictions`` for
 arrays that one has already, and ``plot(ax=None)``, after which ``ax_`` and ``figure_``
-are the matplotlib objects. A pipeline that ends in one of our estimators is as good as
-the estimator: rows go through the steps before it. Displays need matplotlib, which is
+are the matplotlib objects. A pipeline that ends in one of our estimators can be passed
+in its place: rows go through the steps before it. Displays need matplotlib, which is
 imported when they draw.
 """
 

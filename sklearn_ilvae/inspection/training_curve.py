@@ -75,7 +75,7 @@ class TrainingCurveDisplay:
         loss_curve : array-like of shape (n_epochs,)
             Negative bound on the training rows, in nats a row.
         validation_scores : array-like of shape (n_epochs,), default=None
-            Bound on the validation rows, in nats a row; empty is as good as None.
+            Bound on the validation rows, in nats a row; empty means the same as None.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
 

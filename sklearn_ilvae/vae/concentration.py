@@ -39,7 +39,7 @@ def robust_distances(
     rows : Tensor of shape (n_rows, n_features), float64
         Finite values in any unit.
     weights : Tensor of shape (n_rows,), float64
-        Positive weights. A row of weight 2 is as good as two rows.
+        Positive weights. A row of weight 2 counts as two rows.
     discrete : Tensor of shape (n_features,), bool, default=None
         Columns that are scores of levels. In the closest half such a column often holds
         a single level. Its spread there is 0, and all other levels would be infinitely

@@ -3,8 +3,8 @@
 The start is probabilistic principal component analysis (Tipping & Bishop, 1999) with
 a noise variance for each column, of the coordinates of `Design`: for columns that are
 not Gaussian, one step of Fisher scoring from the distribution of each column. No unit
-is dead when training begins, and training sets out from a model about as good as a
-linear one.
+has collapsed when training begins, and the first model is about as good as a linear
+one.
 """
 
 from dataclasses import dataclass
