@@ -17,6 +17,7 @@ from sklearn_ilvae.vae.likelihoods import (
     zero_sum_basis,
     zero_sum_logits,
 )
+from sklearn_ilvae.vae.likelihoods.continuous import StudentTHead
 from sklearn_ilvae.vae.likelihoods.counts import NegativeBinomialHead
 from sklearn_ilvae.vae.likelihoods.heads import observed_mean
 
@@ -305,6 +306,21 @@ def test_scores_of_counts_are_gradients_above_the_largest_rate_too(
     natural = torch.tensor([[log_rate]], dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(likelihood.log_prob(row, natural), natural)
     torch.testing.assert_close(likelihood.score(row, natural), gradient)
+
+
+@given(st.floats(-10, 200), st.floats(-5, 5))
+@settings(deadline=None)
+def test_a_student_t_of_many_degrees_of_freedom_is_gaussian(log_freedom, value):
+    row = torch.tensor([[value]], dtype=torch.float64)
+    head = StudentTHead(1).double()
+    torch.nn.init.constant_(head.log_freedom, log_freedom)
+    exact = head.log_prob(row, torch.zeros(1, 1, dtype=torch.float64))
+    found = head.float().log_prob(row.float(), torch.zeros(1, 1))
+    torch.testing.assert_close(found, exact.float(), rtol=1e-5, atol=5e-4)
+    if log_freedom > 10:
+        gaussian = distributions.Normal(0.0, head.squared_scale().sqrt().double())
+        # The relative difference of the densities is (z⁴ − 2z² − 1) / 4ν: at most 0.15.
+        torch.testing.assert_close(exact, gaussian.log_prob(row), rtol=0, atol=0.15)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -17,6 +17,13 @@ likelihood to infinity.
 LEAST_FREEDOM = 1.0
 STARTING_FREEDOM = 5.0
 
+LARGEST_LOG_FREEDOM = log(1000.0)
+"""Limit of the logarithm of the degrees of freedom.
+
+Close to a Gaussian they would grow without end. The difference of gamma functions in
+the density then cancels, and is rounded to 1e-4 in float32 at this limit.
+"""
+
 
 class GaussianHead(Head):
     """Columns of mean ``f_j`` and a learned variance.
@@ -93,7 +100,7 @@ class StudentTHead(Head):
 
     def freedom(self) -> Tensor:
         """Return the degrees of freedom, more than 1, so that there is a mean."""
-        return LEAST_FREEDOM + self.log_freedom.exp()
+        return LEAST_FREEDOM + self.log_freedom.clamp(max=LARGEST_LOG_FREEDOM).exp()
 
     def log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
         """Return log p(x | f) in nats of every column."""
