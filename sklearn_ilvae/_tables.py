@@ -234,8 +234,7 @@ class TableMixin:
         module = self._inference_module(table.dtype)
         if generator is not None:
             module = module.cpu()  # where the generator is
-        n_components = module.architecture.n_components
-        noise = shared_noise(self.n_importance_samples, n_components, self._noise_seed)
+        noise = self._importance_noise()
 
         def impute(rows: Tensor) -> Tensor:
             scaled = scaling.transform(rows)
@@ -255,6 +254,13 @@ class TableMixin:
         found = self._decided(scaling.inverse_transform(rows, generator))
         filled[incomplete] = torch.where(missing[incomplete], found, table[incomplete])
         return filled
+
+    def _importance_noise(self) -> Tensor:
+        """Return the draws of `n_importance_samples`, which may be set after a fit."""
+        draws = self.n_importance_samples
+        check_scalar(draws, "n_importance_samples", Integral, min_val=1)
+        n_components = self.module_.architecture.n_components
+        return shared_noise(draws, n_components, self._noise_seed)
 
     def _decided(self, table: Tensor) -> Tensor:
         """Round the probabilities of binary columns: what is missing is 0 or 1."""

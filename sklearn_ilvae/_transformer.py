@@ -521,8 +521,7 @@ default="from_dtype"
         scaling = self._scaling()
         check_binary(table, self.likelihood_, self._column_names())
         module = self._inference_module(table.dtype)
-        draws = self.n_importance_samples
-        noise = shared_noise(draws, self.n_components_, self._noise_seed)
+        noise = self._importance_noise()
         n_parameters = module.likelihood.n_parameters
         widest = max(n_parameters, *module.architecture.hidden_layer_sizes)
 
@@ -531,7 +530,7 @@ default="from_dtype"
             bound = importance_weighted_bound(module, scaled, noise.to(rows))
             return bound + scaling.log_slope(rows, scaled)
 
-        chunk = max(1, SCORING_CHUNK // (draws * widest))
+        chunk = max(1, SCORING_CHUNK // (len(noise) * widest))
         return from_tensor(self._in_chunks(log_likelihood, table, chunk), X)
 
     def score(self, X: Any, y: Any = None) -> float:

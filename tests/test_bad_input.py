@@ -9,7 +9,11 @@ from mixed import LIBRARIES
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 
-from sklearn_ilvae import ILVAETransformer, SteinScoreEstimator
+from sklearn_ilvae import (
+    ILVAEOutlierDetector,
+    ILVAETransformer,
+    SteinScoreEstimator,
+)
 
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
@@ -248,6 +252,23 @@ def test_rows_must_have_the_columns_of_the_fit(fitted, table, method):
     ]:
         with pytest.raises(ValueError, match=message):
             getattr(fitted, method)(bad)
+
+
+@pytest.mark.parametrize("draws", [0, -1, "many", 1.5])
+@pytest.mark.parametrize("method", ["score_samples", "impute"])
+def test_a_number_of_draws_set_after_the_fit_is_refused_by_name(table, method, draws):
+    model = short().fit(table).set_params(n_importance_samples=draws)
+    gaps = np.where(np.eye(*table.shape), np.nan, table)
+    with pytest.raises((ValueError, TypeError), match="n_importance_samples"):
+        getattr(model, method)(gaps)
+
+
+@pytest.mark.parametrize("make", [ILVAETransformer, ILVAEOutlierDetector])
+def test_what_to_do_with_unknown_levels_is_refused_by_name_after_the_fit(table, make):
+    model = make(2, max_iter=1, random_state=0).fit(table)
+    model.set_params(handle_unknown="mising")
+    with pytest.raises(ValueError, match="handle_unknown='mising' must be 'error' or"):
+        model.score_samples(table)
 
 
 def test_codes_must_have_the_width_of_the_fit(fitted):

@@ -148,8 +148,14 @@ def read_known_table(
     Raises
     ------
     ValueError, TypeError
-        For a table of another schema, with the difference.
+        For a table of another schema, with the difference, and for an unknown
+        `handle_unknown`.
     """
+    if handle_unknown not in ("error", "missing"):  # it may be set after a fit
+        raise ValueError(
+            f"handle_unknown={handle_unknown!r} must be 'error' or 'missing'. Set it "
+            "with set_params, which needs no new fit."
+        )
     library = library_of(X)
     columns = number_columns(X, library) if library else None
     if schema.numbers_only and (library is None or columns is not None):
