@@ -193,9 +193,9 @@ class TableMixin:
         Returns
         -------
         DataFrame or ndarray, or a list of `n_imputations` of them
-            In the form of the table of the fit. Observed values stay exactly as they
-            are, as long as their dtype is that of the fit; a column that was all
-            missing in fit stays missing.
+            In the form of the table of the fit; arrays in the floating dtype of X.
+            Observed values stay exactly as they are, as long as their dtype is that
+            of the fit; a column that was all missing in fit stays missing.
 
         Notes
         -----
@@ -208,7 +208,7 @@ class TableMixin:
         .. [1] Mattei & Frellsen (2019). "MIWAE: deep generative modelling and
            imputation of incomplete data sets." ICML. Section 3.4.
         """
-        table = self._checked(X, "impute").double()
+        table = self._checked(X, "impute")
         if n_imputations is None:
             return self._filled_table(table, None, X)
         check_scalar(n_imputations, "n_imputations", Integral, min_val=1)
@@ -218,11 +218,12 @@ class TableMixin:
     def _filled_table(
         self, table: Tensor, generator: torch.Generator | None, X: Any
     ) -> Any:
-        filled = self._user_table(self._filled(table, generator), X)
+        filled = self._filled(table.double(), generator)
         schema = self._table_schema()
         if schema.library == "array":
-            return filled
-        return keep_observed(schema, filled, X, ~table.isnan().cpu().numpy())
+            return self._user_table(filled.to(table), X)
+        observed = ~table.isnan().cpu().numpy()
+        return keep_observed(schema, self._user_table(filled, X), X, observed)
 
     def _filled(self, table: Tensor, generator: torch.Generator | None) -> Tensor:
         missing = table.isnan()

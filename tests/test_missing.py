@@ -195,6 +195,16 @@ def test_rows_without_gaps_are_given_back_as_they_are_in_a_table_of_their_own(
         filled[0] = 0  # and none shares memory with another
 
 
+@pytest.mark.parametrize("n_imputations", [None, 1])
+def test_an_imputed_array_keeps_its_floating_dtype(table, n_imputations):
+    single = with_gaps(table, 0.2).astype(np.float32)
+    for rows in (single, single.astype(np.float64)):
+        filled = short().fit(rows).impute(rows, n_imputations, random_state=0)
+        (filled,) = [filled] if n_imputations is None else filled
+        assert filled.dtype == rows.dtype
+        assert_array_equal(filled[~np.isnan(rows)], rows[~np.isnan(rows)])
+
+
 def test_a_first_batch_without_gaps_can_be_followed_by_one_with_gaps(table):
     model = short().partial_fit(table)
     model.partial_fit(with_gaps(table, 0.3))
