@@ -65,6 +65,6 @@ ScoreHistogramDisplay.from_estimator(detector, patients)
 # The reasons for the three mistakes, as pictures. Red bars made the row abnormal.
 
 FeatureContributionsDisplay.from_estimator(
-    detector, patients.loc[spoilt], row_names=spoilt, max_features=5
+    detector, patients.loc[spoilt], max_features=5
 )
 plt.show()

@@ -1,4 +1,4 @@
-"""Displays of tables: their columns, and what is missing in them."""
+"""Displays of tables: their columns, what is missing in them, and reasons for rows."""
 
 import re
 
@@ -6,8 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from mixed import LIBRARIES, short
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from sklearn_ilvae.inspection import ColumnSummaryDisplay, MissingnessDisplay
+from sklearn_ilvae import ILVAEOutlierDetector
+from sklearn_ilvae.inspection import (
+    ColumnSummaryDisplay,
+    FeatureContributionsDisplay,
+    MissingnessDisplay,
+)
 from sklearn_ilvae.inspection.column_summary import bin_edges, difference
 
 pytest.importorskip("matplotlib")
@@ -106,3 +113,15 @@ def test_a_category_that_fit_never_saw_can_be_a_gap(mixed):
 def test_names_of_gaps_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match="2 columns but there are 1 feature names"):
         MissingnessDisplay.from_predictions([[True, False]], ["a"])
+
+
+@pytest.mark.parametrize("steps", [[], [StandardScaler()]])
+def test_explained_rows_are_called_as_the_index_of_their_frame_does(table, steps):
+    frame = pd.DataFrame(table[:40], index=[f"tank {i}" for i in range(40)])
+    detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0)
+    pipeline = make_pipeline(*steps, detector).fit(frame)
+    draw = FeatureContributionsDisplay.from_estimator
+    titles = [each.get_title() for each in draw(pipeline, frame.iloc[[7, 3]]).ax_]
+    assert titles == ["Row tank 7", "Row tank 3"]
+    named = draw(pipeline, frame.iloc[[7]], row_names=["of Monday"])
+    assert named.ax_[0].get_title() == "Row of Monday"

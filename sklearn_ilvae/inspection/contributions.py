@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from .._columns import fitted_names
+from .._columns import fitted_names, library_of
 from .._pipelines import check_gives, last_step
 from ._style import BLUE, RED, grid_of_axes
 
@@ -93,7 +93,10 @@ class FeatureContributionsDisplay:
             lowers the score below the typical one.
         X : array-like of shape (n_rows, n_features)
             The rows to explain: the few that a person will look at.
-        row_names, max_features
+        row_names : sequence of length n_rows, default=None
+            What to call the rows; None takes the index of a pandas frame, and numbers
+            the rows of other tables.
+        max_features : int, default=8
             As in the class.
         ax : matplotlib Axes or array-like of Axes, default=None
             Where to draw; None makes a new figure, one Axes is divided.
@@ -102,6 +105,8 @@ class FeatureContributionsDisplay:
         -------
         FeatureContributionsDisplay
         """
+        if row_names is None and library_of(X) == "pandas":
+            row_names = list(X.index)
         estimator, X = last_step(estimator, X)
         check_is_fitted(estimator)
         check_gives(
