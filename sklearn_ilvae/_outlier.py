@@ -508,7 +508,7 @@ default="from_dtype"
         self, function: Callable[[RowScorer, Tensor], Tensor], table: Tensor
     ) -> Tensor:
         inner = self.transformer_
-        check_counts(table, inner.likelihood_, inner._column_names())
+        check_counts(table, inner.likelihood_, self._column_names())
         module = inner._inference_module(table.dtype)
         sample = to_tensor(self._sample_points).to(module.encoder.linear)
         scorer = RowScorer(
@@ -522,6 +522,9 @@ default="from_dtype"
 
     def _autoencoder(self) -> ILVAETransformer:
         return self.transformer_
+
+    def _column_names(self) -> Any:
+        return self.transformer_._column_names()
 
     def _fit_summary(self) -> str:
         return summary_of_detector(self)

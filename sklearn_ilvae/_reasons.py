@@ -23,15 +23,15 @@ from ._columns import (
 from ._tables import TableMixin, readable_cells
 
 
-def frame_like(values: Tensor, names: Sequence[str], X: Any) -> Any:
+def frame_like(values: Tensor, names: Sequence[Any], X: Any) -> Any:
     """Return values in the container that a user expects.
 
     Parameters
     ----------
     values : Tensor of shape (n_samples, n_columns)
         What to return.
-    names : sequence of str
-        Names of the columns.
+    names : sequence
+        Names of the columns, text or what pandas takes for a name.
     X : DataFrame or array-like
         The input, whose library, index and namespace the result takes, unless
         ``sklearn.set_config(transform_output=...)`` asks for another library.
@@ -47,14 +47,15 @@ def frame_like(values: Tensor, names: Sequence[str], X: Any) -> Any:
     array = values.cpu().numpy()
     frames = import_module(library)
     if library == "pyarrow":
-        return frames.table(list(array.T), names=list(names))
+        return frames.table(list(array.T), names=[str(name) for name in names])
     if library == "polars":
-        return frames.DataFrame(array, schema=list(names), orient="row")
+        names = [str(name) for name in names]
+        return frames.DataFrame(array, schema=names, orient="row")
     index = X.index if hasattr(X, "iloc") else None
     return frames.DataFrame(array, columns=list(names), index=index)
 
 
-def with_latent(names: Sequence[str]) -> list[str]:
+def with_latent(names: Sequence[Any]) -> list[Any]:
     """Return the names of columns and code, all different."""
     latent = "latent"
     while latent in names:

@@ -207,6 +207,25 @@ def test_explain_takes_a_row_whose_category_is_missing(capsys):
     assert "city" in capsys.readouterr().out
 
 
+YEARS = [2019, 2020, 2021, 2022, 2023, 2024]
+PAIRS = pd.MultiIndex.from_product([["height", "width"], [1, 2, 3]])
+
+
+@pytest.mark.parametrize("names", [YEARS, PAIRS], ids=["numbers", "pairs"])
+def test_reasons_name_columns_as_their_frame_does(frame, names, capsys):
+    X = frame.set_axis(names, axis=1)
+    model = ILVAEOutlierDetector(2, max_iter=1, random_state=0).fit(X)
+    contributions, expected = model.feature_contributions(X, return_expected=True)
+    assert list(contributions) == [*names, "latent"]
+    assert list(expected) == list(names)
+    model.explain(X.iloc[[0]], n_features=6)
+    printed = capsys.readouterr().out
+    assert all(f"\n{name} " in printed for name in names)
+    with config_context(transform_output="polars"):
+        polars = model.feature_contributions(X)
+    assert polars.columns == [*map(str, names), "latent"]
+
+
 def test_a_column_may_be_called_latent(frame):
     frame = frame.rename(columns={"e": "latent"})
     model = ILVAEOutlierDetector(2, max_iter=1, random_state=0).fit(frame)

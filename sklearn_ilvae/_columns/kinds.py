@@ -17,12 +17,16 @@ def column_name(index: int, names: Sequence[Any] | None) -> str:
     return f"Column {index}" if names is None else f"Column {names[index]!r}"
 
 
-def fitted_names(estimator: Any) -> list[str]:
-    """Return the names of columns seen in fit; ``x0``, ``x1``… without any."""
-    names = getattr(estimator, "feature_names_in_", None)
+def fitted_names(estimator: Any) -> list[Any]:
+    """Return the names of columns seen in fit; ``x0``, ``x1``… without any.
+
+    Names of a data frame need not be text, which scikit-learn alone keeps.
+    """
+    named = getattr(estimator, "_column_names", None)
+    names = named() if named else getattr(estimator, "feature_names_in_", None)
     if names is None:
         return [f"x{index}" for index in range(estimator.n_features_in_)]
-    return [str(name) for name in names]
+    return list(names)
 
 
 def asked_likelihood(

@@ -123,8 +123,9 @@ class ColumnSummaryDisplay:
         found: list[dict[str, np.ndarray]] = [{}, {}]
         notes, levels = {}, {}
         schema = model._table_schema()
+        names = map(str, fitted_names(model))
         for number, (name, column, family) in enumerate(
-            zip(fitted_names(model), schema.columns, model.likelihood_, strict=True)
+            zip(names, schema.columns, model.likelihood_, strict=True)
         ):
             if family == EMPTY:
                 continue

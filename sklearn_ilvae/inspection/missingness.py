@@ -95,7 +95,7 @@ class MissingnessDisplay:
         missing = estimator._checked(X, "from_estimator").isnan().cpu().numpy()
         return cls.from_predictions(
             missing,
-            fitted_names(estimator),
+            [str(name) for name in fitted_names(estimator)],
             max_features=max_features,
             max_patterns=max_patterns,
             ax=ax,
