@@ -27,7 +27,7 @@ from ._columns import (
     rows_of_weight,
     to_tensor,
 )
-from ._columns.readable import readable_value
+from ._columns.readable import readable_number, readable_value
 from ._columns.schema import Column
 from ._columns.summary import ColumnSummary
 from ._random import draw_seed
@@ -334,6 +334,6 @@ def _values(
         return "counts"
     if column.group == "date":
         centre = readable_value(library, column, mean, scale or np.inf)
-        return f"{centre} ± {scale:.3g} days"
+        return f"{centre} ± {readable_number(scale, 3)} days"
     unit = " days" if column.group == "duration" else ""
-    return f"{mean:.4g} ± {scale:.3g}{unit}"
+    return f"{readable_number(mean)} ± {readable_number(scale, 3)}{unit}"

@@ -207,6 +207,20 @@ def test_explain_takes_a_row_whose_category_is_missing(capsys):
     assert "city" in capsys.readouterr().out
 
 
+def test_values_are_printed_as_people_write_them(capsys):
+    rng = np.random.default_rng(0)
+    incomes = rng.normal(50_000, 10_000, 40).round(2)
+    X = pd.DataFrame({"income": incomes, "member": rng.random(40) < 0.5})
+    X.loc[0] = [54_321.98, True]
+    model = ILVAEOutlierDetector(1, max_iter=1, random_state=0).fit(X)
+    model.explain(X.iloc[[0]])
+    lines = [re.split(" {2,}", each) for each in capsys.readouterr().out.splitlines()]
+    values = {name: cells[0] for name, *cells in lines if cells}
+    assert values["income"] == "54322"
+    assert values["member"] == "True"
+    assert "e+" not in model.column_summary_[0]["values"]
+
+
 YEARS = [2019, 2020, 2021, 2022, 2023, 2024]
 PAIRS = pd.MultiIndex.from_product([["height", "width"], [1, 2, 3]])
 

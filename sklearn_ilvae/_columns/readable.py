@@ -10,8 +10,25 @@ DATE_UNITS = {"D": 10.0, "m": 10 / 1440, "s": 10 / 86_400, "us": 0.0}
 """Units to print dates in, and from which spread of a column on, in days."""
 
 
+def readable_number(value: float, digits: int = 4) -> str:
+    """Return a number with that many digits, and all before the point.
+
+    People write exponents for very large and very small numbers alone.
+
+    Examples
+    --------
+    >>> readable_number(54321.9), readable_number(0.12345), readable_number(1e20)
+    ('54322', '0.1235', '1e+20')
+    """
+    if 10 ** (digits - 1) <= abs(value) < 1e12:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"
+
+
 def readable_value(library: str, column: Column, value: float, spread: float) -> str:
     """Return a value as text: levels by name, dates as the clocks of their zone show.
+
+    What is expected of a column of truth values is a probability.
 
     Parameters
     ----------
@@ -36,8 +53,10 @@ def readable_value(library: str, column: Column, value: float, spread: float) ->
         unit = next(unit for unit, least in DATE_UNITS.items() if spread >= least)
         stamp = local_stamps(library, column, np.array([value]))[0]
         return str(stamp.astype(f"M8[{unit}]")).replace("T", " ")
+    if column.group == "boolean" and value in (0, 1):
+        return str(bool(value))
     unit = " days" if column.group == "duration" else ""
-    return f"{value:.4g}{unit}"
+    return f"{readable_number(value)}{unit}"
 
 
 def local_stamps(library: str, column: Column, days: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from .._columns import fitted_names, library_of
+from .._columns.readable import readable_number
 from .._pipelines import check_gives, last_step
 from ._style import BLUE, RED, grid_of_axes
 
@@ -227,8 +228,8 @@ class FeatureContributionsDisplay:
             return names
         values = list(np.asarray(self.values)[row])
         labels = [
-            f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
-            for name, value in zip(names, values, strict=False)
+            f"{name} = {readable_number(each) if isinstance(each, float) else each}"
+            for name, each in zip(names, values, strict=False)
         ]
         return labels + names[len(values) :]
 
