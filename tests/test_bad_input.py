@@ -271,6 +271,21 @@ def test_what_to_do_with_unknown_levels_is_refused_by_name_after_the_fit(table, 
         model.score_samples(table)
 
 
+@pytest.mark.parametrize(
+    ("make", "step"),
+    [
+        (lambda f: pl.from_pandas(f).lazy(), r"Pass X\.collect\(\)"),
+        (lambda f: f.iloc[0].to_dict(), r"Pass pandas\.DataFrame\(\[X\]\)"),
+        (lambda f: f.iloc[0], r"or frame\[:1\] for the first row"),
+    ],
+    ids=["values that are not there yet", "dict of a row", "a row alone"],
+)
+def test_what_is_no_mixed_table_yet_is_refused_with_the_next_step(mixed, make, step):
+    X, model = mixed
+    with pytest.raises(ValueError, match=step):
+        model.transform(make(X))
+
+
 def test_codes_must_have_the_width_of_the_fit(fitted):
     with pytest.raises(ValueError, match=r"shape \(n_samples, 2\), got \(4, 3\)"):
         fitted.inverse_transform(np.zeros((4, 3)))

@@ -113,7 +113,7 @@ def explain_no_table(X: Any) -> str | None:
     if nw.dependencies.is_into_series(X):
         return (
             f"Expected a table of two dimensions, got a {kind}. Pass a data frame, for "
-            "example X.to_frame() for one column."
+            "example X.to_frame() for one column, or frame[:1] for the first row."
         )
     # A sparse matrix may be a mapping: scikit-learn's own check refuses it.
     if isinstance(X, Mapping) and not issparse(X):

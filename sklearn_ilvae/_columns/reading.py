@@ -15,7 +15,14 @@ from torch import Tensor
 
 from ..vae.likelihoods import LEVELS
 from .arrays import with_gaps_for_masks
-from .frames import RawColumn, library_of, number_columns, read_columns, read_objects
+from .frames import (
+    RawColumn,
+    explain_no_table,
+    library_of,
+    number_columns,
+    read_columns,
+    read_objects,
+)
 from .kinds import asked_likelihood, categorical_columns, family_of_levels
 from .schema import (
     NUMBERS,
@@ -171,9 +178,10 @@ def read_known_table(
                 if column.group not in NUMBERS
             )
             raise ValueError(
-                f"X must be a table with named columns, as in fit (a {schema.library} "
-                f"table), got {type(X).__name__}. Columns such as {kinds} need their "
-                "dtypes."
+                explain_no_table(X)
+                or f"X must be a table with named columns, as in fit (a "
+                f"{schema.library} table), got {type(X).__name__}. Columns such as "
+                f"{kinds} need their dtypes."
             )
         table, columns = _read_mixed(
             estimator, X, library, reset=False, min_samples=min_samples
