@@ -574,7 +574,7 @@ default="from_dtype"
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         module = deepcopy(self.module_).double()
         with torch.no_grad():
-            codes = module.prior.sample(n_samples, generator).double()
+            codes = module.prior.sample(n_samples, generator)
             rows = module.likelihood.sample(module.decoder(codes), generator)
             table = self._scaling().inverse_transform(rows, generator)
         return self._user_table(table, None)

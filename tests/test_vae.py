@@ -84,6 +84,12 @@ class TestPrior:
         error = (first.var() / len(first) + second.var() / len(second)).sqrt()
         assert (first.mean() - second.mean()).abs() < 4 * error
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("make", [StandardNormalPrior, random_mixture])
+    def test_codes_are_drawn_in_the_dtype_of_the_module(self, make, dtype):
+        codes = make(2).to(dtype).sample(3, torch.Generator())
+        assert codes.dtype == dtype
+
     def test_normal_divergence_is_that_of_torch_distributions(self):
         mean, log_variance = normal(20, 3), normal(20, 3, seed=1)
         expected = distributions.kl_divergence(

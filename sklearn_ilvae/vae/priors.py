@@ -31,9 +31,13 @@ class StandardNormalPrior(nn.Module):
         Dimension of the codes.
     """
 
+    mean: Tensor
+
     def __init__(self, n_components: int) -> None:
         super().__init__()
         self.n_components = n_components
+        # Without it nothing would tell the dtype and device of the module.
+        self.register_buffer("mean", torch.zeros(n_components), persistent=False)
 
     def log_prob(self, codes: Tensor) -> Tensor:
         """Return log p(z) in nats: shape (…,)."""
@@ -49,7 +53,8 @@ class StandardNormalPrior(nn.Module):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw codes of shape (n_samples, n_components)."""
-        return torch.randn(n_samples, self.n_components, generator=generator)
+        noise = torch.randn(n_samples, self.n_components, generator=generator)
+        return self.mean + noise.to(self.mean)
 
 
 class MixturePrior(nn.Module):
