@@ -75,6 +75,11 @@ class VariationalAutoencoder(nn.Module):
         Orthonormal columns around which the decoder is built. None builds them empty,
         to be filled by ``load_state_dict``.
 
+    Raises
+    ------
+    ValueError
+        For names or shapes that no network can be built of.
+
     Examples
     --------
     >>> import torch
@@ -102,8 +107,15 @@ class VariationalAutoencoder(nn.Module):
         n_components = architecture.n_components
         columns = (architecture.likelihood, architecture.n_levels)
         design = Design(*columns, architecture.gaps)
+        shape = (design.n_parameters, n_components)
         if directions is None:
-            directions = torch.zeros(design.n_parameters, n_components)
+            directions = torch.zeros(shape)
+        if directions.shape != shape:
+            raise ValueError(
+                f"directions has shape {tuple(directions.shape)}, but must have "
+                f"{shape}: a row for each natural parameter of the likelihood, and "
+                "n_components columns."
+            )
         self.architecture = architecture
         self.encoder = GaussianEncoder(
             design,

@@ -228,6 +228,11 @@ def make_decoder(
     Decoder
         A torch module.
 
+    Raises
+    ------
+    ValueError
+        For an unknown family, a negative constant, and for what cannot guarantee one.
+
     Examples
     --------
     >>> import torch
@@ -238,8 +243,25 @@ def make_decoder(
     True
     """
     n_features, n_components = directions.shape
+    if family not in DECODERS:
+        raise ValueError(f"decoder must be one of {DECODERS}, got {family!r}.")
+    if not inverse_lipschitz >= 0:
+        raise ValueError(
+            f"inverse_lipschitz={inverse_lipschitz} must be a number of at least 0."
+        )
     if family == "mlp":
         return MultilayerPerceptronDecoder(directions, hidden_layer_sizes, activation)
+    if not hidden_layer_sizes:
+        raise ValueError(
+            f"hidden_layer_sizes={hidden_layer_sizes!r} must hold at least one width "
+            f"for decoder={family!r}, for example (64,)."
+        )
+    if n_components > n_features:
+        raise ValueError(
+            f"n_components={n_components} must not exceed the number of natural "
+            f"parameters, {n_features}: more codes than that cannot be kept apart. Use "
+            "fewer, or decoder='mlp', which guarantees nothing."
+        )
     if family == "anchored":
         return AnchoredDecoder(
             directions, hidden_layer_sizes, activation, inverse_lipschitz
@@ -257,12 +279,10 @@ def make_decoder(
             n_components, hidden_layer_sizes, inner_constant, activation
         )
         inner = EmbeddedMap(maps, directions)
-    elif family == "anchored_warped":
+    else:
         inner = AnchoredDecoder(
             directions, hidden_layer_sizes, activation, inner_constant
         )
-    else:
-        raise ValueError(f"decoder must be one of {DECODERS}, got {family!r}.")
     ridges = RidgeGradientMap(
         n_features, hidden_layer_sizes[-1], LATER_CONSTANT, activation
     )

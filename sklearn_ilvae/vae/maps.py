@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .networks import ACTIVATIONS, jacobian_at_zero, softplus, tanh
+from .networks import activation_function, jacobian_at_zero, softplus, tanh
 
 NONLINEAR_SHARE = 0.1
 """Share of a map's slope at zero that its nonlinear part carries when training starts.
@@ -116,7 +116,7 @@ class RidgeGradientMap(StronglyMonotoneMap):
         self, n_features: int, n_ridges: int, inverse_lipschitz: float, activation: str
     ) -> None:
         super().__init__(n_features, n_ridges, inverse_lipschitz)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation_function(activation)
         self.weight = nn.Parameter(torch.randn(n_ridges, n_features) / n_features**0.5)
         self.bias = nn.Parameter(torch.randn(n_ridges))
 

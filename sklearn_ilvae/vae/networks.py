@@ -89,6 +89,17 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 """Non-decreasing functions only: the gradient maps derive their guarantee from it."""
 
 
+def activation_function(name: str) -> Callable[[Tensor], Tensor]:
+    """Return the function of a name in `ACTIVATIONS`, or an error that lists them."""
+    if name not in ACTIVATIONS:
+        raise ValueError(
+            f"activation={name!r} is unknown. Use one of "
+            f"{', '.join(map(repr, ACTIVATIONS))}: a guarantee needs functions that "
+            "do not decrease."
+        )
+    return ACTIVATIONS[name]
+
+
 @torch.no_grad()
 def jacobian_at_zero(
     function: Callable[[Tensor], Tensor], like: Tensor, step: float = 1e-2
@@ -146,7 +157,7 @@ class MultilayerPerceptron(nn.Module):
         self.output = nn.Linear(widths[-1], n_outputs)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation_function(activation)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (…, n_inputs) to (…, n_outputs)."""

@@ -56,11 +56,29 @@ class Layout:
         Family of every column, or `EMPTY`.
     n_levels : sequence of int, default=()
         Number of levels of every column; may be left out where no column has levels.
+
+    Raises
+    ------
+    ValueError
+        For an unknown family, or numbers of levels that do not match the columns.
     """
 
     def __init__(self, likelihood: Sequence[str], n_levels: Sequence[int] = ()) -> None:
         self.likelihood = tuple(likelihood)
         self.n_levels = tuple(n_levels) or (1,) * len(self.likelihood)
+        kinds, known = set(self.likelihood), (*FAMILIES, EMPTY)
+        if not kinds <= set(known):
+            raise ValueError(
+                f"likelihood={likelihood!r} must name one of "
+                f"{', '.join(map(repr, known))} for every column."
+            )
+        if len(self.n_levels) != self.n_features or (
+            kinds & set(LEVELS) and not n_levels
+        ):
+            raise ValueError(
+                f"n_levels={n_levels!r} must hold the number of levels of each of the "
+                f"{self.n_features} columns, 1 for those of numbers and counts."
+            )
         sizes = [self._sizes(*each) for each in self._columns()]
         self._parameters = [0, *accumulate(width for width, _ in sizes)]
         self._statistics = [0, *accumulate(size for _, size in sizes)]
