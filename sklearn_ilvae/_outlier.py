@@ -383,6 +383,7 @@ default="from_dtype"
     @property
     def column_summary_(self) -> ColumnSummary:
         """What became of every column: dtype, likelihood, levels or scale, gaps."""
+        check_is_fitted(self)
         return self.transformer_.column_summary_
 
     @property

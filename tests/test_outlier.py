@@ -335,6 +335,8 @@ def test_an_unfitted_detector_says_so(table):
             getattr(short(), method)(table)
     with pytest.raises(NotFittedError, match="not fitted yet"):
         short().set_threshold(offset=0)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        _ = short().column_summary_
 
 
 def test_columns_of_another_table_are_named(table):
