@@ -600,7 +600,8 @@ default="from_dtype"
         summarize: bool,
     ) -> Self:
         context = self._init_callback_context(max_subtasks=max_iter)
-        with unchanged_on_error(self):
+        # Training needs gradients, also where the user's own code does without.
+        with unchanged_on_error(self), torch.inference_mode(False):
             context.call_on_fit_task_begin(estimator=self)
             table = read_training_table(
                 self, X, sample_weight, self if resume else None

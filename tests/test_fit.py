@@ -33,6 +33,18 @@ def assert_same_weights(first, second, **tolerance):
         assert_allclose(first[name], second[name], **tolerance, err_msg=name)
 
 
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("make", [ILVAETransformer, ILVAEOutlierDetector])
+def test_a_fit_does_not_depend_on_the_gradients_of_its_surroundings(
+    table, make, without
+):
+    model = make(2, max_iter=2, random_state=0)
+    expected = model.fit(table).score_samples(table)
+    with without():
+        found = model.fit(table).score_samples(table)
+    assert_array_equal(found, expected)
+
+
 # Randomness
 
 
