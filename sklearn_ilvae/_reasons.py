@@ -96,7 +96,7 @@ def reasons_table(
     latent : float
         The same for the code.
     n_features : int
-        Columns to show.
+        Columns to show; one more, where it would be the only other one.
 
     Returns
     -------
@@ -104,7 +104,9 @@ def reasons_table(
         One line a column, a line for the other columns together and one for the code.
     """
     order = np.argsort(surprise)[::-1]
-    shown, rest = order[:n_features], order[n_features:]
+    # A rest of one column may as well have its name.
+    n_shown = n_features if len(order) > n_features + 1 else len(order)
+    shown, rest = order[:n_shown], order[n_shown:]
     lines = [("column", "value", "expected", "surprise")]
     lines += [
         (str(names[i]), values[i], expected[i], f"{surprise[i]:+.1f}") for i in shown
@@ -184,7 +186,7 @@ class ReasonsMixin:
         row : array-like of shape (n_features,) or (1, n_features)
             One row; of a frame, ``X.loc[7]`` or ``X.iloc[[7]]``.
         n_features : int, default=5
-            Columns to show.
+            Columns to show, the others together; a single other one has its name.
 
         Examples
         --------

@@ -149,6 +149,13 @@ def test_explain_prints_the_worst_columns_and_their_sum(detector, frame, capsys)
     assert float(lines[-1].split()[-1]) == pytest.approx(total, abs=0.06)
 
 
+def test_explain_names_a_single_other_column(detector, frame, capsys):
+    detector.explain(frame.iloc[[3]], n_features=5)
+    printed = capsys.readouterr().out
+    assert all(f"\n{name} " in printed for name in frame.columns)
+    assert "other column" not in printed
+
+
 def test_explain_takes_one_row(detector, frame):
     with pytest.raises(ValueError, match="explain takes one row, got 3"):
         detector.explain(frame[:3])
