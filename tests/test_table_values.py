@@ -144,6 +144,18 @@ def test_an_unusual_dtype_is_kept(make):
         assert same_form(other, table)
 
 
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="needs NumPy 2")
+@pytest.mark.parametrize("gap", [None, np.nan])
+def test_text_of_variable_width_in_an_array_can_be_a_category(gap):
+    dtype = np.dtypes.StringDType(na_object=gap)
+    words = np.array(["red", "a longer word"] * (N_ROWS // 2), dtype=dtype)[:, None]
+    words = np.hstack([words, words])
+    words[0, 0] = gap
+    filled = short(categorical_features=[0, 1]).fit(words).impute(words)
+    assert filled[0, 0] in ("red", "a longer word")
+    assert (filled[1:] == words[1:].astype(object)).all()
+
+
 def test_a_zone_without_a_name_says_what_to_do():
     dates = pd.Series(pd.date_range("2024-01-01", periods=N_ROWS))
     dates = dates.dt.tz_localize("dateutil/Europe/Berlin")

@@ -216,7 +216,7 @@ def _holds_text(X: Any, estimator: Any) -> bool:
     """Whether an array or a list holds objects, some of which are called categories."""
     if isinstance(X, list | tuple):
         X = np.asarray(X, dtype=object)
-    if not isinstance(X, np.ndarray) or X.dtype.kind not in "OUS":
+    if not isinstance(X, np.ndarray) or X.dtype.kind not in "OUST":
         return False
     named = estimator.categorical_features
     by_name = not isinstance(estimator.likelihood, str)
