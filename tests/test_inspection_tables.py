@@ -125,3 +125,19 @@ def test_explained_rows_are_called_as_the_index_of_their_frame_does(table, steps
     assert titles == ["Row tank 7", "Row tank 3"]
     named = draw(pipeline, frame.iloc[[7]], row_names=["of Monday"])
     assert named.ax_[0].get_title() == "Row of Monday"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_given_contributions_keep_the_names_of_their_frame(library):
+    given = pd.DataFrame([[1.0, 3.0]], columns=["age", "latent"], index=["tank 7"])
+    display = FeatureContributionsDisplay.from_predictions(LIBRARIES[library](given))
+    labels = [label.get_text() for label in display.ax_[0].get_yticklabels()]
+    assert labels == ["latent", "age"]
+    row = "tank 7" if library == "pandas" else 0
+    assert display.ax_[0].get_title() == f"Row {row}"
+
+
+def test_two_frames_are_compared_column_by_column():
+    frame = pd.DataFrame({"size": [1.0, 2.0, 4.0], "city": ["Oslo", "Rome", "Oslo"]})
+    display = ColumnSummaryDisplay.from_predictions(frame, frame[::-1])
+    assert [panel.get_title() for panel in display.ax_] == ["size", "city"]

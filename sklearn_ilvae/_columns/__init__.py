@@ -2,7 +2,7 @@
 
 from .arrays import float_dtypes, from_tensor, to_tensor
 from .building import build_frame
-from .frames import is_missing, library_of
+from .frames import is_missing, library_of, names_in
 from .keeping import keep_observed
 from .kinds import asked_likelihood, categorical_columns, column_name, fitted_names
 from .levels import LevelGroups
@@ -41,6 +41,7 @@ __all__ = [
     "is_missing",
     "keep_observed",
     "library_of",
+    "names_in",
     "names_of",
     "read_known_table",
     "read_new_table",

@@ -33,7 +33,7 @@ class ColumnSummaryDisplay:
 
     Parameters
     ----------
-    observed, drawn : mapping of str to array-like of shape (n_values,)
+    observed, drawn : mapping of str to array-like of shape (n_values,), or pandas frame
         Values of every column by its name, without gaps: numbers, ``datetime64`` or
         text.
     notes : mapping of str to str, default=None
@@ -195,7 +195,7 @@ class ColumnSummaryDisplay:
         """
         check_scalar(self.max_features, "max_features", Integral, min_val=1)
         unknown = [name for name in self.observed if name not in self.drawn]
-        if unknown or not self.observed:
+        if unknown or not list(self.observed):
             raise ValueError(
                 f"observed has the columns {list(self.observed)}, drawn has "
                 f"{list(self.drawn)}; pass at least one column, and each in both"

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from .._columns import fitted_names, library_of
+from .._columns import fitted_names, library_of, names_in
 from .._columns.readable import readable_number
 from .._pipelines import check_gives, last_step
 from ._style import BLUE, RED, grid_of_axes
@@ -106,8 +106,8 @@ class FeatureContributionsDisplay:
         -------
         FeatureContributionsDisplay
         """
-        if row_names is None and library_of(X) == "pandas":
-            row_names = list(X.index)
+        if row_names is None:
+            row_names = _row_names(X)
         estimator, X = last_step(estimator, X)
         check_is_fitted(estimator)
         check_gives(
@@ -148,7 +148,8 @@ class FeatureContributionsDisplay:
         Parameters
         ----------
         contributions, feature_names, values, row_names, max_features, label
-            As in the class.
+            As in the class. The names of a data frame's columns are taken from it, and
+            the index of a pandas frame.
         ax : matplotlib Axes or array-like of Axes, default=None
             Where to draw; None makes a new figure, one Axes is divided.
 
@@ -156,6 +157,11 @@ class FeatureContributionsDisplay:
         -------
         FeatureContributionsDisplay
         """
+        library = library_of(contributions)
+        if feature_names is None and library is not None:
+            feature_names = names_in(contributions, library)
+        if row_names is None:
+            row_names = _row_names(contributions)
         display = cls(
             contributions=contributions,
             feature_names=feature_names,
@@ -246,6 +252,10 @@ class FeatureContributionsDisplay:
             chosen.append(f"{n_rest} other columns")
             sizes.append(float(contributions[order[self.max_features :]].sum()))
         return chosen, sizes
+
+
+def _row_names(table: Any) -> list[Any] | None:
+    return list(table.index) if library_of(table) == "pandas" else None
 
 
 def _values(estimator: Any, X: Any) -> Any:
