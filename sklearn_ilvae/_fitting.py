@@ -237,9 +237,13 @@ def check_same_network(
     asked = {"hidden_layer_sizes": _widths(hidden_layer_sizes), **others}
     for name, value in asked.items():
         _check_unchanged(name, value, getattr(architecture, name))
-    _check_unchanged(
-        "number of Gaussians of the prior", n_clusters, architecture.n_clusters
-    )
+    fitted = architecture.n_clusters
+    _check_unchanged("prior", _prior(n_clusters), _prior(fitted))
+    _check_unchanged("n_mixture_components", n_clusters, fitted)
+
+
+def _prior(n_clusters: int) -> str:
+    return "mixture" if n_clusters else "standard_normal"
 
 
 def check_same_columns(
