@@ -197,6 +197,24 @@ def test_dates_are_printed_as_clocks_show_them(library, zone, unit, printed, cap
     assert len(centre) == len(printed)
 
 
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda f: pl.DataFrame(f).cast({"when": pl.Date}),
+        lambda f: pa.table({"when": pa.array(f["when"], pa.date32()), "x": f["x"]}),
+        lambda f: f.astype({"when": "date32[pyarrow]"}),
+    ],
+    ids=["polars", "pyarrow", "pandas"],
+)
+def test_dates_without_a_time_of_day_are_printed_so(convert, capsys):
+    when = pd.Timestamp("2020-01-14") + pd.to_timedelta(np.arange(40) % 7, unit="D")
+    X = convert(pd.DataFrame({"when": when, "x": np.arange(40.0)}))
+    model = ILVAEOutlierDetector(2, max_iter=1, random_state=0).fit(X)
+    model.explain(rows_of(X, [0]))
+    assert "00:00" not in capsys.readouterr().out
+    assert re.match(r"2020-01-1\d ± ", model.column_summary_[0]["values"])
+
+
 def test_explain_takes_a_row_whose_category_is_a_number(frame, capsys):
     X = frame.astype({"married": "category"})
     model = ILVAEOutlierDetector(2, max_iter=1, random_state=0).fit(X)

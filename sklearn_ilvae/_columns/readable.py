@@ -1,5 +1,7 @@
 """Values of a table as text, as its users know them."""
 
+import re
+
 import narwhals as nw
 import numpy as np
 
@@ -8,6 +10,9 @@ from .schema import Column, TableSchema
 
 DATE_UNITS = {"D": 10.0, "m": 10 / 1440, "s": 10 / 86_400, "us": 0.0}
 """Units to print dates in, and from which spread of a column on, in days."""
+
+DAYS_ALONE = re.compile("Date$|date32|date64")
+"""Dtypes of polars and pyarrow that have dates without a time of day."""
 
 
 def readable_number(value: float, digits: int = 4) -> str:
@@ -50,6 +55,8 @@ def readable_value(library: str, column: Column, value: float, spread: float) ->
     if column.levels is not None:
         return str(column.levels[int(value)])
     if column.group == "date":
+        if DAYS_ALONE.match(column.dtype):
+            spread = np.inf
         unit = next(unit for unit, least in DATE_UNITS.items() if spread >= least)
         stamp = local_stamps(library, column, np.array([value]))[0]
         return str(stamp.astype(f"M8[{unit}]")).replace("T", " ")
