@@ -14,7 +14,7 @@ from skorch import NeuralNet
 from torch import nn
 
 from sklearn_ilvae import ILVAETransformer
-from sklearn_ilvae._training import NOISE_VARIANCE_RATE
+from sklearn_ilvae._training.net import NOISE_VARIANCE_RATE
 from sklearn_ilvae.vae import VariationalAutoencoder, evidence_lower_bound
 
 N_COMPONENTS, WIDTH, BATCH_SIZE = 8, 64, 512

@@ -14,24 +14,28 @@ from torch import Tensor
 
 from ._columns import check_counts, from_tensor, read_known_table, to_tensor
 from ._columns.summary import ColumnSummary
-from ._conformal import ConformalMixin
-from ._gaps import column_means, common_gains, filled_contributions, gap_gains
-from ._html import DiagramMixin, summary_of_detector
-from ._random import draw_seed
-from ._reasons import ReasonsMixin
-from ._reservoir import Reservoir
-from ._scoring import RowScorer, sample_points
-from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
-from ._state import unchanged_on_error
-from ._tables import TrainingTable, read_training_table
-from ._threshold import ThresholdMixin
-from ._transformer import TRANSFORM_CHUNK, ILVAETransformer
-from ._trust import (
+from ._detection import (
+    ConformalMixin,
+    ReasonsMixin,
+    Reservoir,
+    RowScorer,
+    ThresholdMixin,
+    column_means,
+    common_gains,
     comparable_numbers,
+    filled_contributions,
+    gap_gains,
     present_rows,
+    sample_points,
     split_calibration,
     trusted_weights,
 )
+from ._html import DiagramMixin, summary_of_detector
+from ._random import draw_seed
+from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
+from ._state import unchanged_on_error
+from ._tables import TrainingTable, read_training_table
+from ._transformer import TRANSFORM_CHUNK, ILVAETransformer
 from .vae.likelihoods.heads import any_missing
 
 SAMPLE_ROWS = 500

@@ -17,7 +17,6 @@ from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._callbacks import NonFiniteLossError
 from ._columns import (
     check_binary,
     check_counts,
@@ -29,16 +28,6 @@ from ._columns import (
     to_tensor,
 )
 from ._device import inference_device, training_device
-from ._fitting import (
-    check_same_columns,
-    check_same_network,
-    choose_batch_size,
-    choose_patience,
-    epoch_hooks,
-    explain_divergence,
-    split_validation,
-    start_model,
-)
 from ._html import DiagramMixin, divergences_of_units, summary_of_autoencoder
 from ._random import draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
@@ -49,7 +38,19 @@ from ._tables import (
     levels_to_arrays,
     read_training_table,
 )
-from ._training import TrainingSettings, train
+from ._training import (
+    NonFiniteLossError,
+    TrainingSettings,
+    check_same_columns,
+    check_same_network,
+    choose_batch_size,
+    choose_patience,
+    epoch_hooks,
+    explain_divergence,
+    split_validation,
+    start_model,
+    train,
+)
 from .vae import (
     DECODERS,
     VariationalAutoencoder,

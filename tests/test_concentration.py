@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from sklearn_ilvae._threshold import threshold_below
-from sklearn_ilvae._trust import trusted_weights
+from sklearn_ilvae._detection.threshold import threshold_below
+from sklearn_ilvae._detection.trust import trusted_weights
 from sklearn_ilvae.vae import closest_weights, robust_distances
 
 seeds = st.integers(0, 2**32 - 1)

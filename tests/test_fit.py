@@ -9,9 +9,10 @@ import torch
 from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, _training
-from sklearn_ilvae._fitting import split_validation
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 from sklearn_ilvae._random import draw_seed
+from sklearn_ilvae._training import net
+from sklearn_ilvae._training.setup import split_validation
 from sklearn_ilvae._transformer import VALIDATION_DRAWS
 from sklearn_ilvae.vae import RunningAverage, evidence_lower_bound, shared_noise
 from sklearn_ilvae.vae.averaging import AVERAGING_DEGREE
@@ -261,7 +262,7 @@ def interrupt_at_call(monkeypatch, number):
             raise KeyboardInterrupt
         return evidence_lower_bound(*args)
 
-    monkeypatch.setattr(_training, "evidence_lower_bound", bound)
+    monkeypatch.setattr(net, "evidence_lower_bound", bound)
 
 
 @pytest.mark.parametrize("step", [1, 3, 6], ids=["first", "batch", "validation"])

@@ -9,7 +9,7 @@ from mixed import people
 from numpy.testing import assert_allclose
 
 from sklearn_ilvae import ILVAEOutlierDetector
-from sklearn_ilvae._gaps import (
+from sklearn_ilvae._detection.gaps import (
     REFERENCE_ROWS,
     column_means,
     common_gains,

@@ -13,8 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neighbors import NearestNeighbors
 
 from sklearn_ilvae import ILVAEOutlierDetector
+from sklearn_ilvae._detection.reservoir import Reservoir
 from sklearn_ilvae._outlier import SAMPLE_ROWS
-from sklearn_ilvae._reservoir import Reservoir
 from sklearn_ilvae.vae import comparable_points, neighbour_terms
 from sklearn_ilvae.vae.completion import LinearCompletion
 from sklearn_ilvae.vae.neighbours import (

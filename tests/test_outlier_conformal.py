@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import kstest
 
 from sklearn_ilvae import ILVAEOutlierDetector
-from sklearn_ilvae._conformal import benjamini_hochberg, conformal_p_values
+from sklearn_ilvae._detection.conformal import benjamini_hochberg, conformal_p_values
 
 
 @settings(deadline=None)

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAETransformer
 from sklearn_ilvae._columns import find_scaling
-from sklearn_ilvae._fitting import start_model
+from sklearn_ilvae._training.setup import start_model
 
 
 def short(**parameters):

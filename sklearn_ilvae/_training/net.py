@@ -11,9 +11,9 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.helper import predefined_split
 from torch import Tensor
 
-from ._batches import InMemoryBatches, WeightedRows
-from ._callbacks import BestWeights, EpochHooks, NonFiniteLossError, StopWhen
-from .vae import RunningAverage, VariationalAutoencoder, evidence_lower_bound
+from ..vae import RunningAverage, VariationalAutoencoder, evidence_lower_bound
+from .batches import InMemoryBatches, WeightedRows
+from .callbacks import BestWeights, EpochHooks, NonFiniteLossError, StopWhen
 
 NOISE_VARIANCE_RATE = 10.0
 """Learning rate of the noise variances relative to the other parameters.

@@ -15,15 +15,15 @@ from math import log
 import torch
 from torch import Tensor
 
-from ._columns import ColumnScaling
-from .vae import (
+from .._columns import ColumnScaling
+from ..vae import (
     LikelihoodTerms,
     VariationalAutoencoder,
     comparable_points,
     laplace_terms,
     neighbour_terms,
 )
-from .vae.likelihoods.heads import any_missing
+from ..vae.likelihoods.heads import any_missing
 
 
 @dataclass(frozen=True)

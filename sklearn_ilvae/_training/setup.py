@@ -9,17 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._batches import WeightedRows
-from ._callbacks import EpochHooks
-from ._columns import (
+from .._columns import (
     ColumnScaling,
     TableSchema,
     asked_likelihood,
     categorical_columns,
     column_name,
 )
-from ._random import seeded
-from .vae import (
+from .._random import seeded
+from ..vae import (
     Architecture,
     Design,
     VariationalAutoencoder,
@@ -29,8 +27,10 @@ from .vae import (
     principal_axes,
     start_at_linear_model,
 )
-from .vae.likelihoods import CONTINUOUS, EMPTY, LEVELS
-from .vae.start import LinearModel, PrincipalAxes
+from ..vae.likelihoods import CONTINUOUS, EMPTY, LEVELS
+from ..vae.start import LinearModel, PrincipalAxes
+from .batches import WeightedRows
+from .callbacks import EpochHooks
 
 SMALLEST_AUTO_BATCH = 128
 LARGEST_AUTO_BATCH = 1024

@@ -9,7 +9,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._columns import to_tensor
+from .._columns import to_tensor
 
 
 def rounding_of(scores: Any) -> Any:

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._columns import from_tensor, to_tensor
-from ._threshold import check_number, rounding_of
+from .._columns import from_tensor, to_tensor
+from .threshold import check_number, rounding_of
 
 
 def conformal_p_values(

@@ -9,7 +9,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from ._batches import WeightedRows
+from .batches import WeightedRows
 
 
 class NonFiniteLossError(ArithmeticError):

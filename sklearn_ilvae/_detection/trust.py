@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._columns import ColumnScaling, to_tensor
-from .vae import (
+from .._columns import ColumnScaling, to_tensor
+from ..vae import (
     Design,
     LinearCompletion,
     choose_n_components,
@@ -17,7 +17,7 @@ from .vae import (
     principal_axes,
     robust_distances,
 )
-from .vae.design import NaturalUnits
+from ..vae.design import NaturalUnits
 
 AUTO_SUPPORT = 0.75
 AUTO_REST = 0.1

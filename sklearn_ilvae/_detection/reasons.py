@@ -13,14 +13,14 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._columns import (
+from .._columns import (
     decoded_levels,
     fitted_names,
     from_tensor,
     library_of,
     to_tensor,
 )
-from ._tables import TableMixin, readable_cells
+from .._tables import TableMixin, readable_cells
 
 
 def frame_like(values: Tensor, names: Sequence[Any], X: Any) -> Any:

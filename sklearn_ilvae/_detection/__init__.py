@@ -1,0 +1,31 @@
+"""Which rows a detector trusts, how it scores them, and why it calls them outliers."""
+
+from .conformal import ConformalMixin
+from .gaps import column_means, common_gains, filled_contributions, gap_gains
+from .reasons import ReasonsMixin
+from .reservoir import Reservoir
+from .scoring import RowScorer, sample_points
+from .threshold import ThresholdMixin
+from .trust import (
+    comparable_numbers,
+    present_rows,
+    split_calibration,
+    trusted_weights,
+)
+
+__all__ = [
+    "ConformalMixin",
+    "ReasonsMixin",
+    "Reservoir",
+    "RowScorer",
+    "ThresholdMixin",
+    "column_means",
+    "common_gains",
+    "comparable_numbers",
+    "filled_contributions",
+    "gap_gains",
+    "present_rows",
+    "sample_points",
+    "split_calibration",
+    "trusted_weights",
+]
