@@ -318,9 +318,11 @@ default="from_dtype"
         """Train for one pass over a batch of rows.
 
         The first call fixes the scaling, the size of the network and what
-        `column_summary_` shows, so its rows should represent the table. Trust and
-        threshold are those of the last batch; the calibration is dropped, since the
-        scores change. Neighbours are found among a sample of the rows of all batches.
+        `column_summary_` shows, so its rows, at least two, should represent the table.
+        Later calls take one row or more. Trust, threshold and typical contributions are
+        those of the last batch: after a small one, move the threshold with
+        `set_threshold`. The calibration is dropped, since the scores change. Neighbours
+        are found among a sample of the rows of all batches.
 
         Parameters
         ----------
@@ -401,7 +403,7 @@ default="from_dtype"
         context = self._init_callback_context(max_subtasks=1)
         with unchanged_on_error(self):
             context.call_on_fit_task_begin(estimator=self)
-            table = read_training_table(self, X, sample_weight, known)
+            table = read_training_table(self, X, sample_weight, known, min_samples=1)
             seed = draw_seed(self.random_state)
             fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
             held_out = split_calibration(len(table.rows), fraction, seed)

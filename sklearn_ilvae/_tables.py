@@ -93,7 +93,11 @@ class TrainingTable:
 
 
 def read_training_table(
-    estimator: Any, X: Any, sample_weight: Any, fitted: "TableMixin | None" = None
+    estimator: Any,
+    X: Any,
+    sample_weight: Any,
+    fitted: "TableMixin | None" = None,
+    min_samples: int = 2,
 ) -> TrainingTable:
     """Read the table of a fit and set, or check, number and names of its columns.
 
@@ -102,11 +106,14 @@ def read_training_table(
     estimator : BaseEstimator
         Whose parameters say what the columns are.
     X : DataFrame or array-like of shape (n_samples, n_features), or TrainingTable
-        The table, at least two rows.
+        The table.
     sample_weight : array-like of shape (n_samples,) or None
         Non-negative weights.
     fitted : TableMixin, default=None
         The autoencoder to train on, whose columns the table must have.
+    min_samples : int, default=2
+        Least number of rows of positive weight to train `fitted` on. A new autoencoder
+        needs two: one row has no spread.
 
     Returns
     -------
@@ -124,10 +131,9 @@ def read_training_table(
     if fitted is None:
         return TrainingTable(*read_new_table(estimator, X, sample_weight), X)
     schema, families = fitted._table_schema(), fitted.likelihood_
-    table = read_known_table(
-        estimator, X, schema, estimator.handle_unknown, min_samples=2
-    )
-    rows, weights = rows_of_weight(table, X, sample_weight)
+    unknown = estimator.handle_unknown
+    table = read_known_table(estimator, X, schema, unknown, min_samples)
+    rows, weights = rows_of_weight(table, X, sample_weight, min_samples)
     return TrainingTable(rows, weights, schema, families, X)
 
 

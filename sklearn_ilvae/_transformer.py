@@ -392,6 +392,7 @@ default="from_dtype"
             resume=self.warm_start and hasattr(self, "module_"),
             max_iter=self.max_iter,
             validation_fraction=self.validation_fraction if self.early_stopping else 0,
+            min_samples=2,
             summarize=True,
         )
 
@@ -400,8 +401,8 @@ default="from_dtype"
         """Train for one pass over a batch of rows.
 
         The first call fixes the scaling, the size of the network and what
-        `column_summary_` shows, so its rows should represent the table. There is no
-        validation and no early stopping.
+        `column_summary_` shows, so its rows, at least two, should represent the table.
+        Later calls take one row or more. There is no validation and no early stopping.
         The state of the optimiser is kept between calls, but not in a pickle.
 
         Parameters
@@ -425,6 +426,7 @@ default="from_dtype"
             resume=hasattr(self, "module_"),
             max_iter=1,
             validation_fraction=0,
+            min_samples=1,
             summarize=False,
         )
 
@@ -598,6 +600,7 @@ default="from_dtype"
         resume: bool,
         max_iter: int,
         validation_fraction: float,
+        min_samples: int,
         summarize: bool,
     ) -> Self:
         context = self._init_callback_context(max_subtasks=max_iter)
@@ -605,7 +608,7 @@ default="from_dtype"
         with unchanged_on_error(self), torch.inference_mode(False):
             context.call_on_fit_task_begin(estimator=self)
             table = read_training_table(
-                self, X, sample_weight, self if resume else None
+                self, X, sample_weight, self if resume else None, min_samples
             )
             device = training_device(self.device, torch.float32)
             seed = draw_seed(self.random_state)

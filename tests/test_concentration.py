@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from sklearn_ilvae._detection.threshold import threshold_below
+from sklearn_ilvae._detection.threshold import threshold_below, tukey_fence
 from sklearn_ilvae._detection.trust import trusted_weights
 from sklearn_ilvae.vae import closest_weights, robust_distances
 
@@ -109,6 +109,15 @@ def test_a_threshold_has_its_share_of_rows_below(n_rows, percent, seed):
     scores = torch.tensor(np.sort(np.random.default_rng(seed).normal(size=n_rows)))
     threshold = threshold_below(scores, ones(scores), percent / 100)
     assert int((scores < threshold).sum()) == n_rows * percent // 100
+
+
+@given(st.floats(-1e6, 1e6), st.integers(1, 10))
+def test_no_row_of_equal_scores_lies_below_the_fence(score, n_rows):
+    scores = torch.full((n_rows,), score, dtype=torch.float64)
+    fence = tukey_fence(scores, ones(scores))
+    rounded = score - 1e-12 * abs(score)  # the same row scored in another batch
+    assert fence < rounded
+    assert fence == pytest.approx(score, rel=1e-8, abs=1e-8)
 
 
 def test_a_rare_level_alone_does_not_make_a_row_far():

@@ -83,8 +83,10 @@ def bad_column_named(X: Any, allow_missing: bool = False) -> Iterator[None]:
         raise kind(f"{error}\n{reason}") from error
 
 
-def rows_of_weight(table: Tensor, X: Any, sample_weight: Any) -> tuple[Tensor, Tensor]:
-    """Return the rows of positive weight, at least two, and their weights.
+def rows_of_weight(
+    table: Tensor, X: Any, sample_weight: Any, min_samples: int = 2
+) -> tuple[Tensor, Tensor]:
+    """Return the rows of positive weight and their weights.
 
     Parameters
     ----------
@@ -94,6 +96,8 @@ def rows_of_weight(table: Tensor, X: Any, sample_weight: Any) -> tuple[Tensor, T
         The table as it came.
     sample_weight : array-like of shape (n_samples,) or None
         Non-negative weights.
+    min_samples : int, default=2
+        Least number of rows of positive weight.
 
     Returns
     -------
@@ -107,9 +111,9 @@ def rows_of_weight(table: Tensor, X: Any, sample_weight: Any) -> tuple[Tensor, T
         check_sample_weight(sample_weight, X, ensure_non_negative=True)
     ).double()
     present = weights > 0
-    if int(present.sum()) < 2:
+    if int(present.sum()) < min_samples:
         raise ValueError(
-            f"sample_weight must be positive for at least 2 rows, got "
+            f"sample_weight must be positive for at least {min_samples} rows, got "
             f"{int(present.sum())}. Weights of 0 remove rows."
         )
     weights = weights[present]

@@ -69,12 +69,13 @@ def tukey_fence(scores: Tensor, weights: Tensor) -> float:
     Returns
     -------
     float
-        1.5 interquartile ranges below the lower quartile.
+        1.5 interquartile ranges below the lower quartile, less what rounding may add:
+        the range is 0 where scores are equal, or where there is one row.
     """
     shares = weights.cumsum(0) / weights.sum()
     quartiles = torch.searchsorted(shares, shares.new_tensor([0.25, 0.75]))
     lower, upper = scores[quartiles.clamp(max=len(scores) - 1)].tolist()
-    return lower - 1.5 * (upper - lower)
+    return lower - 1.5 * (upper - lower) - float(rounding_of(lower))
 
 
 class ThresholdMixin:

@@ -59,7 +59,7 @@ def trusted_weights(
     -------
     weights : Tensor of shape (n_rows,)
     trusted : Tensor of shape (n_rows,), bool
-        At least two rows.
+        At least two rows, or the only one.
     """
     automatic = support_fraction == "auto"
     n_columns = table.shape[1] if discrete is None else int((~discrete).sum())
