@@ -1,5 +1,6 @@
 """Measures of what codes say, against closed forms and on trained models."""
 
+from functools import partial
 from math import log
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, metrics
 from sklearn_ilvae.vae import (
     DECODERS,
+    LinearCompletion,
     diagnostics,
     importance_log_weights,
     shared_noise,
@@ -106,7 +108,7 @@ class TestKLPerUnit:
         module, rows = metrics.collapse._prepared(
             trained("anchored"), TABLES["wine"], ""
         )
-        posterior = metrics.collapse._posterior(module, rows)
+        posterior = diagnostics.posterior(module, rows)
         few = diagnostics.kl_per_unit(*posterior, module.prior)
         many = diagnostics.kl_per_unit(*posterior, module.prior, n_nodes=256)
         torch.testing.assert_close(few, many, rtol=0, atol=1e-9)
@@ -311,12 +313,44 @@ def test_a_row_measures_the_same_alone_and_in_a_batch(measure):
     np.testing.assert_allclose(together, alone, rtol=1e-10)
 
 
-@pytest.mark.parametrize("measure", [*ON_TABLES, metrics.mutual_information])
-def test_chunks_do_not_matter(measure, monkeypatch):
-    estimator, X = trained("anchored"), TABLES["wine"][:30]
-    whole = measure(estimator, X)
-    monkeypatch.setattr(diagnostics, "CHUNK", 1)
-    np.testing.assert_allclose(measure(estimator, X), whole, rtol=1e-10)
+CHUNKED = [
+    *ON_TABLES,
+    metrics.mutual_information,
+    partial(metrics.fisher_divergence_per_unit, n_draws=1),
+    partial(metrics.fisher_divergence_lower_bound, n_draws=1),
+]
+
+
+@pytest.fixture(scope="module")
+def incomplete():
+    """Return a fit of more units than its layers are wide, and wine with gaps."""
+    X = TABLES["wine"].copy()
+    X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
+    model = ILVAETransformer(8, hidden_layer_sizes=4, max_iter=2, random_state=0)
+    return model.fit(X), X[:30]
+
+
+@pytest.mark.parametrize("chunk", [1, 640, 10**4])
+@pytest.mark.parametrize("measure", CHUNKED)
+def test_chunks_do_not_matter(measure, incomplete, chunk, monkeypatch):
+    whole = measure(*incomplete)
+    monkeypatch.setattr(diagnostics, "CHUNK", chunk)
+    np.testing.assert_allclose(measure(*incomplete), whole, rtol=1e-10)
+
+
+@pytest.mark.parametrize("measure", CHUNKED)
+def test_a_long_table_is_not_encoded_at_once(measure, incomplete, monkeypatch):
+    """To encode a row with gaps takes a matrix of the squared number of units."""
+    numbers, completed = [], LinearCompletion.forward
+
+    def counted(self, coordinates):
+        numbers.append(len(coordinates) * self.loadings.shape[1] ** 2)
+        return completed(self, coordinates)
+
+    monkeypatch.setattr(LinearCompletion, "forward", counted)
+    monkeypatch.setattr(diagnostics, "CHUNK", 640)
+    measure(*incomplete)
+    assert 0 < max(numbers) <= 640
 
 
 @pytest.mark.parametrize("measure", [*PER_ROW, metrics.mutual_information])

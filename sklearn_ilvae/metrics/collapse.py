@@ -12,7 +12,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.utils import check_scalar
 from torch import Tensor
 
@@ -51,7 +50,7 @@ def kl_per_unit(estimator: Any, X: Any) -> np.ndarray:
     np.True_
     """
     module, rows = _prepared(estimator, X, "kl_per_unit")
-    mean, log_variance = _posterior(module, rows)
+    mean, log_variance = diagnostics.posterior(module, rows)
     divergences = diagnostics.kl_per_unit(mean, log_variance, module.prior)
     return divergences.mean(0).numpy()
 
@@ -93,7 +92,7 @@ def active_units(estimator: Any, X: Any, threshold: float = 0.01) -> np.ndarray:
     array([ True,  True,  True])
     """
     module, rows = _prepared(estimator, X, "active_units")
-    mean, _ = _posterior(module, rows)
+    mean, _ = diagnostics.posterior(module, rows)
     return diagnostics.active_units(mean, threshold).numpy()
 
 
@@ -141,7 +140,7 @@ def mutual_information(
     True
     """
     module, rows = _prepared(estimator, X, "mutual_information")
-    mean, log_variance = _posterior(module, rows)
+    mean, log_variance = diagnostics.posterior(module, rows)
     noise = _noise(n_draws, mean.shape[1], random_state, len(rows))
     noise = noise.view(n_draws, *mean.shape)
     return float(diagnostics.mutual_information(mean, log_variance, noise))
@@ -340,9 +339,3 @@ def _noise(
     """Return draws that all rows share, or as many for each of several rows."""
     check_scalar(n_draws, "n_draws", Integral, min_val=1)
     return shared_noise(n_draws * n_rows, n_components, random_state)
-
-
-@torch.no_grad()
-def _posterior(module: VariationalAutoencoder, rows: Tensor) -> tuple[Tensor, Tensor]:
-    mean, log_variance = module.encoder(rows)
-    return mean, log_variance

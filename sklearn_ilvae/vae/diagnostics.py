@@ -30,6 +30,40 @@ CHUNK = 1 << 22
 """Numbers held at once in the largest array."""
 
 
+def posterior(model: VariationalAutoencoder, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and log-variance of q(z|x) of every row, encoded in chunks.
+
+    Parameters
+    ----------
+    model : VariationalAutoencoder
+        The model.
+    rows : Tensor of shape (n_rows, n_features)
+        Standardised rows, NaN where missing.
+
+    Returns
+    -------
+    mean, log_variance : Tensor of shape (n_rows, n_components)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import vae
+    >>> from sklearn_ilvae.vae import diagnostics
+    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.5, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
+    >>> mean, log_variance = diagnostics.posterior(model, torch.zeros(10, 3))
+    >>> mean.shape, log_variance.shape
+    (torch.Size([10, 2]), torch.Size([10, 2]))
+    """
+
+    def encoded(rows: Tensor) -> Tensor:
+        return torch.cat(model.encoder(rows), dim=1)
+
+    both = _in_chunks(encoded, _numbers_per_row(model), rows)
+    mean, log_variance = both.chunk(2, dim=1)
+    return mean, log_variance
+
+
 def gauss_hermite(n_nodes: int) -> tuple[Tensor, Tensor]:
     """Return nodes and weights that integrate against the standard normal density.
 
@@ -209,7 +243,7 @@ def fisher_divergence_per_unit(
         (pulled,) = torch.autograd.grad(parameters, codes, scores)
         return (weights[..., None] * pulled.square()).sum(0)
 
-    return _in_chunks(divergence, len(noise) * _widest(model), rows)
+    return _in_chunks(divergence, _numbers_per_row(model, len(noise)), rows)
 
 
 def relative_fisher_divergence(
@@ -303,7 +337,7 @@ def fisher_divergence_lower_bound(
         return (weights * along.square().sum((-2, -1))).sum(0)
 
     jacobian_size = model.likelihood.n_parameters * model.architecture.n_components
-    size = len(noise) * max(_widest(model), jacobian_size)
+    size = _numbers_per_row(model, len(noise), jacobian_size)
     return constant**2 * _in_chunks(bound, size, rows)
 
 
@@ -364,8 +398,14 @@ def _posterior_scores(
     return codes, log_weights.softmax(0), parameters, scores
 
 
-def _widest(model: VariationalAutoencoder) -> int:
-    return max(model.likelihood.n_parameters, *model.architecture.hidden_layer_sizes)
+def _numbers_per_row(
+    model: VariationalAutoencoder, n_draws: int = 1, numbers_per_draw: int = 0
+) -> int:
+    """Return the numbers that the largest array holds for a row."""
+    shape = model.architecture
+    widths = (model.encoder.design.width, *shape.hidden_layer_sizes)
+    # To encode a row with gaps takes a matrix, whatever the number of draws.
+    return max(n_draws * max(numbers_per_draw, *widths), shape.n_components**2)
 
 
 @torch.no_grad()
