@@ -18,7 +18,6 @@ from sklearn_ilvae.vae.likelihoods import (
     zero_sum_logits,
 )
 from sklearn_ilvae.vae.likelihoods.continuous import StudentTHead
-from sklearn_ilvae.vae.likelihoods.counts import NegativeBinomialHead
 from sklearn_ilvae.vae.likelihoods.heads import observed_mean
 
 TABLES = [
@@ -227,6 +226,37 @@ def test_extreme_parameters_have_finite_likelihoods_and_gradients(family, size):
     assert parameters.grad.isfinite().all()
 
 
+def exact_poisson(value, log_rate):
+    """Log-probability, and its slope in log m, from sixty digits."""
+    with mpmath.workdps(60):
+        v, m = mpmath.mpf(value), mpmath.exp(log_rate)
+        return float(v * log_rate - m - mpmath.loggamma(v + 1)), float(v - m)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@given(
+    value=st.integers(0, 600) | st.integers(0, 10**8),
+    log_ratio=st.floats(-20, 10) | st.floats(-1e-3, 1e-3),
+)
+@example(value=0, log_ratio=-18.0)
+@example(value=10**5, log_ratio=0.0)
+@example(value=10**7, log_ratio=0.0)
+@settings(max_examples=200, deadline=None)
+def test_the_poisson_is_exact_whatever_the_count(dtype, value, log_ratio):
+    likelihood = MixedLikelihood(["poisson"]).to(dtype)
+    row = torch.tensor([[value]], dtype=dtype)
+    natural = (row.clamp(min=1).log() + log_ratio).clamp(max=29).requires_grad_()
+    found = likelihood.log_prob(row, natural)
+    found.backward()
+    expected, slope = exact_poisson(row.item(), natural.item())
+    # What a rounding of the logarithm of the rate alone costs, and some more.
+    rounding = torch.finfo(dtype).eps * (1 + abs(natural.item()))
+    lost = rounding * abs(slope)
+    assert found.item() == pytest.approx(expected, rel=10 * rounding, abs=3 * lost)
+    lost = 2 * torch.finfo(dtype).eps * row.item() * (1 + abs(natural.item()))
+    assert natural.grad.item() == pytest.approx(slope, rel=2 * rounding, abs=lost)
+
+
 def exact_negative_binomial(value, log_rate, log_size):
     """Log-probability, and its slopes in log m and log r, from sixty digits."""
     with mpmath.workdps(60):
@@ -271,13 +301,15 @@ def test_the_negative_binomial_is_exact_whatever_size_and_count(
     assert found_slope == pytest.approx(by_size, rel=300 * rounding, abs=300 * lost)
 
 
+@pytest.mark.parametrize("family", COUNTS)
 @given(st.floats(-6, 60), st.integers(0, 10**12), st.sampled_from([0, 1e-3, 1]))
 @settings(deadline=None)
-def test_no_count_has_a_probability_above_one(log_size, value, log_ratio):
-    likelihood = MixedLikelihood(["negative_binomial"])
+def test_no_count_has_a_probability_above_one(family, log_size, value, log_ratio):
+    likelihood = MixedLikelihood([family])
     for dtype in (torch.float32, torch.float64):
         likelihood = likelihood.to(dtype)
-        torch.nn.init.constant_(likelihood.heads[0].log_size, log_size)
+        if family == "negative_binomial":
+            torch.nn.init.constant_(likelihood.heads[0].log_size, log_size)
         row = torch.tensor([[value]], dtype=dtype)
         natural = row.clamp(min=1).log() + log_ratio
         rounding = 50 * torch.finfo(dtype).eps
@@ -330,14 +362,13 @@ def test_a_column_without_values_has_the_mean_zero(dtype):
     torch.testing.assert_close(mean, torch.tensor([0.0, 1.0], dtype=dtype))
 
 
-def test_log_probabilities_of_counts_have_second_derivatives():
-    head = NegativeBinomialHead(2).double()
-    values = torch.tensor([[4.0, 7.0]], dtype=torch.float64)
+@pytest.mark.parametrize("family", COUNTS)
+def test_log_probabilities_of_counts_have_second_derivatives(family):
+    (head,) = MixedLikelihood([family] * 2).double().heads
+    values = torch.tensor([[0.0, 7.0]], dtype=torch.float64)
 
     def by_torch(natural):
-        rate, size = (natural + head.log_rate_offset).exp(), head.log_size.exp()
-        odds = (rate / size).log()
-        law = distributions.NegativeBinomial(size, logits=odds)
+        law = as_distribution(head, family, natural[..., None])
         return law.log_prob(values).sum()
 
     natural = torch.tensor([[0.3, 1.0]], dtype=torch.float64)

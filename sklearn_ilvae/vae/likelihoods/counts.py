@@ -1,6 +1,7 @@
 """Columns of counts: Poisson and negative binomial."""
 
 from collections.abc import Sequence
+from functools import cache
 from math import log, pi
 from typing import Any
 
@@ -28,6 +29,12 @@ SERIES_FROM = {torch.float32: (4.0, 3), torch.float64: (8.0, 8)}
 What it stands for is a difference of gamma functions and logarithms, which loses more.
 """
 
+TABULATED = {torch.float32: (64, 1), torch.float64: (512, 2)}
+"""Counts up to which factorials are tabulated, and how many terms suffice above.
+
+So training takes the logarithm of a count, but neither gamma functions nor many terms.
+"""
+
 STIRLING = [
     *(1 / 12, -1 / 360, 1 / 1260, -1 / 1680),
     *(1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400),
@@ -53,8 +60,8 @@ class PoissonHead(Head):
 
     def log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
         """Return log p(x | f) in nats of every column."""
-        log_rate = self._log_rate(natural)
-        return values * log_rate - log_rate.exp() - torch.lgamma(values + 1)
+        log_prob: Tensor = PoissonLogProb.apply(values, self._log_rate(natural))
+        return log_prob
 
     def score(self, values: Tensor, natural: Tensor) -> Tensor:
         """Return ``∂ log p(x | f) / ∂f``."""
@@ -121,6 +128,29 @@ class NegativeBinomialHead(PoissonHead):
         self.log_size.copy_(size.clamp(0.1, 1e3).log())
 
 
+class PoissonLogProb(torch.autograd.Function):
+    """Log-probabilities of counts v, given the logarithms of the rates m.
+
+    Half the deviance, ``m − v − v log(m / v)``, and what depends on v alone. The terms
+    ``v log m``, m and log v! of a large count are each far larger than their sum.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, log_rate: Tensor) -> Tensor:
+        """Return log p(v) in nats, of the shape that both broadcast to."""
+        log_ratio, gap, remainder = compare(values, log_rate, log_rate.exp())
+        ctx.save_for_backward(values, log_rate, gap)
+        return log_ratio.mul_(values).sub_(gap).sub_(remainder)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        """Return the gradient in log m."""
+        values, log_rate, gap = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative may be asked for
+            gap = log_rate.exp() - values
+        return None, (gradient * gap).neg_().sum_to_size(log_rate.shape)
+
+
 class NegativeBinomialLogProb(torch.autograd.Function):
     """Log-probabilities of counts v, given the logarithms of rate m and size r.
 
@@ -134,10 +164,7 @@ class NegativeBinomialLogProb(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, log_rate: Tensor, log_size: Tensor) -> Tensor:
         """Return log p(v) in nats, of the shape that all three broadcast to."""
         rate, size = log_rate.exp(), log_size.exp()
-        positive = values.clamp(min=1)  # what stands for a v of 0, times 0
-        log_ratio = log_rate - positive.log()
-        # m − v by way of log(m / v): the two nearly cancel where r is large.
-        gap = log_ratio.expm1().mul_(positive).add_(positive - values)
+        log_ratio, gap, remainder = compare(values, log_rate, rate)
         # Logarithms of one plus a positive number, which lose no digits.
         excess = gap.abs() / (torch.minimum(values, rate) + size)
         growth = excess.log1p_().copysign_(gap)  # log((m + r) / (v + r))
@@ -150,10 +177,8 @@ class NegativeBinomialLogProb(torch.autograd.Function):
         ctx.save_for_backward(
             values, log_rate, log_size, rate, size, total, gap, growth
         )
-        of_total, of_values = stirling_remainder(torch.stack([total, positive]))
-        constant = of_total - of_values - stirling_remainder(size)
-        constant -= 0.5 * (2 * pi * positive * (1 + values / size)).log()
-        constant += positive - values
+        constant = stirling_remainder(total) - stirling_remainder(size)
+        constant -= 0.5 * (values / size).log1p() + remainder
         return (values * log_odds_ratio).addcmul_(size, growth, value=-1).add_(constant)
 
     @staticmethod
@@ -175,6 +200,49 @@ class NegativeBinomialLogProb(torch.autograd.Function):
         )
 
 
+def compare(
+    values: Tensor, log_rate: Tensor, rate: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compare counts v with rates m, from which they may differ by little.
+
+    Parameters
+    ----------
+    values, log_rate, rate : Tensor
+        The counts v, log m and m.
+
+    Returns
+    -------
+    log_ratio : Tensor
+        ``log(m / v)``; log m for a v of 0, which it counts 0 times.
+    gap : Tensor
+        ``m − v``, by way of the logarithm: the two nearly cancel.
+    remainder : Tensor
+        ``log v! − v log v + v``, exactly 0 for a v of 0.
+    """
+    most, n_terms = TABULATED[values.dtype]
+    positive, present = values.clamp(min=1), values.clamp(max=1)
+    log_positive = positive.log()
+    log_ratio = log_rate - log_positive
+    gap = log_ratio.expm1().mul_(values).addcmul_(rate, 1 - present)
+    table = _beside_series(values.dtype, values.device)
+    remainder = table.take(values.clamp(max=most).long())
+    remainder += stirling_series(present / positive, n_terms)
+    return log_ratio, gap, remainder.add_(log_positive, alpha=0.5)
+
+
+@cache
+def _beside_series(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return ``log v! − (v + ½) log v + v`` less the series, of 0, 1, … `TABULATED`.
+
+    The last is that of all larger counts. The first is 0, of a series that is 0 too.
+    """
+    most, n_terms = TABULATED[dtype]
+    counts = torch.arange(1, most + 1, dtype=torch.float64)
+    series = stirling_series(counts.reciprocal(), n_terms)
+    beside = stirling_remainder(counts) - series + 0.5 * log(2 * pi)
+    return nn.functional.pad(beside, (1, 0)).to(device, dtype)
+
+
 def stirling_remainder(points: Tensor) -> Tensor:
     """Return ``log Γ(x) − (x − ½) log x + x − ½ log 2π``, of any x > 0.
 
@@ -183,9 +251,13 @@ def stirling_remainder(points: Tensor) -> Tensor:
     series_from, n_terms = SERIES_FROM[points.dtype]
     few = points.clamp(max=series_from)
     exact = few.lgamma() - (few - 0.5) * few.log() + (few - 0.5 * log(2 * pi))
-    inverse = points.reciprocal()
-    series = inverse * _polynomial(inverse.square(), STIRLING[:n_terms])
+    series = stirling_series(points.reciprocal(), n_terms)
     return torch.where(points < series_from, exact, series)
+
+
+def stirling_series(inverse: Tensor, n_terms: int) -> Tensor:
+    """Return the first terms of Stirling's series, of 1/x."""
+    return inverse * _polynomial(inverse.square(), STIRLING[:n_terms])
 
 
 def stirling_slope(points: Tensor) -> Tensor:
@@ -199,9 +271,9 @@ def stirling_slope(points: Tensor) -> Tensor:
     return torch.where(points < series_from, exact, series)
 
 
-def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """Return ``c₀ + c₁ x + c₂ x² + …``."""
-    total = torch.full_like(x, coefficients[-1])
+def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor | float:
+    """Return ``c₀ + c₁ x + c₂ x² + …``; of c₀ alone the number."""
+    total: Tensor | float = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
         total = total * x + coefficient
     return total
