@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_wine
 
-from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 from sklearn_ilvae.vae import (
     DECODERS,
     Architecture,
@@ -19,6 +19,18 @@ from sklearn_ilvae.vae import (
 )
 
 CERTIFIED = [family for family in DECODERS if family != "mlp"]
+
+SHORT = {"n_components": 2, "max_iter": 3, "random_state": 0}
+
+
+def short(**parameters):
+    """A transformer that trains for few epochs."""
+    return ILVAETransformer(**SHORT | parameters)
+
+
+def short_detector(**parameters):
+    """A detector that trains for few epochs."""
+    return ILVAEOutlierDetector(**SHORT | parameters)
 
 
 def correlated_rows(n_rows, n_features, n_factors, seed, noise=0.3):

@@ -5,6 +5,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from autoencoders import short
 from mixed import LIBRARIES
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
@@ -16,12 +17,6 @@ from sklearn_ilvae import (
 )
 
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())
-
-
-def short(**parameters):
-    return ILVAETransformer(
-        **{"n_components": 2, "max_iter": 3, "random_state": 0} | parameters
-    )
 
 
 @pytest.fixture(scope="module")

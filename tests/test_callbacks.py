@@ -2,16 +2,11 @@
 
 import numpy as np
 import pytest
+from autoencoders import short
 from sklearn.callback import ProgressBar
 from sklearn.model_selection import GridSearchCV
 
-from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
-
-
-def short(**parameters):
-    return ILVAETransformer(
-        **{"n_components": 2, "max_iter": 5, "random_state": 0} | parameters
-    )
+from sklearn_ilvae import ILVAEOutlierDetector
 
 
 class EpochRecorder:

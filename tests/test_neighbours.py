@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from autoencoders import short_detector
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neighbors import NearestNeighbors
 
-from sklearn_ilvae import ILVAEOutlierDetector
 from sklearn_ilvae._detection.reservoir import Reservoir
 from sklearn_ilvae._outlier import SAMPLE_ROWS
 from sklearn_ilvae.vae import comparable_points, neighbour_terms
@@ -23,12 +23,6 @@ from sklearn_ilvae.vae.neighbours import (
     SAME,
     _places_of_smallest,
 )
-
-
-def short(**parameters):
-    return ILVAEOutlierDetector(
-        **{"n_components": 2, "max_iter": 5, "random_state": 0} | parameters
-    )
 
 
 def normal(seed, *shape):
@@ -146,7 +140,7 @@ def test_columns_of_many_kinds_are_compared_in_nats():
         }
     )
     whole = {"support_fraction": 1.0, "early_stopping": False}
-    detector = short(likelihood={"visits": "poisson"}, **whole).fit(frame)
+    detector = short_detector(likelihood={"visits": "poisson"}, **whole).fit(frame)
     inner = detector.transformer_
     module = inner._inference_module(torch.float64)
     cases = pd.concat([frame.iloc[[0]]] * 5, ignore_index=True)
@@ -233,7 +227,9 @@ def test_the_first_row_is_drawn_in_proportion_to_the_weights():
 def test_neighbours_lower_a_score_by_their_mean_squared_distance(table):
     training, new = table[:200], table[200:]
     without, with_three = (
-        short(support_fraction=1.0, n_neighbors=k).fit(training).score_samples(new)
+        short_detector(support_fraction=1.0, n_neighbors=k)
+        .fit(training)
+        .score_samples(new)
         for k in (0, 3)
     )
     spread = training.std(0)
@@ -246,52 +242,52 @@ def test_neighbours_lower_a_score_by_their_mean_squared_distance(table):
 
 
 def test_without_neighbours_no_row_is_kept(table):
-    assert short(n_neighbors=0).fit(table)._sample.rows.shape == (0, 5)
-    assert len(short().fit(table)._sample.rows) == len(table)
+    assert short_detector(n_neighbors=0).fit(table)._sample.rows.shape == (0, 5)
+    assert len(short_detector().fit(table)._sample.rows) == len(table)
 
 
 def test_a_large_table_leaves_a_sample():
     rows = np.random.default_rng(0).standard_normal((SAMPLE_ROWS + 500, 3))
-    sample = short(max_iter=1).fit(rows)._sample
+    sample = short_detector(max_iter=1).fit(rows)._sample
     assert sample.rows.shape == (SAMPLE_ROWS, 3)
     assert sample.n_seen == len(rows)
     assert set(map(tuple, sample.rows)) < set(map(tuple, rows))
 
 
 def test_rows_that_are_dropped_are_nobodys_neighbours(table):
-    detector = short(support_fraction=0.8).fit(table)
+    detector = short_detector(support_fraction=0.8).fit(table)
     kept = np.unique(table[detector.support_], axis=0)
     assert_array_equal(np.unique(detector._sample.rows, axis=0), kept)
 
 
 def test_rows_in_another_precision_are_known_again():
     rows = np.random.default_rng(0).normal([0, 300, 20_000], size=(150, 3))
-    detector = short().fit(rows)
+    detector = short_detector().fit(rows)
     scores = detector.score_samples(rows)
     single = detector.score_samples(rows.astype(np.float32))
     assert np.abs(single - scores).max() < 0.05
 
 
 def test_rows_of_the_calibration_are_nobodys_neighbours(table):
-    detector = short(calibration_fraction=0.4).fit(table)
+    detector = short_detector(calibration_fraction=0.4).fit(table)
     assert len(detector._sample.rows) == 180
     assert len(detector.calibration_scores_) == 120
 
 
 def test_a_stream_leaves_rows_of_all_batches(table):
-    detector = short().partial_fit(table[:100]).partial_fit(table[100:])
+    detector = short_detector().partial_fit(table[:100]).partial_fit(table[100:])
     found = np.unique(detector._sample.rows, axis=0)
     assert_array_equal(found, np.unique(table, axis=0))
 
 
 def test_repeated_rows_are_no_neighbours_of_each_other(table):
-    detector = short(support_fraction=1.0).fit(table)
+    detector = short_detector(support_fraction=1.0).fit(table)
     before = detector._sample
     detector._sample = before.joined(table, np.ones(len(table)), SAMPLE_ROWS, 0)
     detector._sample_points = detector._points_of(detector._sample)
     assert_allclose(
         detector.score_samples(table),
-        short(support_fraction=1.0).fit(table).score_samples(table),
+        short_detector(support_fraction=1.0).fit(table).score_samples(table),
         rtol=1e-12,
     )
     assert detector._sample.n_seen == 2 * len(table)
@@ -299,7 +295,7 @@ def test_repeated_rows_are_no_neighbours_of_each_other(table):
 
 def test_reasons_of_levels_are_the_same_alone_and_in_any_batch():
     frame = people(120)
-    detector = short().fit(frame)
+    detector = short_detector().fit(frame)
     together = detector.feature_contributions(frame)
     alone = pd.concat(
         [detector.feature_contributions(frame.iloc[[row]]) for row in range(20)]
@@ -309,14 +305,14 @@ def test_reasons_of_levels_are_the_same_alone_and_in_any_batch():
 
 def test_gaps_in_the_sample_are_filled(table):
     holes = np.where(np.random.default_rng(0).random(table.shape) < 0.3, np.nan, table)
-    detector = short().fit(holes)
+    detector = short_detector().fit(holes)
     assert np.isnan(detector._sample.rows).any()
     assert np.isfinite(detector.score_samples(table)).all()
 
 
 def test_a_row_with_gaps_is_completed_once(table, monkeypatch):
     holes = np.where(np.random.default_rng(0).random(table.shape) < 0.3, np.nan, table)
-    detector = short().fit(holes)
+    detector = short_detector().fit(holes)
     expected = detector.score_samples(holes)
     completed = []
     forward = LinearCompletion.forward
@@ -332,7 +328,7 @@ def test_a_row_with_gaps_is_completed_once(table, monkeypatch):
 
 def test_a_copy_finds_the_same_neighbours():
     frame = people(120, gaps=0.2)
-    detector = short().fit(frame)
+    detector = short_detector().fit(frame)
     twin = pickle.loads(pickle.dumps(detector))
     assert_array_equal(twin.score_samples(frame), detector.score_samples(frame))
     twin.partial_fit(frame[:60])
@@ -346,7 +342,7 @@ def test_neighbours_tell_a_row_between_two_kinds_of_rows():
     rows = np.column_stack([rows, rng.standard_normal(200)])
     share = {}
     for k in (0, 2):
-        detector = short(n_neighbors=k).fit(rows)
+        detector = short_detector(n_neighbors=k).fit(rows)
         between = detector.score_samples([[0.0, 0.0, 0.0]])
         share[k] = (detector.score_samples(rows) < between).mean()
     assert share[2] < share[0]
@@ -355,4 +351,4 @@ def test_neighbours_tell_a_row_between_two_kinds_of_rows():
 @pytest.mark.parametrize("n_neighbors", [-1, 1.5, None])
 def test_a_number_of_neighbours_is_a_count(table, n_neighbors):
     with pytest.raises(ValueError, match=r"'n_neighbors' parameter .* must be an int"):
-        short(n_neighbors=n_neighbors).fit(table)
+        short_detector(n_neighbors=n_neighbors).fit(table)

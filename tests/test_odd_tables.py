@@ -2,16 +2,10 @@
 
 import numpy as np
 import pytest
+from autoencoders import short
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ilvae import ILVAETransformer
 from sklearn_ilvae.vae import DECODERS
-
-
-def short(**parameters):
-    return ILVAETransformer(
-        **{"n_components": 2, "max_iter": 3, "random_state": 0} | parameters
-    )
 
 
 def columns_of(rng, n_rows):

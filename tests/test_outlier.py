@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from autoencoders import short_detector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -17,16 +18,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 
 
-def short(**parameters):
-    return ILVAEOutlierDetector(
-        **{"n_components": 2, "max_iter": 5, "random_state": 0} | parameters
-    )
-
-
 @pytest.fixture(scope="module")
 def detector(table):
     """Return a short fit, shared by all tests: they must not change it."""
-    return short(contamination=0.1).fit(table)
+    return short_detector(contamination=0.1).fit(table)
 
 
 def contaminated(seed, share, n_rows=400):
@@ -58,7 +53,10 @@ def test_scores_of_the_training_rows_are_those_of_fit(detector, table):
 
 
 def test_scores_are_in_double_precision_for_single_precision_tables(table):
-    assert short().fit(table.astype(np.float32)).score_samples(table).dtype == "float64"
+    assert (
+        short_detector().fit(table.astype(np.float32)).score_samples(table).dtype
+        == "float64"
+    )
 
 
 def test_decisions_are_scores_above_the_threshold(detector, table):
@@ -69,8 +67,8 @@ def test_decisions_are_scores_above_the_threshold(detector, table):
 
 
 def test_a_score_does_not_depend_on_the_units_of_the_columns(table):
-    plain = short().fit(table)
-    scaled = short().fit(table * 1024.0)
+    plain = short_detector().fit(table)
+    scaled = short_detector().fit(table * 1024.0)
     assert_allclose(
         scaled.score_samples(table * 1024.0), plain.score_samples(table), rtol=1e-4
     )
@@ -88,21 +86,23 @@ def test_a_row_far_from_all_others_has_the_lowest_score(detector, table):
 def test_contamination_is_the_share_of_training_rows_called_outliers(
     table, contamination
 ):
-    model = short(contamination=contamination).fit(table)
+    model = short_detector(contamination=contamination).fit(table)
     assert (model.predict(table) == -1).sum() == round(contamination * len(table))
 
 
 def test_a_threshold_set_after_fit_is_that_of_a_new_fit(table):
-    refitted = short(contamination=0.2).fit(table)
-    moved = short(contamination=0.05).fit(table).set_threshold(contamination=0.2)
+    refitted = short_detector(contamination=0.2).fit(table)
+    moved = (
+        short_detector(contamination=0.05).fit(table).set_threshold(contamination=0.2)
+    )
     assert moved.offset_ == refitted.offset_
     assert moved.set_threshold(offset=-3).offset_ == -3.0
-    automatic = short().fit(table).offset_
+    automatic = short_detector().fit(table).offset_
     assert moved.set_threshold(contamination="auto").offset_ == automatic
 
 
 def test_the_automatic_threshold_is_the_fence_of_a_box_plot(table):
-    model = short().fit(table)
+    model = short_detector().fit(table)
     lower, upper = np.quantile(
         model.training_scores_, [0.25, 0.75], method="inverted_cdf"
     )
@@ -116,21 +116,21 @@ def test_the_automatic_threshold_is_the_fence_of_a_box_plot(table):
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.24))
 def test_a_clump_of_outliers_is_not_trusted(seed, share):
     rows, outlier = contaminated(seed, share)
-    model = short(max_iter=1).fit(rows)
+    model = short_detector(max_iter=1).fit(rows)
     assert not model.support_[outlier].any()
     assert model.support_.sum() == 300
     assert roc_auc_score(outlier, -model.score_samples(rows)) > 0.99
 
 
 def test_a_number_drops_the_rows_that_are_not_trusted(table):
-    model = short(support_fraction=0.8).fit(table)
+    model = short_detector(support_fraction=0.8).fit(table)
     assert model.support_.sum() == 240
     alone = clone(model.transformer_).fit(table[model.support_])
     assert_array_equal(alone.transform(table), model.transformer_.transform(table))
 
 
 def test_full_trust_is_the_transformer_itself(table):
-    model = short(support_fraction=1.0).fit(table)
+    model = short_detector(support_fraction=1.0).fit(table)
     assert model.support_.all()
     alone = ILVAETransformer(2, max_iter=5)
     alone.set_params(random_state=model.transformer_.random_state).fit(table)
@@ -140,8 +140,8 @@ def test_full_trust_is_the_transformer_itself(table):
 def test_a_weight_of_zero_removes_a_row(table):
     weights = np.random.default_rng(0).integers(0, 3, len(table))
     kept = weights > 0
-    weighted = short().fit(table, sample_weight=weights)
-    removed = short().fit(table[kept], sample_weight=weights[kept])
+    weighted = short_detector().fit(table, sample_weight=weights)
+    removed = short_detector().fit(table[kept], sample_weight=weights[kept])
     assert_array_equal(weighted.score_samples(table), removed.score_samples(table))
     assert weighted.offset_ == removed.offset_
     assert_array_equal(weighted.support_[kept], removed.support_)
@@ -151,7 +151,7 @@ def test_a_weight_of_zero_removes_a_row(table):
 def test_a_binary_column_that_is_constant_among_trusted_rows_stays_binary():
     rows, outlier = contaminated(0, 0.1)
     rows = np.column_stack([rows, outlier])
-    model = short(support_fraction=0.75).fit(rows)
+    model = short_detector(support_fraction=0.75).fit(rows)
     assert model.transformer_.likelihood_[-1] == "bernoulli"
     assert np.isfinite(model.score_samples(rows)).all()
 
@@ -160,7 +160,7 @@ def test_a_binary_column_that_is_constant_among_trusted_rows_stays_binary():
 def test_the_value_that_all_trusted_rows_hold_is_the_expected_one(value):
     rows, outlier = contaminated(0, 0.1)
     rows = np.column_stack([rows, np.where(outlier, 1 - value, value)])
-    model = short(support_fraction=0.75).fit(rows)
+    model = short_detector(support_fraction=0.75).fit(rows)
     terms, expected = model.feature_contributions(rows, return_expected=True)
     assert_allclose(expected[~outlier, -1], value, atol=0.01)
     binary = terms[:, -2]
@@ -169,7 +169,7 @@ def test_the_value_that_all_trusted_rows_hold_is_the_expected_one(value):
 
 def test_a_value_that_a_binary_column_never_held_is_scored_not_refused(table):
     rows = np.column_stack([table, table[:, 0] > 0])
-    model = short().fit(rows)
+    model = short_detector().fit(rows)
     odd = rows[:5].copy()
     odd[:, -1] = [0, 1, 2, -1, 0.5]
     terms = model.feature_contributions(odd)
@@ -182,7 +182,7 @@ def test_a_value_that_a_binary_column_never_held_is_scored_not_refused(table):
 
 
 def test_partial_fit_trains_on_and_moves_the_threshold(table):
-    model = short(contamination=0.1)
+    model = short_detector(contamination=0.1)
     for batch in np.array_split(table, 3):
         model.partial_fit(batch)
     assert model.n_iter_ == 3
@@ -190,7 +190,7 @@ def test_partial_fit_trains_on_and_moves_the_threshold(table):
 
 
 def test_partial_fit_takes_up_changed_parameters(table):
-    model = short().partial_fit(table)
+    model = short_detector().partial_fit(table)
     before = model.transformer_.transform(table)
     model.set_params(learning_rate_init=1e-12).partial_fit(table)
     assert_allclose(model.transformer_.transform(table), before, atol=1e-6)
@@ -202,14 +202,14 @@ def test_partial_fit_takes_up_changed_parameters(table):
 @pytest.mark.parametrize("n_features", [1, 5, 150])
 def test_tables_of_any_shape_give_finite_scores(n_rows, n_features):
     rows = np.random.default_rng(0).standard_normal((n_rows, n_features))
-    model = short(n_components=1, max_iter=2).fit(rows)
+    model = short_detector(n_components=1, max_iter=2).fit(rows)
     assert np.isfinite(model.score_samples(rows)).all()
     assert np.isfinite(model.feature_contributions(rows)).all()
 
 
 @pytest.mark.parametrize("rows", [np.zeros((30, 3)), np.eye(3)[np.arange(30) % 3]])
 def test_tables_without_spread_give_finite_scores(rows):
-    assert np.isfinite(short(max_iter=2).fit(rows).score_samples(rows)).all()
+    assert np.isfinite(short_detector(max_iter=2).fit(rows).score_samples(rows)).all()
 
 
 def test_a_random_state_makes_fits_bitwise_equal(detector, table):
@@ -237,7 +237,7 @@ def test_every_option_of_the_transformer_can_be_searched(table):
         "n_mixture_components": 4
     }
     search = GridSearchCV(
-        short(max_iter=2),
+        short_detector(max_iter=2),
         {"inverse_lipschitz": [0.1, 0.5], "decoder": ["anchored", "brenier"]},
         scoring=lambda model, X: model.score_samples(X).mean(),
         cv=2,
@@ -282,11 +282,11 @@ def test_a_bad_threshold_changes_nothing(detector, arguments, message):
 )
 def test_a_bad_parameter_is_named(table, parameters):
     with pytest.raises(ValueError, match=f"'{next(iter(parameters))}' parameter"):
-        short(**parameters).fit(table)
+        short_detector(**parameters).fit(table)
 
 
 def test_a_failed_fit_leaves_the_detector_as_it_was(table):
-    model = short().fit(table)
+    model = short_detector().fit(table)
     before = model.score_samples(table)
     spoilt = table.copy()
     spoilt[5, 2] = np.inf
@@ -299,7 +299,7 @@ def test_a_failed_fit_leaves_the_detector_as_it_was(table):
 
 
 def test_a_shallow_copy_trains_on_and_leaves_the_original_alone(table):
-    model = short().partial_fit(table)
+    model = short_detector().partial_fit(table)
     before = model.score_samples(table)
     twin = copy.copy(model).partial_fit(table)
     assert twin.n_iter_ == 2
@@ -307,7 +307,7 @@ def test_a_shallow_copy_trains_on_and_leaves_the_original_alone(table):
 
 
 def test_ctrl_c_after_the_training_leaves_the_detector_as_it_was(monkeypatch, table):
-    model = short().partial_fit(table)
+    model = short_detector().partial_fit(table)
     before = model.score_samples(table)
 
     def interrupted(self, **arguments):
@@ -332,15 +332,15 @@ def test_an_unfitted_detector_says_so(table):
         "explain",
     ):
         with pytest.raises(NotFittedError, match="not fitted yet"):
-            getattr(short(), method)(table)
+            getattr(short_detector(), method)(table)
     with pytest.raises(NotFittedError, match="not fitted yet"):
-        short().set_threshold(offset=0)
+        short_detector().set_threshold(offset=0)
     with pytest.raises(NotFittedError, match="not fitted yet"):
-        _ = short().column_summary_
+        _ = short_detector().column_summary_
 
 
 def test_columns_of_another_table_are_named(table):
     frame = pd.DataFrame(table, columns=list("abcde"))
-    model = short().fit(frame)
+    model = short_detector().fit(frame)
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(frame.rename(columns={"a": "z"}))

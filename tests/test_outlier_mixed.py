@@ -4,28 +4,21 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from autoencoders import short_detector
 from mixed import LIBRARIES, people
 from numpy.testing import assert_allclose
-
-from sklearn_ilvae import ILVAEOutlierDetector
-
-
-def short(**parameters):
-    return ILVAEOutlierDetector(
-        **{"n_components": 2, "max_iter": 5, "random_state": 0} | parameters
-    )
 
 
 @pytest.fixture(scope="module")
 def detector():
-    return short(max_iter=40).fit(people(300))
+    return short_detector(max_iter=40).fit(people(300))
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.2])
 @pytest.mark.parametrize("convert", LIBRARIES.values(), ids=LIBRARIES)
 def test_contributions_add_up_to_the_score(convert, gaps):
     table = convert(people(gaps=gaps))
-    detector = short().fit(table)
+    detector = short_detector().fit(table)
     scores = detector.score_samples(table)
     terms = np.asarray(detector.feature_contributions(table))
     assert np.isfinite(scores).all()
@@ -70,8 +63,8 @@ def test_an_unknown_level_is_an_error_or_a_missing_value():
     frame = people()
     other = frame.assign(city="Paris")
     with pytest.raises(ValueError, match="Column 'city' holds 'Paris'"):
-        short().fit(frame).score_samples(other)
-    detector = short(handle_unknown="missing").fit(frame)
+        short_detector().fit(frame).score_samples(other)
+    detector = short_detector(handle_unknown="missing").fit(frame)
     missing = detector.score_samples(frame.assign(city=None))
     assert_allclose(detector.score_samples(other), missing)
 
@@ -79,9 +72,9 @@ def test_an_unknown_level_is_an_error_or_a_missing_value():
 def test_columns_of_numbers_can_be_counts_or_categories():
     frame = people()
     chosen = {"likelihood": {"visits": "poisson"}, "categorical_features": ["smoker"]}
-    kinds = short(**chosen).fit(frame).transformer_.likelihood_
+    kinds = short_detector(**chosen).fit(frame).transformer_.likelihood_
     assert kinds[1:3] == ["poisson", "categorical"]
-    detector = short(**chosen).partial_fit(frame).partial_fit(frame[:60])
+    detector = short_detector(**chosen).partial_fit(frame).partial_fit(frame[:60])
     assert np.isfinite(detector.score_samples(frame)).all()
 
 
@@ -90,7 +83,7 @@ def test_expected_categories_that_are_numbers_are_these_numbers(as_table, table)
     levels = np.array([10.0, 20.0, 50.0])
     codes = np.digitize(table[:, 0], np.quantile(table[:, 0], [0.3, 0.6]))
     X = as_table(np.column_stack([table, levels[codes]]))
-    detector = short(categorical_features=[5]).fit(X)
+    detector = short_detector(categorical_features=[5]).fit(X)
     _, expected = detector.feature_contributions(X, return_expected=True)
     assert set(np.asarray(expected)[:, 5]) <= set(levels)
 
@@ -98,9 +91,10 @@ def test_expected_categories_that_are_numbers_are_these_numbers(as_table, table)
 def test_gaps_in_numbers_alone_need_no_imputation(table):
     rng = np.random.default_rng(0)
     missing = np.where(rng.random(table.shape) < 0.2, np.nan, table)
-    detector = short().fit(missing)
+    detector = short_detector().fit(missing)
     assert np.isfinite(detector.score_samples(missing)).all()
     frame = pd.DataFrame(missing, columns=list("abcde"))
     assert_allclose(
-        short().fit(frame).score_samples(frame), detector.score_samples(missing)
+        short_detector().fit(frame).score_samples(frame),
+        detector.score_samples(missing),
     )

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from autoencoders import short
 from joblib import parallel_config
 from numpy.testing import assert_array_equal
 from sklearn.compose import ColumnTransformer
@@ -22,12 +23,6 @@ FRAMES = {
     "polars": lambda rows: pl.DataFrame(rows, schema=NAMES),
 }
 both_libraries = pytest.mark.parametrize("library", FRAMES)
-
-
-def short(**parameters):
-    return ILVAETransformer(
-        **{"n_components": 2, "max_iter": 3, "random_state": 0} | parameters
-    )
 
 
 def grid_search(**parameters):

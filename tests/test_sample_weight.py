@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from autoencoders import short
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixed import LIBRARIES, people, rows_of, same_form
@@ -11,12 +12,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_ilvae import ILVAETransformer
 from sklearn_ilvae._columns import find_scaling
 from sklearn_ilvae._training.setup import start_model
-
-
-def short(**parameters):
-    return ILVAETransformer(
-        **{"n_components": 2, "max_iter": 3, "random_state": 0} | parameters
-    )
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

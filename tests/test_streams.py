@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 
-SHORT = {"n_components": 2, "hidden_layer_sizes": 8, "random_state": 0}
+SMALL = {"n_components": 2, "hidden_layer_sizes": 8, "random_state": 0}
 
 by_estimator = pytest.mark.parametrize(
     "make", [ILVAETransformer, ILVAEOutlierDetector], ids=lambda each: each.__name__
@@ -19,20 +19,20 @@ by_estimator = pytest.mark.parametrize(
 
 @by_estimator
 def test_a_stream_begins_with_two_rows_or_more(table, make):
-    model = make(**SHORT)
+    model = make(**SMALL)
     with pytest.raises(ValueError, match=r"1 sample.* minimum of 2 is required"):
         model.partial_fit(table[:1])
     weights = np.eye(len(table))[3]
     with pytest.raises(ValueError, match="positive for at least 2 rows, got 1"):
         model.partial_fit(table, sample_weight=weights)
-    assert vars(model) == vars(make(**SHORT))
+    assert vars(model) == vars(make(**SMALL))
 
 
 @by_estimator
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_stream_may_end_with_one_row_of_any_table(make, library):
     X = LIBRARIES[library](people(70, gaps=0.2))
-    model = make(likelihood={"visits": "poisson"}, **SHORT)
+    model = make(likelihood={"visits": "poisson"}, **SMALL)
     model.partial_fit(rows_of(X, np.arange(60)))
     for row in (60, 61):
         model.partial_fit(rows_of(X, [row]))
@@ -42,16 +42,16 @@ def test_a_stream_may_end_with_one_row_of_any_table(make, library):
 
 @by_estimator
 def test_rows_of_weight_zero_beside_a_single_row_do_not_count(table, make):
-    alone = make(**SHORT).partial_fit(table[:60]).partial_fit(table[80:81])
+    alone = make(**SMALL).partial_fit(table[:60]).partial_fit(table[80:81])
     weights = 3.0 * (np.arange(60, 100) == 80)
-    beside = make(**SHORT).partial_fit(table[:60])
+    beside = make(**SMALL).partial_fit(table[:60])
     beside.partial_fit(table[60:100], sample_weight=weights)
     assert_array_equal(beside.score_samples(table), alone.score_samples(table))
 
 
 @by_estimator
 def test_a_batch_without_a_row_is_refused(table, make):
-    model = make(**SHORT).partial_fit(table[:60])
+    model = make(**SMALL).partial_fit(table[:60])
     with pytest.raises(ValueError, match="0 sample"):
         model.partial_fit(table[:0])
     with pytest.raises(ValueError, match="at least one non-zero"):
@@ -59,7 +59,7 @@ def test_a_batch_without_a_row_is_refused(table, make):
 
 
 def test_a_fit_of_one_row_is_refused_even_where_it_continues(table):
-    model = ILVAETransformer(warm_start=True, max_iter=2, **SHORT).fit(table)
+    model = ILVAETransformer(warm_start=True, max_iter=2, **SMALL).fit(table)
     with pytest.raises(ValueError, match="minimum of 2 is required"):
         model.fit(table[:1])
 
@@ -71,7 +71,7 @@ def test_a_fit_of_one_row_is_refused_even_where_it_continues(table):
 @pytest.mark.parametrize("columns", [["city", "grade"], ["height", "city"]], ids=str)
 def test_a_single_row_is_trusted_and_typical(support_fraction, columns):
     X = people(gaps=0.2)[columns]
-    detector = ILVAEOutlierDetector(support_fraction=support_fraction, **SHORT)
+    detector = ILVAEOutlierDetector(support_fraction=support_fraction, **SMALL)
     detector.partial_fit(X[:60])
     for row in (60, 61, 62):
         last = X[row : row + 1]
@@ -85,7 +85,7 @@ def test_a_single_row_is_trusted_and_typical(support_fraction, columns):
 @pytest.mark.parametrize("contamination", ["auto", 0.1, 0.5])
 def test_a_single_row_lies_on_the_threshold_and_is_no_outlier(contamination):
     X = people(gaps=0.2)[["height", "city"]]
-    detector = ILVAEOutlierDetector(contamination=contamination, **SHORT)
+    detector = ILVAEOutlierDetector(contamination=contamination, **SMALL)
     detector.partial_fit(X[:60])
     for row in range(60, 66):
         detector.partial_fit(X[row : row + 1])
@@ -95,7 +95,7 @@ def test_a_single_row_lies_on_the_threshold_and_is_no_outlier(contamination):
 
 
 def test_the_threshold_after_a_single_row_is_that_row_until_it_is_moved(table):
-    detector = ILVAEOutlierDetector(**SHORT).partial_fit(table[:60])
+    detector = ILVAEOutlierDetector(**SMALL).partial_fit(table[:60])
     detector.partial_fit(table[60:61])
     detector.set_threshold(contamination=0.5)
     assert_allclose(detector.offset_, detector.training_scores_[0])
@@ -104,7 +104,7 @@ def test_the_threshold_after_a_single_row_is_that_row_until_it_is_moved(table):
 
 
 def test_a_single_row_without_any_value_leaves_finite_scores(table):
-    detector = ILVAEOutlierDetector(**SHORT).partial_fit(table)
+    detector = ILVAEOutlierDetector(**SMALL).partial_fit(table)
     detector.partial_fit(np.full((1, 5), np.nan))
     with_gaps = np.where(table > np.median(table, axis=0), table, np.nan)
     for rows in (table, with_gaps, np.full((1, 5), np.nan)):

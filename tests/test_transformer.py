@@ -4,19 +4,13 @@ import numpy as np
 import pytest
 import sklearn
 import torch
+from autoencoders import short
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAETransformer
 from sklearn_ilvae._columns import find_scaling
-
-
-def short(**parameters):
-    return ILVAETransformer(
-        **{"n_components": 2, "max_iter": 5, "random_state": 0} | parameters
-    )
-
 
 # Codes
 
