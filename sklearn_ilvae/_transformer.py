@@ -691,7 +691,9 @@ default="from_dtype"
             "inverse_lipschitz": self.inverse_lipschitz,
             "hidden_layer_sizes": self.hidden_layer_sizes,
             "activation": self.activation,
-            "n_clusters": self.n_mixture_components if self.prior == "mixture" else 0,
+            "n_mixture_components": self.n_mixture_components
+            if self.prior == "mixture"
+            else 0,
         }
 
     def _training_settings(self, n_rows: int, max_iter: int) -> TrainingSettings:

@@ -53,7 +53,7 @@ def started_model(rows, family, n_components, **changes):
         "hidden_layer_sizes": (16,),
         "activation": "elu",
         "inverse_lipschitz": 0.0 if family == "mlp" else 0.1,
-        "n_clusters": 0,
+        "n_mixture_components": 0,
     }
     architecture = Architecture(
         decoder=family, n_components=n_components, **(settings | changes)

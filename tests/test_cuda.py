@@ -39,11 +39,15 @@ def bound_and_gradients(model, rows, noise):
     return [each.detach().cpu() for each in (bound, *gradients)]
 
 
-@pytest.mark.parametrize("n_clusters", [0, 4])
+@pytest.mark.parametrize("n_mixture_components", [0, 4])
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_the_bound_and_its_gradients_are_those_of_the_processor(decoder, n_clusters):
+def test_the_bound_and_its_gradients_are_those_of_the_processor(
+    decoder, n_mixture_components
+):
     rows = correlated_rows(50, n_features=5, n_factors=2, seed=0)
-    model = started_model(rows, decoder, n_components=2, n_clusters=n_clusters)
+    model = started_model(
+        rows, decoder, n_components=2, n_mixture_components=n_mixture_components
+    )
     noise = torch.randn(50, 2, dtype=rows.dtype, generator=torch.Generator())
     expected = bound_and_gradients(model, rows, noise)
     found = bound_and_gradients(model.cuda(), rows.cuda(), noise.cuda())

@@ -48,7 +48,7 @@ def test_terms_add_up_to_one_importance_weight(family, clusters, seed, size):
         family,
         2,
         likelihood=("gaussian", "gaussian", "gaussian", "bernoulli"),
-        n_clusters=clusters,
+        n_mixture_components=clusters,
     )
     randomise(model, size, seed)
     with torch.no_grad():

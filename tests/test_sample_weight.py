@@ -73,7 +73,7 @@ def begin(rows, weights):
         inverse_lipschitz="auto",
         hidden_layer_sizes=8,
         activation="elu",
-        n_clusters=4,
+        n_mixture_components=4,
         seed=0,
     )
     return {

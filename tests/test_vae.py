@@ -30,17 +30,17 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def random_mixture(n_components=3, n_clusters=5):
-    return randomise(MixturePrior(n_components, n_clusters).double(), 1.0, 0)
+def random_mixture(n_components=3, n_mixture_components=5):
+    return randomise(MixturePrior(n_components, n_mixture_components).double(), 1.0, 0)
 
 
 class TestPrior:
     @given(st.integers(1, 4), st.integers(1, 9), st.sampled_from([0.1, 1.0, 4.0]))
     @settings(deadline=None)
     def test_mixture_has_mean_zero_and_unit_variance(
-        self, n_components, n_clusters, size
+        self, n_components, n_mixture_components, size
     ):
-        prior = MixturePrior(n_components, n_clusters).double()
+        prior = MixturePrior(n_components, n_mixture_components).double()
         log_weights, means, variances = randomise(prior, size, 0).components()
         weights = log_weights.exp()
         zero = torch.zeros(n_components, dtype=torch.float64)
@@ -133,10 +133,12 @@ class TestBounds:
             bound = evidence_lower_bound(model, rows, noise)
         assert (bound - exact).mean().abs() < 0.01
 
-    @pytest.mark.parametrize("n_clusters", [0, 4])
-    def test_bounds_are_ordered(self, n_clusters):
+    @pytest.mark.parametrize("n_mixture_components", [0, 4])
+    def test_bounds_are_ordered(self, n_mixture_components):
         rows = correlated_rows(30, 5, 2, seed=1)
-        model = started_model(rows, "anchored", 2, n_clusters=n_clusters)
+        model = started_model(
+            rows, "anchored", 2, n_mixture_components=n_mixture_components
+        )
         torch.nn.init.constant_(model.encoder.log_variance, -1.0)
         noise = normal(2000, 2)
         with torch.no_grad():
@@ -167,7 +169,7 @@ class TestBounds:
         """A mixture of one Gaussian is the standard normal, estimated from draws."""
         rows = correlated_rows(50, 5, 2, seed=3)
         closed = started_model(rows, "anchored", 2)
-        drawn = started_model(rows, "anchored", 2, n_clusters=1)
+        drawn = started_model(rows, "anchored", 2, n_mixture_components=1)
         drawn.load_state_dict(closed.state_dict(), strict=False)
         noise = shared_noise(8192, 2, 0)[:, None]
         with torch.no_grad():

@@ -54,7 +54,7 @@ def test_what_cannot_be_built_is_refused_by_name(changes, message):
         "hidden_layer_sizes": (8,),
         "activation": "elu",
         "inverse_lipschitz": 0.1,
-        "n_clusters": 0,
+        "n_mixture_components": 0,
     }
     with pytest.raises(ValueError, match=message):
         VariationalAutoencoder(Architecture(**settings | changes), torch.eye(4)[:, :2])

@@ -136,7 +136,7 @@ def start_model(
     inverse_lipschitz: float | str,
     hidden_layer_sizes: int | Sequence[int],
     activation: str,
-    n_clusters: int,
+    n_mixture_components: int,
     seed: int,
 ) -> VariationalAutoencoder:
     """Build a network around the principal axes of the rows, at the linear model.
@@ -153,7 +153,7 @@ def start_model(
         Number of levels of every column, where any has levels.
     decoder, n_components, inverse_lipschitz, hidden_layer_sizes, activation
         As in `ILVAETransformer`.
-    n_clusters : int
+    n_mixture_components : int
         Number of Gaussians of the prior; 0 for the standard normal.
     seed : int
         Source of the initial weights.
@@ -200,7 +200,7 @@ def start_model(
         hidden_layer_sizes=widths,
         activation=activation,
         inverse_lipschitz=0.0 if decoder == "mlp" else constant,
-        n_clusters=n_clusters,
+        n_mixture_components=n_mixture_components,
         n_levels=n_levels,
         gaps=gaps,
     )
@@ -216,7 +216,7 @@ def start_model(
 def check_same_network(
     architecture: Architecture,
     *,
-    n_clusters: int,
+    n_mixture_components: int,
     hidden_layer_sizes: int | Sequence[int],
     **others: int | float | str,
 ) -> None:
@@ -226,7 +226,7 @@ def check_same_network(
     ----------
     architecture : Architecture
         Of the fitted network.
-    n_clusters, hidden_layer_sizes, others
+    n_mixture_components, hidden_layer_sizes, others
         As in `start_model`; ``"auto"`` goes with any network.
 
     Raises
@@ -237,13 +237,13 @@ def check_same_network(
     asked = {"hidden_layer_sizes": _widths(hidden_layer_sizes), **others}
     for name, value in asked.items():
         _check_unchanged(name, value, getattr(architecture, name))
-    fitted = architecture.n_clusters
-    _check_unchanged("prior", _prior(n_clusters), _prior(fitted))
-    _check_unchanged("n_mixture_components", n_clusters, fitted)
+    fitted = architecture.n_mixture_components
+    _check_unchanged("prior", _prior(n_mixture_components), _prior(fitted))
+    _check_unchanged("n_mixture_components", n_mixture_components, fitted)
 
 
-def _prior(n_clusters: int) -> str:
-    return "mixture" if n_clusters else "standard_normal"
+def _prior(n_mixture_components: int) -> str:
+    return "mixture" if n_mixture_components else "standard_normal"
 
 
 def check_same_columns(

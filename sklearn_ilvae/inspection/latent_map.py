@@ -46,8 +46,9 @@ class LatentMapDisplay:
         Colours the codes: groups where there are at most ten values, and else, for
         numbers, a scale. Rows whose label is missing are a group of their own.
     prior : tuple of ndarray, default=None
-        The prior as a mixture of diagonal Gaussians: weights of shape (n_clusters,),
-        means and variances of shape (n_clusters, n_components). None draws no contours.
+        The prior as a mixture of diagonal Gaussians: weights of shape
+        (n_mixture_components,), means and variances of shape
+        (n_mixture_components, n_components). None draws no contours.
     units : sequence of int, default=None
         The units to draw; None draws all.
 

@@ -30,7 +30,7 @@ class Architecture:
         Name of the activation function.
     inverse_lipschitz : float
         The constant L ≥ 0 of the decoder.
-    n_clusters : int
+    n_mixture_components : int
         Number of Gaussians of the prior; 0 for the standard normal.
     n_levels : tuple of int, default=()
         Number of levels of every column; may be left out where no column has levels.
@@ -47,7 +47,7 @@ class Architecture:
     ...     hidden_layer_sizes=(8,),
     ...     activation="elu",
     ...     inverse_lipschitz=0.5,
-    ...     n_clusters=4,
+    ...     n_mixture_components=4,
     ... )
     >>> architecture.likelihood.count("bernoulli")
     1
@@ -59,7 +59,7 @@ class Architecture:
     hidden_layer_sizes: tuple[int, ...]
     activation: str
     inverse_lipschitz: float
-    n_clusters: int
+    n_mixture_components: int
     n_levels: tuple[int, ...] = ()
     gaps: tuple[bool, ...] = ()
 
@@ -91,7 +91,7 @@ class VariationalAutoencoder(nn.Module):
     ...     hidden_layer_sizes=(8,),
     ...     activation="elu",
     ...     inverse_lipschitz=0.5,
-    ...     n_clusters=0,
+    ...     n_mixture_components=0,
     ... )
     >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
     >>> model.decoder(torch.zeros(5, 2)).shape
@@ -132,7 +132,7 @@ class VariationalAutoencoder(nn.Module):
         )
         self.likelihood = MixedLikelihood(*columns)
         self.prior = (
-            MixturePrior(n_components, architecture.n_clusters)
-            if architecture.n_clusters
+            MixturePrior(n_components, architecture.n_mixture_components)
+            if architecture.n_mixture_components
             else StandardNormalPrior(n_components)
         )

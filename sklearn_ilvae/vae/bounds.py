@@ -79,7 +79,7 @@ def evidence_lower_bound(
     ...     hidden_layer_sizes=(8,),
     ...     activation="elu",
     ...     inverse_lipschitz=0.5,
-    ...     n_clusters=0,
+    ...     n_mixture_components=0,
     ... )
     >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
     >>> rows = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
@@ -128,7 +128,7 @@ def importance_log_weights(
     ...     hidden_layer_sizes=(8,),
     ...     activation="elu",
     ...     inverse_lipschitz=0.5,
-    ...     n_clusters=0,
+    ...     n_mixture_components=0,
     ... )
     >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
     >>> rows = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
@@ -177,7 +177,7 @@ def importance_weighted_bound(
     ...     hidden_layer_sizes=(8,),
     ...     activation="elu",
     ...     inverse_lipschitz=0.5,
-    ...     n_clusters=0,
+    ...     n_mixture_components=0,
     ... )
     >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
     >>> rows = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))

@@ -68,16 +68,20 @@ class MixturePrior(nn.Module):
     ----------
     n_components : int
         Dimension of the codes.
-    n_clusters : int
+    n_mixture_components : int
         Number of Gaussians.
     """
 
-    def __init__(self, n_components: int, n_clusters: int) -> None:
+    def __init__(self, n_components: int, n_mixture_components: int) -> None:
         super().__init__()
         self.n_components = n_components
-        self.logits = nn.Parameter(torch.zeros(n_clusters))
-        self.raw_means = nn.Parameter(torch.randn(n_clusters, n_components) / 2)
-        self.raw_log_variances = nn.Parameter(torch.zeros(n_clusters, n_components))
+        self.logits = nn.Parameter(torch.zeros(n_mixture_components))
+        self.raw_means = nn.Parameter(
+            torch.randn(n_mixture_components, n_components) / 2
+        )
+        self.raw_log_variances = nn.Parameter(
+            torch.zeros(n_mixture_components, n_components)
+        )
 
     def components(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-weights (K,), means and variances (K, n_components)."""
