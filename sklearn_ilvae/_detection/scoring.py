@@ -95,7 +95,7 @@ class RowScorer:
         if self.n_neighbors:
             columns = columns - self._distances(scaled, terms.coordinates)
         # The posterior variance of a complete row: gaps must not lower the score.
-        latent = terms.latent - terms.doubt
+        latent = terms.latent - terms.due_to_gaps
         if impossible is not None:
             # The probability of the rarer of the two values, but at most 1 / (n + 2):
             # Laplace's rule of succession for a value that none of n rows had.

@@ -30,10 +30,10 @@ class LinearCompletion(nn.Module):
     >>> from sklearn_ilvae.vae import LinearCompletion
     >>> completion = LinearCompletion(n_parameters=2, n_components=1)
     >>> completion.start_at(torch.tensor([[1.0], [1.0]]), torch.tensor([0.5, 0.5]))
-    >>> filled, wider = completion(torch.tensor([[3.0, torch.nan]]))
+    >>> filled, increase = completion(torch.tensor([[3.0, torch.nan]]))
     >>> [round(value, 3) for value in filled[0].tolist()]
     [3.0, 2.0]
-    >>> bool(wider > 0)
+    >>> bool(increase > 0)
     True
     """
 
@@ -57,21 +57,21 @@ class LinearCompletion(nn.Module):
         Returns
         -------
         completed : Tensor of shape (…, n_parameters)
-        wider : Tensor of shape (…, n_components)
+        increase : Tensor of shape (…, n_components)
             How much larger the logarithm of the variance of each unit is than for a
             row without gaps, the other units given: at least 0.
         """
         flat = coordinates.reshape(-1, coordinates.shape[-1])
-        wider = flat.new_zeros(len(flat), self.loadings.shape[1])
+        increase = flat.new_zeros(len(flat), self.loadings.shape[1])
         rows = flat.isnan().any(1).nonzero()[:, 0]
         codes, precision, _ = self._posterior(flat[rows])
         full = 1 + (self.scaled * self.loadings).sum(0)
         completed = flat.clone()
         completed[rows] = _filled(flat[rows], codes @ self.loadings.T)
         observed = precision.diagonal(dim1=1, dim2=2)
-        wider[rows] = (full.log() - observed.log()).clamp(min=0)
+        increase[rows] = (full.log() - observed.log()).clamp(min=0)
         shape = coordinates.shape[:-1]
-        return completed.view(*shape, -1), wider.view(*shape, -1)
+        return completed.view(*shape, -1), increase.view(*shape, -1)
 
     def draw(
         self, coordinates: Tensor, noise: Tensor, generator: torch.Generator

@@ -53,9 +53,9 @@ class GaussianEncoder(nn.Module):
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance, both (…, n_components), of rows."""
-        coordinates, wider = self.completed(rows)
+        coordinates, increase = self.completed(rows)
         mean, log_variance = self.from_completed(rows, coordinates)
-        return mean, log_variance if wider is None else log_variance + wider
+        return mean, log_variance if increase is None else log_variance + increase
 
     def mean(self, rows: Tensor) -> Tensor:
         """Return the mean alone, which is cheaper: shape (…, n_components)."""

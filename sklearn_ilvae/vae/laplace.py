@@ -23,7 +23,7 @@ class LikelihoodTerms:
         ``log p(x_j | μ)`` of every column at the posterior mean μ of the code, in nats.
     latent : Tensor of shape (n_rows,)
         ``log p(μ) − log q(μ | x)``, in nats: the term of the code.
-    doubt : Tensor of shape (n_rows,)
+    due_to_gaps : Tensor of shape (n_rows,)
         The part of `latent` that is due to gaps, in nats. With gaps the posterior is
         wider, so its density at the mean is lower. 0 for rows without gaps.
     expected : Tensor of shape (n_rows, n_features)
@@ -44,7 +44,7 @@ class LikelihoodTerms:
 
     columns: Tensor
     latent: Tensor
-    doubt: Tensor
+    due_to_gaps: Tensor
     expected: Tensor
     coordinates: Tensor
 
@@ -83,12 +83,14 @@ def laplace_terms(model: VariationalAutoencoder, rows: Tensor) -> LikelihoodTerm
     >>> terms.latent.shape
     torch.Size([10])
     """
-    coordinates, wider = model.encoder.completed(rows)
+    coordinates, increase = model.encoder.completed(rows)
     mean, log_variance = model.encoder.from_completed(rows, coordinates)
     parameters = model.decoder(mean)
     columns = model.likelihood.column_log_prob(rows, parameters)
     volume = 0.5 * (log_variance + log(2 * pi)).sum(-1)
-    doubt = torch.zeros_like(volume) if wider is None else 0.5 * wider.sum(-1)
-    latent = model.prior.log_prob(mean) + volume + doubt
+    due_to_gaps = (
+        torch.zeros_like(volume) if increase is None else 0.5 * increase.sum(-1)
+    )
+    latent = model.prior.log_prob(mean) + volume + due_to_gaps
     expected = model.likelihood.mean(parameters)
-    return LikelihoodTerms(columns, latent, doubt, expected, coordinates)
+    return LikelihoodTerms(columns, latent, due_to_gaps, expected, coordinates)
