@@ -302,7 +302,7 @@ def test_an_infinite_loss_is_explained_and_changes_nothing(
 
 def test_an_infinite_loss_names_the_column_of_the_most_extreme_value(table):
     pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame(table, columns=list("abcde"))
+    frame = pd.DataFrame(table.copy(), columns=list("abcde"))
     frame.loc[7, "d"] = 1e9
     with pytest.raises(ValueError, match="Column 'd' holds the most extreme value"):
         short(learning_rate_init=1e30, max_iter=30).fit(frame)
@@ -310,7 +310,7 @@ def test_an_infinite_loss_names_the_column_of_the_most_extreme_value(table):
 
 def test_the_most_extreme_value_is_one_of_a_standardised_column(table):
     pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame(table, columns=list("abcde"))
+    frame = pd.DataFrame(table.copy(), columns=list("abcde"))
     frame["visits"] = np.arange(300)
     frame.loc[7, "d"] = 1e9
     frame.loc[:5, "a"] = np.nan
