@@ -15,7 +15,7 @@ from torch import Tensor
 from .gaussian import GaussianFit, GaussianScore
 from .mixture import Components, MixtureScore, fit_components, fit_like, run_em
 from .rows import Rows, Split
-from .student import LARGEST_FREEDOM, StudentScore, fit_student, run_student_em
+from .student import StudentScore, fit_student, run_student_em
 
 # From the simplest: a later one must be better by a standard error.
 BASE_NAMES = ("gaussian", "student_t", "mixture")
@@ -178,12 +178,14 @@ class _Families:
 
     def _student(self) -> list[BaseScore] | None:
         shrinkage = self.gaussian.shrinkage
-        full = fit_student(self.V, self.weights, shrinkage)
-        if full.freedom == LARGEST_FREEDOM:
+        without = self._weights_without()
+        heaviest = max(float(w.max() / w.sum()) for w in [self.weights, *without])
+        full = fit_student(self.V, self.weights, shrinkage, heaviest)
+        if full is None:
             return None
         others = [
             run_student_em(self.V, weights, full, full.freedom, shrinkage)
-            for weights in self._weights_without()
+            for weights in without
         ] or [full] * self.split.n_held_out
         return [s.as_score() for s in (full, *others)]
 

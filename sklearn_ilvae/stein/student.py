@@ -2,7 +2,9 @@
 
 Location and scatter by the EM algorithm of Lange, Little & Taylor (1989, "Robust
 statistical modeling using the t distribution"); the degrees of freedom are those of a
-grid with the largest likelihood.
+grid with the largest likelihood. It has no largest value where one point has a share
+``w ≥ ν / (ν + r)`` of the sample: the scatter shrinks to that point (Kent & Tyler 1991,
+"Redescending M-estimates of location and scatter").
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from torch import Tensor
 from .products import inner_products
 
 _FREEDOMS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0)
-LARGEST_FREEDOM = _FREEDOMS[-1]
+_LARGEST_FREEDOM = _FREEDOMS[-1]
 # Each run starts where that of the next larger freedom ended, near its own end.
 _ITERATIONS = 15
 
@@ -90,7 +92,9 @@ class Student:
         )
 
 
-def fit_student(V: Tensor, weights: Tensor, shrinkage: float) -> Student:
+def fit_student(
+    V: Tensor, weights: Tensor, shrinkage: float, heaviest: float
+) -> Student | None:
     """Fit a Student t, its degrees of freedom by the likelihood.
 
     Parameters
@@ -100,24 +104,30 @@ def fit_student(V: Tensor, weights: Tensor, shrinkage: float) -> Student:
         They sum to 1.
     shrinkage : float
         Shrinkage of the scatter towards a multiple of the identity.
+    heaviest : float
+        The largest share of one row in this or any other sample that the degrees of
+        freedom are to fit.
 
     Returns
     -------
-    student : Student
+    student : Student or None
+        None where a Gaussian, the limit, is no worse.
     """
     location = weights @ V
     start = Student(
         location,
         _shrunk((V - location).T @ ((V - location) * weights[:, None]), shrinkage),
-        LARGEST_FREEDOM,
+        _LARGEST_FREEDOM,
     )
     best, highest = start, -math.inf
     for freedom in reversed(_FREEDOMS):
+        if heaviest * (freedom + V.shape[1]) >= freedom:
+            break
         start = run_student_em(V, weights, start, freedom, shrinkage)
         likelihood = _log_likelihood(V, weights, start)
         if likelihood > highest:
             best, highest = start, likelihood
-    return best
+    return None if best.freedom == _LARGEST_FREEDOM else best
 
 
 def run_student_em(
