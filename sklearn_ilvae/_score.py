@@ -10,7 +10,13 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._columns import float_dtypes, from_tensor, to_tensor, validated_table
+from ._columns import (
+    checked_weights,
+    float_dtypes,
+    from_tensor,
+    to_tensor,
+    validated_table,
+)
 from ._device import inference_device, training_device
 from ._html import DiagramMixin, summary_of_score
 from ._random import draw_seed
@@ -199,7 +205,7 @@ default="auto"
         self.device = device
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the score from a sample.
 
         Parameters
@@ -209,6 +215,10 @@ default="auto"
             memory-mapped file of floats in single or double precision.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts: a weight of 2 is that of a row that occurs twice,
+            and rows of weight 0 take no part. Only the ratios of weights matter, but
+            for ``method="stein"``, whose ridge is for a number of rows.
 
         Returns
         -------
@@ -217,9 +227,13 @@ default="auto"
         """
         with unchanged_on_error(self):
             table = validated_table(self, X, reset=True, min_samples=2)
+            weights = sample_weight
+            if weights is not None:
+                weights = checked_weights(weights, X, min_samples=2)
             model, report = fit_score(
                 table,
                 self._settings(table.shape[1]),
+                weights=weights,
                 seed=draw_seed(self.random_state),
                 device=training_device(self.device, torch.float64),
             )
@@ -289,7 +303,7 @@ default="auto"
         rows = self._checked(X, "score_samples")
         return from_tensor(self._minus_losses(rows).to(rows.dtype), X)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean of `score_samples`, so that searches compare estimators.
 
         Parameters
@@ -298,13 +312,22 @@ default="auto"
             Rows, best held out from `fit`.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts.
 
         Returns
         -------
         score : float
             Minus the mean Hyvärinen loss.
         """
-        return float(self._minus_losses(self._checked(X, "score")).mean())
+        scores = self._minus_losses(self._checked(X, "score"))
+        if sample_weight is None:
+            return float(scores.mean())
+        weights = checked_weights(sample_weight, X).to(scores.device)
+        present = weights > 0
+        # Sums of large weights would overflow.
+        share = weights[present] / weights.max()
+        return float(share @ scores[present] / share.sum())
 
     def log_density(self, X: Any) -> Any:
         """Return the logarithm of the density up to a constant.

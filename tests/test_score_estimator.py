@@ -58,6 +58,62 @@ def test_grid_search_works_unaided(table):
     assert search.fit(table).best_params_["bandwidth"] == 2.0
 
 
+@pytest.mark.parametrize("method", ["tikhonov", "stein"])
+def test_weights_are_repetitions(table, method):
+    weights = np.random.default_rng(0).integers(0, 3, len(table))
+    estimator = SteinScoreEstimator(method=method, random_state=0, **FIXED)
+    repeated = clone(estimator).fit(np.repeat(table, weights, axis=0))
+    estimator.fit(table, sample_weight=weights)
+    expected = repeated.score_gradient(table)
+    np.testing.assert_allclose(estimator.score_gradient(table), expected)
+    again = pickle.loads(pickle.dumps(estimator))
+    np.testing.assert_allclose(again.score_gradient(table), expected)
+    assert estimator.score(table, sample_weight=weights) == pytest.approx(
+        repeated.score(np.repeat(table, weights, axis=0))
+    )
+
+
+@pytest.mark.parametrize("method", ["fit", "score"])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (np.zeros, "weights must contain at least one non-zero"),
+        (lambda n: np.arange(n) - 1.0, "Negative values .*sample_weight"),
+        (lambda n: np.full(n, np.nan), "sample_weight contains NaN"),
+        (lambda n: np.ones(n - 1), "sample_weight.shape"),
+    ],
+)
+def test_bad_weights_are_named(table, method, make, message):
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(table)
+    with pytest.raises(ValueError, match=message):
+        getattr(estimator, method)(table, sample_weight=make(len(table)))
+
+
+def test_one_row_of_positive_weight_is_refused(table):
+    weights = np.eye(len(table))[0]
+    with pytest.raises(ValueError, match="sample_weight must be positive for at least"):
+        SteinScoreEstimator().fit(table, sample_weight=weights)
+    estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(table)
+    score = estimator.score(table, sample_weight=weights)
+    assert score == pytest.approx(estimator.score_samples(table[:1])[0])
+
+
+def test_searches_route_weights_to_fits_and_scores(table):
+    weights = np.where(table[:, 0] > 0, 1.0, 0.0)
+    grid = {"regularization": [1e-3, 1e-1]}
+    with config_context(enable_metadata_routing=True):
+        estimator = SteinScoreEstimator("rbf", form="diagonal", bandwidth="median")
+        estimator.set_fit_request(sample_weight=True)
+        estimator.set_score_request(sample_weight=True)
+        search = GridSearchCV(estimator.set_params(random_state=0), grid, cv=3)
+        search.fit(table, sample_weight=weights)
+    expected = clone(estimator).set_params(**search.best_params_)
+    expected.fit(table[weights > 0])
+    np.testing.assert_allclose(
+        search.best_estimator_.score_gradient(table), expected.score_gradient(table)
+    )
+
+
 @pytest.mark.parametrize(
     "method", ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
 )

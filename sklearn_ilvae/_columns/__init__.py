@@ -20,7 +20,7 @@ from .scaling import (
     find_scaling,
 )
 from .schema import TableSchema
-from .validation import rows_of_weight, validated_table
+from .validation import checked_weights, rows_of_weight, validated_table
 
 __all__ = [
     "ColumnScaling",
@@ -32,6 +32,7 @@ __all__ = [
     "check_binary",
     "check_counts",
     "check_support",
+    "checked_weights",
     "column_name",
     "decoded_levels",
     "find_scaling",

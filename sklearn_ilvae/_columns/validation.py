@@ -83,6 +83,34 @@ def bad_column_named(X: Any, allow_missing: bool = False) -> Iterator[None]:
         raise kind(f"{error}\n{reason}") from error
 
 
+def checked_weights(sample_weight: Any, X: Any, min_samples: int = 1) -> Tensor:
+    """Return the weights of rows, or raise an error that names `sample_weight`.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,)
+        Non-negative weights.
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The table as it came.
+    min_samples : int, default=1
+        Least number of rows of positive weight.
+
+    Returns
+    -------
+    weights : Tensor of shape (n_samples,), float64
+    """
+    weights = to_tensor(
+        check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    ).double()
+    count = int((weights > 0).sum())
+    if count < min_samples:
+        raise ValueError(
+            f"sample_weight must be positive for at least {min_samples} rows, got "
+            f"{count}. Weights of 0 remove rows."
+        )
+    return weights
+
+
 def rows_of_weight(
     table: Tensor, X: Any, sample_weight: Any, min_samples: int = 2
 ) -> tuple[Tensor, Tensor]:
@@ -107,15 +135,8 @@ def rows_of_weight(
     """
     if sample_weight is None:
         return table, torch.ones(len(table), dtype=torch.float64)
-    weights = to_tensor(
-        check_sample_weight(sample_weight, X, ensure_non_negative=True)
-    ).double()
+    weights = checked_weights(sample_weight, X, min_samples)
     present = weights > 0
-    if int(present.sum()) < min_samples:
-        raise ValueError(
-            f"sample_weight must be positive for at least {min_samples} rows, got "
-            f"{int(present.sum())}. Weights of 0 remove rows."
-        )
     weights = weights[present]
     # By a power of two, which rounds nothing, so that no sum of weights overflows.
     size = torch.frexp(weights.max()).exponent.clamp(min=-1000)

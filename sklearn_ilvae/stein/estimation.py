@@ -43,6 +43,7 @@ def fit_score(
     X: Tensor,
     settings: Settings | None = None,
     *,
+    weights: Tensor | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> tuple[Score, Report]:
@@ -55,6 +56,10 @@ def fit_score(
         and never copied whole.
     settings : Settings, default=None
         What to fit; by default everything is chosen from the sample.
+    weights : Tensor of shape (n,), default=None
+        How often each row counts: a weight of 2 is that of a row that occurs twice, and
+        rows of weight 0 take no part. By default once. But for ``method="stein"`` only
+        their ratios matter.
     seed : int, default=0
         Seed of the random folds, subsets and landmarks.
     device : str or torch.device, default="cpu"
@@ -77,15 +82,19 @@ def fit_score(
     settings = Settings() if settings is None else settings
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        rows = read_rows(X, generator=generator, device=torch.device(device))
-        return _Fit(rows, settings, seed).run()
+        rows = read_rows(X, weights, generator=generator, device=torch.device(device))
+        size = float(len(X) if weights is None else weights.double().sum())
+        return _Fit(rows, size, settings, seed).run()
 
 
 class _Fit:
-    """One run of `fit_score`: the sample, its base score, the steps of the choice."""
+    """One run of `fit_score`: the sample, its base score, the steps of the choice.
 
-    def __init__(self, rows: Rows, settings: Settings, seed: int) -> None:
-        self.settings, self.seed = settings, seed
+    The `size` is the number of rows, repeated ones included.
+    """
+
+    def __init__(self, rows: Rows, size: float, settings: Settings, seed: int) -> None:
+        self.size, self.settings, self.seed = size, settings, seed
         self.published = settings.method == "stein"
         self.rows = self._scaled(rows)
         self.split = split_rows(self.rows)
@@ -139,7 +148,7 @@ class _Fit:
         strength = self.strength
         if self.published and strength is not None:
             # The ridge of the published estimator is η = n λ.
-            strength /= len(self.rows.source)
+            strength /= self.size
         return Search(
             self.rows, self.settings, names, strength, self.methods, self.seed
         )
@@ -260,9 +269,7 @@ class _Fit:
         )
         choice = choose(choices)
         if self.published:
-            return self._publish(
-                frame, candidate, choice.strength * len(self.rows.source)
-            )
+            return self._publish(frame, candidate, choice.strength * self.size)
         alone, described = self._best_alone(frame)
         rival = frame.bases[described.base or "none"].losses
         evidence = evidence_against(described.base or "none")
@@ -341,10 +348,11 @@ class _Fit:
     def _publish(
         self, frame: Frame, candidate: Candidate, ridge: float
     ) -> tuple[ScoreModel, Report]:
-        """Fit the published estimator on all rows, duplicates and all."""
+        """Fit the published estimator on all rows."""
         rows = frame.rows
         kernel = make_kernel(candidate.kernel, candidate.bandwidth)
-        published = fit_published(kernel, rows.place(rows.source), ridge)
+        counts = self.size * rows.weights
+        published = fit_published(kernel, rows.read(slice(None)), ridge, counts)
         model, report = self._alone(frame, "none")
         model = replace(model, published=published)
         setting = Setting(candidate, "none", "stein", ridge)

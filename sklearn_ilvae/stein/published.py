@@ -16,6 +16,10 @@ _CHUNK_ELEMENTS = 2**20
 class PublishedStein:
     """The estimator of Li & Turner (2018, arXiv 1705.07107), equations 9 and 18.
 
+    A point that occurs ``w`` times stands in them once, its row and its column of every
+    kernel matrix times ``√w``: the other eigenvectors of the matrix of all occurrences
+    tell equal points apart, and nothing that is multiplied with it does.
+
     Attributes
     ----------
     kernel : Kernel
@@ -27,6 +31,8 @@ class PublishedStein:
         The lower Cholesky factor of ``K + ηI``.
     regularization : float
         The ridge ``η``.
+    counts : Tensor of shape (n,)
+        The ``w``.
     """
 
     kernel: Kernel
@@ -34,6 +40,7 @@ class PublishedStein:
     in_sample: Tensor
     root: Tensor
     regularization: float
+    counts: Tensor
 
     def evaluate(self, Y: Tensor, metric: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scores (equation 18) and their divergences at new points.
@@ -62,19 +69,22 @@ class PublishedStein:
     def _evaluate(self, Y: Tensor, metric: Tensor) -> tuple[Tensor, Tensor]:
         q, d = Y.shape
         n = len(self.sample)
-        values = kernel_matrix(self.kernel, self.sample, Y)
-        slopes = kernel_gradient(self.kernel, Y, self.sample)
+        often = self.counts.sqrt()[:, None]
+        values = often * kernel_matrix(self.kernel, self.sample, Y)
+        slopes = often * kernel_gradient(self.kernel, Y, self.sample)
+        in_sample = often * self.in_sample
         solved = torch.cholesky_solve(values, self.root)
         c = 1.0 + self.regularization - (values * solved).sum(0)
-        numerator = values.T @ self.in_sample
-        numerator -= torch.einsum("jq,qja->qa", solved + 1.0, slopes)
+        numerator = values.T @ in_sample
+        numerator -= torch.einsum("jq,qja->qa", solved + often, slopes)
         score = -numerator / c[:, None]
 
         columns = slopes.permute(1, 0, 2).reshape(n, q * d)
         half = torch.linalg.solve_triangular(self.root, columns, upper=False)
-        change = (slopes * self.in_sample).sum(1)
+        change = (slopes * in_sample).sum(1)
         change -= half.square().sum(0).reshape(q, d)
-        change -= torch.einsum("jq,qja->qa", solved + 1.0, self._curvatures(Y))
+        curvatures = often * self._curvatures(Y)
+        change -= torch.einsum("jq,qja->qa", solved + often, curvatures)
         slope_of_c = -2.0 * torch.einsum("jq,qja->qa", solved, slopes)
         rise = -change / c[:, None] + numerator * slope_of_c / c.square()[:, None]
         return score, rise @ metric
@@ -86,23 +96,27 @@ class PublishedStein:
         return 4.0 * second[..., None] * squares + 2.0 * first[..., None]
 
 
-def summed_gradients(kernel: Kernel, X: Tensor) -> Tensor:
+def summed_gradients(kernel: Kernel, X: Tensor, counts: Tensor | float = 1.0) -> Tensor:
     """Return ``⟨∇, K⟩ᵢ = Σₖ ∇_{xᵏ} k(xⁱ, xᵏ)`` of Li & Turner (2018).
 
     Parameters
     ----------
     kernel : Kernel
     X : Tensor of shape (..., n, d)
+    counts : Tensor of shape (n,) or float, default=1.0
+        How often each point occurs.
 
     Returns
     -------
     gradients : Tensor of shape (..., n, d)
     """
-    slopes = 2.0 * kernel.first_derivative(kernel_matrix(kernel, X, X))
+    slopes = 2.0 * counts * kernel.first_derivative(kernel_matrix(kernel, X, X))
     return slopes @ X - slopes.sum(-1, keepdim=True) * X
 
 
-def fit_published(kernel: Kernel, X: Tensor, regularization: float) -> PublishedStein:
+def fit_published(
+    kernel: Kernel, X: Tensor, regularization: float, counts: Tensor | None = None
+) -> PublishedStein:
     """Fit the published V-statistic Stein estimator.
 
     Parameters
@@ -111,18 +125,23 @@ def fit_published(kernel: Kernel, X: Tensor, regularization: float) -> Published
     X : Tensor of shape (n, d)
     regularization : float
         The ridge ``η > 0``.
+    counts : Tensor of shape (n,), default=None
+        How often each row occurs; by default once.
 
     Returns
     -------
     model : PublishedStein
     """
-    matrix = kernel_matrix(kernel, X, X)
-    matrix.diagonal().fill_(1.0 + regularization)
+    counts = X.new_ones(len(X)) if counts is None else counts
+    often = counts.sqrt()
+    matrix = kernel_matrix(kernel, X, X) * torch.outer(often, often)
+    matrix.diagonal().copy_(counts + regularization)
     root, info = torch.linalg.cholesky_ex(matrix)
-    if int(info) != 0:
+    summed = often[:, None] * summed_gradients(kernel, X, counts)
+    scores = -torch.cholesky_solve(summed, root) / often[:, None]
+    if int(info) != 0 or not torch.isfinite(scores).all():
         raise ValueError(
             f"regularization={regularization!r} is too small to invert the kernel "
             f"matrix of {len(X)} rows in double precision; choose a larger one"
         )
-    scores = -torch.cholesky_solve(summed_gradients(kernel, X), root)
-    return PublishedStein(kernel, X, scores, root, regularization)
+    return PublishedStein(kernel, X, scores, root, regularization, counts)

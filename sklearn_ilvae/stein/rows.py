@@ -216,13 +216,21 @@ def _slices(length: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, length))
 
 
-def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) -> Rows:
+def read_rows(
+    X: Tensor,
+    weights: Tensor | None = None,
+    *,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Rows:
     """Find the distinct rows of a sample, its location and its scale.
 
     Parameters
     ----------
     X : Tensor of shape (n, d)
         Finite values.
+    weights : Tensor of shape (n,), default=None
+        How often each row counts; rows of weight 0 take no part. By default once.
     generator : torch.Generator
         Source of the random permutation, on the CPU.
     device : torch.device
@@ -239,10 +247,10 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
         raise ValueError(
             f"X has shape {tuple(X.shape)}; pass at least one row and one column"
         )
-    index, weights = _distinct(X, device)
-    rank = torch.randperm(len(weights), generator=generator).to(device)
+    index, shares = _distinct(X, _checked_weights(X, weights, device))
+    rank = torch.randperm(len(shares), generator=generator).to(device)
     nothing = torch.zeros(X.shape[1], dtype=torch.float64, device=device)
-    rows = Rows(X, index, weights, rank, nothing, nothing + 1.0, device)
+    rows = Rows(X, index, shares, rank, nothing, nothing + 1.0, device)
 
     low, high = nothing + torch.inf, nothing - torch.inf
     for _, block in rows.chunks(1):
@@ -292,12 +300,41 @@ def read_rows(X: Tensor, *, generator: torch.Generator, device: torch.device) ->
     return replace(rows, inverse_scale=unit / deviation)
 
 
-def _distinct(X: Tensor, device: torch.device) -> tuple[Tensor | None, Tensor]:
+def _checked_weights(X: Tensor, weights: Tensor | None, device: torch.device) -> Tensor:
+    if weights is None:
+        return torch.ones(len(X), dtype=torch.float64, device=device)
+    if weights.shape != (len(X),):
+        raise ValueError(
+            f"weights has shape {tuple(weights.shape)}; pass one number for each of "
+            f"the {len(X)} rows of X"
+        )
+    weights = weights.to(device, torch.float64)
+    for bad, what in [
+        (~torch.isfinite(weights), "not finite"),
+        (weights < 0, "negative"),
+    ]:
+        if bad.any():
+            row = int(torch.nonzero(bad)[0])
+            raise ValueError(
+                f"weights[{row}]={float(weights[row])!r} is {what}; pass finite "
+                "numbers, 0 to leave a row out"
+            )
+    if not (weights > 0).any():
+        raise ValueError("weights are all 0; pass a positive one for at least one row")
+    # By a power of two, which rounds nothing, so that no sum overflows.
+    size = torch.frexp(weights.max()).exponent.clamp(min=-1000)
+    shares = torch.ldexp(weights, -size)
+    # Sums lose what is at their rounding.
+    return shares.masked_fill(shares < torch.finfo(shares.dtype).eps, 0.0)
+
+
+def _distinct(X: Tensor, weights: Tensor) -> tuple[Tensor | None, Tensor]:
     """Return where each distinct row first occurs, and its share of the sample.
 
     Equal rows leak from one fold to another, which would drive the regularisation to 0.
     """
     n, d = X.shape
+    device = weights.device
     limit, generator = 2**62, torch.Generator().manual_seed(0)
     odd = torch.randint(-limit, limit, (d + 1,), generator=generator).to(device) * 2 + 1
     keys = torch.empty(n, dtype=torch.int64, device=device)
@@ -307,13 +344,12 @@ def _distinct(X: Tensor, device: torch.device) -> tuple[Tensor | None, Tensor]:
         bits = (X[part].to(device, torch.float64) + 0.0).contiguous().view(torch.int64)
         bits = (bits ^ (bits >> 32)) * odd[-1]
         keys[part] = ((bits ^ (bits >> 29)) * odd[:-1]).sum(1)
-    distinct, inverse, counts = torch.unique(
-        keys, return_inverse=True, return_counts=True
-    )
+    present = torch.nonzero(weights > 0).squeeze(1)
+    distinct, inverse = torch.unique(keys[present], return_inverse=True)
     if len(distinct) == n:
-        return None, torch.full((n,), 1.0 / n, dtype=torch.float64, device=device)
-    positions = torch.arange(n, device=device)
+        return None, weights / weights.sum()
     first = torch.full_like(distinct, n)
-    first.scatter_reduce_(0, inverse, positions, "amin")
+    first.scatter_reduce_(0, inverse, present, "amin")
     index, order = torch.sort(first)
-    return index, counts[order].to(torch.float64) / n
+    totals = weights.new_zeros(len(distinct)).index_add_(0, inverse, weights[present])
+    return index, totals[order] / weights.sum()

@@ -63,6 +63,7 @@ def model_to_arrays(model: Score) -> dict[str, Any]:
         saved |= _kernel_to_values(model.published.kernel)
         saved |= {
             "sample": _array(model.published.sample),
+            "counts": _array(model.published.counts),
             "ridge": model.published.regularization,
         }
     return saved
@@ -97,7 +98,9 @@ def _model_from(saved: dict[str, Any]) -> ScoreModel:
         return model
     kernel = make_kernel(saved["kernel"], saved["bandwidth"])
     if "sample" in saved:
-        published = fit_published(kernel, tensor("sample"), saved["ridge"])
+        published = fit_published(
+            kernel, tensor("sample"), saved["ridge"], tensor("counts")
+        )
         return replace(model, published=published)
     form = FORMS[saved["form"]](kernel, tensor("landmarks"))
     return replace(
