@@ -38,7 +38,7 @@ class SteinScoreEstimator(DiagramMixin, BaseEstimator):
     the defaults base, kernel, bandwidth and regularisation are chosen by the
     cross-validated loss. A family takes the place of a simpler one where it is better
     by one standard error, and the kernel part is kept where it improves on the best
-    family alone by ``√log n`` of them.
+    family alone by ``√log n`` of them, on a mixture by two.
 
     Past the last rows a kernel part is a guess. It is shortened, its direction kept,
     where it is longer than at any row of the sample (at any of 20,000 of them, drawn at
