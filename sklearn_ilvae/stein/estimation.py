@@ -262,8 +262,10 @@ class _Fit:
         form = candidate.build(frame.rows.read(landmarks))
         scores = distinct_scores(frame.bases)
         whitening = whiten(form.penalty())
-        basis = narrow_basis(form, frame.split, whitening)
-        parts = sums_of_parts(frame.rows, form, scores, frame.split, basis)
+        basis = narrow_basis(form, whitening)
+        parts = None
+        if basis is None or not frame.split.in_folds:
+            parts = sums_of_parts(frame.rows, form, scores, frame.split, basis)
         choices = cross_validate(
             frame, [candidate], landmarks, methods=self.methods, sums=parts
         )
@@ -275,9 +277,11 @@ class _Fit:
         evidence = evidence_against(described.base or "none")
         if not improves(choice.losses, rival, weights, standard_errors=evidence):
             return alone, described
-        place = next(
-            i for i, s in enumerate(scores) if s is frame.bases[choice.base].full
-        )
+        score = frame.bases[choice.base].full
+        if parts is None:
+            scores = [score]
+            parts = sums_of_parts(frame.rows, form, scores, None, basis)
+        place = next(i for i, s in enumerate(scores) if s is score)
         total = Sums(
             torch.stack([part.gram for part in parts]).sum(0),
             torch.stack([part.linear[place] for part in parts]).sum(0),
@@ -306,7 +310,7 @@ class _Fit:
         candidate, base = setting.candidate, frame.bases[setting.base]
         form = candidate.build(frame.rows.read(self._landmarks()))
         whitening = whiten(form.penalty())
-        basis = narrow_basis(form, None, whitening)
+        basis = narrow_basis(form, whitening)
         (total,) = sums_of_parts(frame.rows, form, [base.full], None, basis)
         total = Sums(total.gram, total.linear[0])
         return self._solve(frame, setting, form, total, whitening)

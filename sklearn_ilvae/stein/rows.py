@@ -184,6 +184,10 @@ class Split:
         """Return the sorted positions of the rows of a part."""
         return torch.nonzero(self.labels == part).squeeze(1)
 
+    def others(self, part: int) -> Tensor:
+        """Return the sorted positions of the rows of all other parts."""
+        return torch.nonzero(self.labels != part).squeeze(1)
+
 
 def split_rows(rows: Rows) -> Split:
     """Split into folds; a large sample into a part held out and the rest.

@@ -69,40 +69,42 @@ def sums_of_parts(
     -------
     sums : list of Sums
     """
-    n_parts = 1 if split is None else split.n_parts
+    # One part after the other: few rows of a part cost a whole Gram matrix.
+    insides = (
+        [None] if split is None else [split.positions(p) for p in range(split.n_parts)]
+    )
+    return [_sums_of(rows, form, scores, inside, basis) for inside in insides]
+
+
+def _sums_of(
+    rows: Rows,
+    form: Form,
+    scores: list[BaseScore],
+    positions: Tensor | None,
+    basis: Tensor | None,
+) -> Sums:
+    """Return the quadratic loss of the rows at some positions, None for all."""
     landmarks = form.landmarks
-    width = form.linear_width()
     size = len(landmarks) if basis is None else basis.shape[1]
-    sums = [
-        Sums(
-            landmarks.new_zeros(size, size),
-            landmarks.new_zeros(len(scores), len(landmarks), width),
-        )
-        for _ in range(n_parts)
-    ]
-    for part, total in enumerate(sums):
-        # One part after the other: few rows of a part cost a whole Gram matrix.
-        inside = None if split is None else split.positions(part)
-        for place, U in rows.chunks(len(landmarks), inside):
-            base = torch.stack([score.score(U) for score in scores])
-            gram, linear = form.accumulate(U, rows.weights[place], base, basis)
-            total.gram.add_(gram)
-            total.linear.add_(linear)
-    return sums
+    total = Sums(
+        landmarks.new_zeros(size, size),
+        landmarks.new_zeros(len(scores), len(landmarks), form.linear_width()),
+    )
+    for place, U in rows.chunks(len(landmarks), positions):
+        base = torch.stack([score.score(U) for score in scores])
+        gram, linear = form.accumulate(U, rows.weights[place], base, basis)
+        total.gram.add_(gram)
+        total.linear.add_(linear)
+    return total
 
 
-def narrow_basis(
-    form: Form, split: Split | None, whitening: Whitening
-) -> Tensor | None:
+def narrow_basis(form: Form, whitening: Whitening) -> Tensor | None:
     """Return the whitened basis where it has so few fields that their Gram matrix pays.
 
     It is also exact where the other is not: a wide kernel has tiny eigenvalues, and to
     divide a Gram matrix by them afterwards would enlarge its rounding errors far beyond
-    the strengths that such a kernel needs. Folds have a whitening each, so they do
-    without.
+    the strengths that such a kernel needs.
     """
-    if split is not None and split.in_folds:
-        return None
     few = 2 * len(whitening.pivots) * form.field_width() < len(whitening.penalty)
     return whitening.basis if few else None
 
@@ -110,10 +112,12 @@ def narrow_basis(
 def strengths_of(method: str, form: Form, n_rows: int) -> Tensor:
     """Return the grid of regularisation strengths, strongest first.
 
-    None is weaker than ``1/n²``: far below the rates at which ``λ`` must fall (Zhou,
-    Shi & Zhu 2020, theorem 3.1), and there wide kernels extrapolate without bound.
+    None is weaker than ``n^(−5/2)``: far below the rates at which ``λ`` must fall for
+    scores as rough as the kernel (Zhou, Shi & Zhu 2020, theorem 3.1). Smoother ones, a
+    polynomial for one, are best with wide kernels and less than ``1/n²``; still weaker
+    ones extrapolate without bound.
     """
-    weakest = max(_WEAKEST_ITERATED if method == "nu" else 0.0, n_rows**-2.0)
+    weakest = max(_WEAKEST_ITERATED if method == "nu" else 0.0, n_rows**-2.5)
     grid = [s for s in _STRENGTHS if s >= weakest]
     return form.landmarks.new_tensor(grid) * form.trace()
 
@@ -223,6 +227,7 @@ def cross_validate(
     choices: list[Choice] = []
     for candidate in candidates:
         form = candidate.build(points)
+        forms = [candidate.build(points[inside]) for inside in kept]
         grids = [
             strengths_of(method, form, len(rows)) if strengths is None else strengths
             for method in methods
@@ -230,39 +235,48 @@ def cross_validate(
         # The penalties of two forms differ by a factor.
         factor = (scale / form.penalty()[:1, :1]).sqrt()
         known = sums
-        if known is None:
-            basis = narrow_basis(form, split, whitenings[0])
-            if basis is not None:
-                basis = basis * factor
-            known = sums_of_parts(rows, form, scores, split, basis)
-        total = torch.stack([part.gram for part in known]).sum(0)
-        linear = torch.stack([part.linear for part in known]).sum(0)
+        # Folds have a whitening each, and no sums in common where these are narrow.
+        narrow = narrow_basis(forms[0], whitenings[0]) is not None
+        if known is None and not narrow:
+            known = sums_of_parts(rows, form, scores, split)
         folds = []
         for part in parts:
-            inside, share = kept[part], 1.0 - rows.weights[held_out[part]].sum()
-            gram = (total - known[part].gram) / share
-            if split.in_folds:
-                gram = gram[inside][:, inside]
-            spectrum = decompose(gram, whitenings[part].basis * factor)
+            without = [base.without[part] for base in bases.values()]
+            basis = whitenings[part].basis * factor
+            if known is None:
+                rest = _sums_of(rows, forms[part], without, split.others(part), basis)
+            else:
+                mine = [place[id(score)] for score in without]
+                rest = _rest_of(known, part, mine, kept[part])
+            share = 1.0 - rows.weights[held_out[part]].sum()
+            spectrum = decompose(rest.gram / share, basis)
             gains = [
                 filter_gains(method, spectrum.eigenvalues, grid, form.trace())
                 for method, grid in zip(methods, grids, strict=True)
             ]
-            without = [base.without[part] for base in bases.values()]
-            mine = [place[id(score)] for score in without]
-            rest = (linear[mine] - known[part].linear[mine])[:, inside] / share
             folds.append(
                 _Fold(
-                    candidate.build(points[inside]),
+                    forms[part],
                     without,
                     spectrum,
-                    spectrum.basis.T @ rest,
+                    spectrum.basis.T @ (rest.linear / share),
                     torch.cat(gains),
                     held_out[part],
                 )
             )
         choices += _best_of_each_filter(frame, candidate, methods, grids, folds)
     return choices
+
+
+def _rest_of(known: list[Sums], part: int, scores: list[int], inside: Tensor) -> Sums:
+    """Return the sums of all parts but one, for some scores, at its landmarks."""
+    others = [sums for i, sums in enumerate(known) if i != part]
+    gram = torch.stack([sums.gram for sums in others]).sum(0)
+    linear = torch.stack([sums.linear[scores] for sums in others]).sum(0)
+    # A whitened Gram matrix is that of a sample whose landmarks are in no part.
+    if len(gram) == len(inside):
+        gram = gram[inside][:, inside]
+    return Sums(gram, linear[:, inside])
 
 
 def _best_of_each_filter(
