@@ -152,7 +152,7 @@ class Search:
     def run(self) -> Found:
         """Return what the subset tells."""
         alone = self._best_base()
-        self._descend(alone)
+        self._descend()
         weights = self.frames[False].weights
         best = choose(self.choices)
         rival = self.frames[False].bases[alone].losses
@@ -234,16 +234,13 @@ class Search:
                 best = name
         return best
 
-    def _descend(self, alone: str) -> None:
+    def _descend(self) -> None:
         waiting = self.first_groups()
-        tried = {
-            (c.kernel, c.bandwidth, c.isotropic) for group in waiting for c in group
-        }
-        frames = self.frames
+        tried = {candidate for group in waiting for candidate in group}
         while waiting:
             for group in waiting:
                 self.choices += cross_validate(
-                    frames[group[0].isotropic],
+                    self.frames[group[0].isotropic],
                     group,
                     self.landmarks,
                     methods=self.methods,
@@ -251,18 +248,13 @@ class Search:
                 )
             if not self.searched:
                 return
-            best = choose(self.choices)
-            # The first round settles the form and the base.
-            kept = {best.base, alone}
-            frames = {key: frame.only(kept) for key, frame in frames.items()}
-            near = self._neighbours(best.candidate)
-            waiting = [
-                [c] for c in near if (c.kernel, c.bandwidth, c.isotropic) not in tried
-            ]
-            tried |= {(c.kernel, c.bandwidth, c.isotropic) for c in near}
+            # The best base and form at one bandwidth may not be those at another.
+            near = self._neighbours(choose(self.choices).candidate)
+            waiting = [[candidate] for candidate in near if candidate not in tried]
+            tried.update(near)
 
     def _neighbours(self, candidate: Candidate) -> list[Candidate]:
-        """Return the next bandwidths, and those of the other kernel that match."""
+        """Return the next bandwidths, those of the other kernel, and the other form."""
         factor, kernel = self._factor(candidate), candidate.kernel
         places = [(kernel, factor / 2), (kernel, factor * 2)]
         for other in self._kernels():
@@ -270,11 +262,12 @@ class Search:
                 # The inverse multiquadric bends more at the same bandwidth.
                 step = 0.5 if other == "rbf" else 2.0
                 places += [(other, factor), (other, factor * step)]
-        return [
+        beside = [
             replace(self._candidate_at(candidate, f), kernel=name)
             for name, f in places
             if self.narrowest <= f <= _WIDEST_FACTOR
         ]
+        return beside + [replace(candidate, form=form) for form in self._forms()]
 
     def _kernels(self) -> tuple[str, ...]:
         name = self.settings.kernel

@@ -1,0 +1,88 @@
+"""What the search compares, and held-out losses against dense evaluations."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from samples import points
+
+from sklearn_ilvae.stein import Settings
+from sklearn_ilvae.stein.bases import BASE_NAMES, hyvarinen_loss
+from sklearn_ilvae.stein.comparison import choose
+from sklearn_ilvae.stein.frames import Candidate, make_frame
+from sklearn_ilvae.stein.rows import read_rows, split_rows
+from sklearn_ilvae.stein.search import Search
+from sklearn_ilvae.stein.selection import cross_validate
+
+
+def banana(n: int, seed: int) -> torch.Tensor:
+    x = points(n, 2, seed)
+    return torch.stack([x[:, 0], x[:, 0].square() + 0.3 * x[:, 1]], 1)
+
+
+def frame_of(x: torch.Tensor):
+    generator = torch.Generator().manual_seed(0)
+    rows = read_rows(x, generator=generator, device=torch.device("cpu"))
+    return make_frame(rows, split_rows(rows), ("gaussian",), 0)
+
+
+def dense_loss(frame, candidate, landmarks, strength: float) -> torch.Tensor:
+    """Return the mean loss by a ridge on all fields, by least squares."""
+    rows, base, total = frame.rows, frame.bases["gaussian"], 0.0
+    for part in range(frame.split.n_held_out):
+        form = candidate.build(
+            rows.read(landmarks[frame.split.labels[landmarks] != part])
+        )
+        U = rows.read(torch.nonzero(frame.split.labels != part).squeeze(1))
+        values, vectors = torch.linalg.eigh(form.penalty())
+        kept = values > 1e-13 * values.sum()
+        basis = (vectors[:, kept] / values[kept].sqrt()).T[..., None]
+        ones = torch.ones_like(frame.metric)
+        fields, divergences = form.evaluate(U, basis, ones)
+        right = (fields * base.without[part].score(U)).sum(-1).mean(1)
+        right += divergences.mean(1)
+        # AᵀA = G + λI, but half its digits are not lost.
+        A = torch.cat(
+            [
+                fields.flatten(1).T / len(U) ** 0.5,
+                strength**0.5 * torch.eye(len(fields), dtype=U.dtype),
+            ]
+        )
+        R = torch.linalg.qr(A).R
+        half = torch.linalg.solve_triangular(R.T, right[:, None], upper=False)
+        found = -torch.linalg.solve_triangular(R, half, upper=True)[:, 0]
+        coefficients = torch.tensordot(found, basis, 1)[None]
+        V = rows.read(frame.split.positions(part))
+        parts = form.evaluate(V, coefficients, frame.metric)
+        loss = hyvarinen_loss(*parts, V, base.without[part], frame.metric)
+        total += float(loss.sum()) / len(rows)
+    return total
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "strength"), [(1.0, 1e-3), (8.0, 1e-6), (16.0, 1e-7)]
+)
+def test_weak_strengths_of_wide_kernels_are_not_lost_to_rounding(bandwidth, strength):
+    """Eigenvalues of a wide kernel are tiny, and so are the strengths it needs."""
+    frame = frame_of(banana(400, 0))
+    candidate = Candidate("rbf", "curl_free", bandwidth)
+    landmarks = frame.rows.lowest_ranks(150)
+    strengths = torch.tensor([strength], dtype=torch.float64)
+    (choice,) = cross_validate(
+        frame, [candidate], landmarks, methods=("tikhonov",), strengths=strengths
+    )
+    expected = dense_loss(frame, candidate, landmarks, strength)
+    assert choice.loss == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_forms_and_bases_are_compared_where_the_search_ends(seed):
+    """What is best at the first bandwidths need not be so at the last."""
+    rows = frame_of(banana(300, seed)).rows
+    search = Search(rows, Settings(), BASE_NAMES, None, ("tikhonov",), 0)
+    search.run()
+    best = choose(search.choices).candidate
+    compared = {(c.candidate, c.base) for c in search.choices}
+    for form in ("diagonal", "curl_free"):
+        for base in search.frames[best.isotropic].bases:
+            assert (replace(best, form=form), base) in compared
