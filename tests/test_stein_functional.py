@@ -47,6 +47,7 @@ def test_dtype_of_the_samples_is_kept():
         (noise(5, 0), {}, "at least one column"),
         (noise(5, 2).long(), {}, "dtype torch.int64; pass floating-point"),
         (noise(1, 2), {}, "at least 2"),
+        (noise(5, 2) / 0, {}, "X holds NaN or infinity; .* smaller learning rate"),
         (
             noise(5, 2),
             {"bandwidth": "auto"},
@@ -60,6 +61,11 @@ def test_samples_and_bandwidths_that_mean_nothing_are_explained(
 ):
     with pytest.raises(ValueError, match=message):
         stein_score(samples, **given)
+
+
+def test_an_array_is_refused_with_the_way_to_a_tensor():
+    with pytest.raises(TypeError, match=r"type ndarray; .* torch\.as_tensor\(X\)"):
+        stein_score(noise(5, 2).numpy())
 
 
 def test_score_moves_with_the_samples():
@@ -101,11 +107,6 @@ def test_following_the_entropy_gradient_fits_a_sampler_to_its_target():
         optimizer.step()
     assert shift.detach().abs().max() < 0.2
     assert (scale.detach().abs() - 1).abs().max() < 0.2
-
-
-def test_one_sample_is_refused():
-    with pytest.raises(ValueError, match="at least 2"):
-        stein_score(noise(1, 2))
 
 
 def test_ridge_must_be_positive():

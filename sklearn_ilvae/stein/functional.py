@@ -38,6 +38,12 @@ def stein_score(
     score : Tensor of shape (..., n, d)
         Estimates of ``∇ₓ log q(x)``.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For samples that are no finite floating-point tensor of at least two rows, and
+        for a bandwidth or a ridge that is not positive.
+
     Examples
     --------
     >>> import torch
@@ -46,6 +52,11 @@ def stein_score(
     >>> stein.stein_score(X).shape
     torch.Size([200, 2])
     """
+    if not isinstance(X, Tensor):
+        raise TypeError(
+            f"X is of type {type(X).__name__}; pass a torch tensor, for example "
+            "torch.as_tensor(X)"
+        )
     if X.ndim < 2 or X.shape[-1] == 0 or not X.is_floating_point():
         raise ValueError(
             f"X has shape {tuple(X.shape)} and dtype {X.dtype}; pass floating-point "
@@ -55,6 +66,11 @@ def stein_score(
         raise ValueError(
             f"X has {X.shape[-2]} sample(s) along its second last dimension; the score "
             "needs at least 2"
+        )
+    if not X.isfinite().all():
+        raise ValueError(
+            "X holds NaN or infinity; if a generator in training drew it, try a "
+            "smaller learning rate"
         )
     if not regularization > 0:
         raise ValueError(
