@@ -81,10 +81,26 @@ def test_near_zero_plug_in_is_positive_and_cross_fitted_lies_below():
 
 @pytest.mark.parametrize("n_folds", [0, 1, 11])
 def test_number_of_folds_must_fit_the_rows(n_folds):
-    with pytest.raises(ValueError, match="between 2 and the number of rows, 10"):
+    x = points(10, 1, 0).repeat(2, 1)
+    with pytest.raises(ValueError, match=r"between 2 and .* distinct rows, 10"):
         fisher_divergence_cross_fitted(
-            points(10, 1, 0), lambda rows: standard, standard, n_folds=n_folds
+            x, lambda rows: standard, standard, n_folds=n_folds
         )
+
+
+def test_no_score_has_seen_a_row_equal_to_one_that_judges_it():
+    x = points(10, 2, 0).repeat(3, 1)
+    fitted = []
+
+    def fit(rows):
+        fitted.append({tuple(row) for row in rows.tolist()})
+        return standard
+
+    fisher_divergence_cross_fitted(x, fit, standard)
+    everything = {tuple(row) for row in x.tolist()}
+    left_out = [everything - seen for seen in fitted]
+    assert sorted(map(len, left_out)) == [2] * 5
+    assert set.union(*left_out) == everything
 
 
 @quick

@@ -51,7 +51,8 @@ def fisher_divergence_from_density(
         ``"cross_fitted"`` is a lower bound in expectation and may be negative near
         zero; ``"plug_in"`` is never negative, and biased upwards.
     n_folds : int, default=5
-        Folds of the cross-fit, from 2 to n_samples.
+        Folds of the cross-fit, from 2 to the number of distinct rows: equal rows are in
+        one fold.
     settings : sklearn_ilvae.stein.Settings, default=None
         How to estimate the score; by default everything is chosen from the sample.
     random_state : int, default=0

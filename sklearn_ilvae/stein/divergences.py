@@ -153,6 +153,8 @@ def fisher_divergence_cross_fitted(
 ) -> Tensor:
     """Return the mean of `fisher_divergence_held_out` over folds.
 
+    Equal rows are in one fold: a score must not have seen the rows that judge it.
+
     Parameters
     ----------
     X : Tensor of shape (n, d)
@@ -162,7 +164,7 @@ def fisher_divergence_cross_fitted(
     reference : EvaluatedScore
         The score of p.
     n_folds : int, default=5
-        Number of folds, at least 2 and at most n.
+        Number of folds, at least 2 and at most the number of distinct rows.
     generator : torch.Generator, default=None
         Draws the folds.
 
@@ -184,16 +186,17 @@ def fisher_divergence_cross_fitted(
     >>> abs(divergence - 2) < 0.7
     tensor(True)
     """
-    if not 2 <= n_folds <= len(X):
+    distinct, which = torch.unique(X, dim=0, return_inverse=True)
+    if not 2 <= n_folds <= len(distinct):
         raise ValueError(
             f"n_folds={n_folds!r} is not allowed; it must lie between 2 and the number "
-            f"of rows, {len(X)}"
+            f"of distinct rows, {len(distinct)}"
         )
-    order = torch.randperm(len(X), generator=generator).to(X.device)
+    order = torch.randperm(len(distinct), generator=generator).to(X.device)
+    folds = order[which] % n_folds
     total = torch.zeros((), dtype=torch.float64, device=X.device)
     for fold in range(n_folds):
-        inside = torch.zeros(len(X), dtype=torch.bool, device=X.device)
-        inside[order[fold::n_folds]] = True
+        inside = folds == fold
         held_out = X[inside]
         value = fisher_divergence_held_out(held_out, fit(X[~inside]), reference)
         total = total + value * len(held_out) / len(X)
