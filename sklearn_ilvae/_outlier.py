@@ -484,7 +484,7 @@ default="from_dtype"
         another detector that shares it.
         """
         transformer = ILVAETransformer()
-        if known is not None:
+        if known is not None:  # copy.copy would lose the optimiser's state
             transformer.__dict__.update(vars(known))
         own = ILVAETransformer._parameter_constraints.keys()
         shared = {name: getattr(self, name) for name in own & self.get_params()}

@@ -14,6 +14,7 @@ from ._columns import (
     checked_weights,
     float_dtypes,
     from_tensor,
+    rows_of_weight,
     to_tensor,
     validated_table,
 )
@@ -320,14 +321,11 @@ default="auto"
         score : float
             Minus the mean Hyvärinen loss.
         """
-        scores = self._minus_losses(self._checked(X, "score"))
-        if sample_weight is None:
-            return float(scores.mean())
-        weights = checked_weights(sample_weight, X).to(scores.device)
-        present = weights > 0
-        # Sums of large weights would overflow.
-        share = weights[present] / weights.max()
-        return float(share @ scores[present] / share.sum())
+        table = self._checked(X, "score")
+        rows, weights = rows_of_weight(table, X, sample_weight, min_samples=1)
+        scores = self._minus_losses(rows)
+        weights = weights.to(scores)
+        return float(weights @ scores / weights.sum())
 
     def log_density(self, X: Any) -> Any:
         """Return the logarithm of the density up to a constant.

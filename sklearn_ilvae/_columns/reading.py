@@ -25,7 +25,7 @@ from .frames import (
 )
 from .kinds import asked_likelihood, categorical_columns, family_of_levels
 from .schema import (
-    NUMBERS,
+    NUMBER_GROUPS,
     Column,
     TableSchema,
     as_array,
@@ -175,7 +175,7 @@ def read_known_table(
             kinds = ", ".join(
                 f"{column.name!r} ({column.dtype})"
                 for column in schema.columns
-                if column.group not in NUMBERS
+                if column.group not in NUMBER_GROUPS
             )
             raise ValueError(
                 explain_no_table(X)

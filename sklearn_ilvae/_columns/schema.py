@@ -8,7 +8,7 @@ import numpy as np
 
 from .frames import RawColumn
 
-NUMBERS = ("number", "boolean")
+NUMBER_GROUPS = ("number", "boolean")
 """Groups of columns that hold one number a value."""
 
 
@@ -42,7 +42,7 @@ class Column:
     def holds_numbers(self) -> bool:
         """Whether the values, or the levels that its dtype declares, are numbers."""
         if self.group != "text" or self.levels is None:
-            return self.group in NUMBERS
+            return self.group in NUMBER_GROUPS
         return self.levels.dtype.kind in "biuf"
 
 
@@ -72,7 +72,7 @@ class TableSchema:
     @property
     def numbers_only(self) -> bool:
         """Whether scikit-learn can read the table as one array of numbers."""
-        return all(column.group in NUMBERS for column in self.columns)
+        return all(column.group in NUMBER_GROUPS for column in self.columns)
 
     def to_state(self) -> dict[str, Any]:
         """Return plain values and arrays by name."""
@@ -178,7 +178,7 @@ def explain_other_groups(
         groups = {fitted.group, given.group}
         same = len(groups) == 1 and (fitted.zone is None) == (given.zone is None)
         nothing = "empty" in groups or np.isnan(given.values).all()
-        if nothing or same or (given.group in NUMBERS and fitted.holds_numbers):
+        if nothing or same or (given.group in NUMBER_GROUPS and fitted.holds_numbers):
             continue
         lines.append(
             f"- {fitted.name!r}: {fitted.group} ({fitted.dtype}) in fit, "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .kernels import Kernel, squared_distances
+from .rows import row_keys
 
 _CHUNK_ROWS = 1024
 # A product of matrices rounds squared distances at those from the origin, here by 1e-10
@@ -186,7 +187,7 @@ def fisher_divergence_cross_fitted(
     >>> abs(divergence - 2) < 0.7
     tensor(True)
     """
-    distinct, which = torch.unique(X, dim=0, return_inverse=True)
+    distinct, which = torch.unique(row_keys(X, X.device), return_inverse=True)
     if not 2 <= n_folds <= len(distinct):
         raise ValueError(
             f"n_folds={n_folds!r} is not allowed; it must lie between 2 and the number "

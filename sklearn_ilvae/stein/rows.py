@@ -332,13 +332,20 @@ def _checked_weights(X: Tensor, weights: Tensor | None, device: torch.device) ->
     return shares.masked_fill(shares < torch.finfo(shares.dtype).eps, 0.0)
 
 
-def _distinct(X: Tensor, weights: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Return where each distinct row first occurs, and its share of the sample.
+def row_keys(X: Tensor, device: torch.device) -> Tensor:
+    """Return a number for each row, the same for equal rows alone.
 
-    Equal rows leak from one fold to another, which would drive the regularisation to 0.
+    Parameters
+    ----------
+    X : Tensor of shape (n, d)
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    keys : Tensor of shape (n,), int64
     """
     n, d = X.shape
-    device = weights.device
     limit, generator = 2**62, torch.Generator().manual_seed(0)
     odd = torch.randint(-limit, limit, (d + 1,), generator=generator).to(device) * 2 + 1
     keys = torch.empty(n, dtype=torch.int64, device=device)
@@ -348,6 +355,15 @@ def _distinct(X: Tensor, weights: Tensor) -> tuple[Tensor | None, Tensor]:
         bits = (X[part].to(device, torch.float64) + 0.0).contiguous().view(torch.int64)
         bits = (bits ^ (bits >> 32)) * odd[-1]
         keys[part] = ((bits ^ (bits >> 29)) * odd[:-1]).sum(1)
+    return keys
+
+
+def _distinct(X: Tensor, weights: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Return where each distinct row first occurs, and its share of the sample.
+
+    Equal rows leak from one fold to another, which would drive the regularisation to 0.
+    """
+    n, keys = len(X), row_keys(X, weights.device)
     present = torch.nonzero(weights > 0).squeeze(1)
     distinct, inverse = torch.unique(keys[present], return_inverse=True)
     if len(distinct) == n:
