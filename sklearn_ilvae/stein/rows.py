@@ -41,7 +41,8 @@ class Rows:
     source : Tensor of shape (n, d)
         The sample, in any floating type, on any device.
     index : Tensor of shape (n_distinct,) or None
-        Where each distinct row first occurs; None when all rows are distinct.
+        Where each distinct row first occurs, on the device of the source; None when all
+        rows are distinct. All other tensors are on the `device`.
     weights : Tensor of shape (n_distinct,)
         Share of the sample that equals each row; they sum to 1.
     rank : Tensor of shape (n_distinct,)
@@ -96,18 +97,30 @@ class Rows:
 
     def read(self, which: slice | Tensor) -> Tensor:
         """Return the coordinates of the distinct rows `which`."""
-        return self.place(
-            self.source[which if self.index is None else self.index[which]]
-        )
+        if isinstance(which, Tensor):
+            which = self._in_source(which)
+        elif self.index is not None:
+            which = self.index[which]
+        return self.place(self.source[which])
+
+    def _in_source(self, positions: Tensor) -> Tensor:
+        """Return where distinct rows are in the source, on the device of that."""
+        positions = positions.to(self.source.device)
+        return positions if self.index is None else self.index[positions]
 
     def chunks(
         self, width: int, positions: Tensor | None = None
     ) -> Iterator[tuple[slice | Tensor, Tensor]]:
         """Yield ``(positions, rows)`` so that arrays of `width` columns stay small."""
-        count = len(self) if positions is None else len(positions)
-        for part in _slices(count, max(width, self.n_features)):
-            place = part if positions is None else positions[part]
-            yield place, self.read(place)
+        width = max(width, self.n_features)
+        if positions is None:
+            for part in _slices(len(self), width):
+                yield part, self.read(part)
+            return
+        # They go to another device once, not with every chunk.
+        places = self._in_source(positions)
+        for part in _slices(len(positions), width):
+            yield positions[part], self.place(self.source[places[part]])
 
     def lowest_ranks(self, count: int) -> Tensor:
         """Return the sorted positions of `count` distinct rows drawn at random."""
@@ -116,10 +129,9 @@ class Rows:
     def take(self, positions: Tensor) -> Rows:
         """Return the distinct rows at sorted `positions` as a sample of their own."""
         weights = self.weights[positions]
-        index = positions if self.index is None else self.index[positions]
         return replace(
             self,
-            index=index,
+            index=self._in_source(positions),
             weights=weights / weights.sum(),
             rank=torch.argsort(torch.argsort(self.rank[positions])),
         )
@@ -370,6 +382,6 @@ def _distinct(X: Tensor, weights: Tensor) -> tuple[Tensor | None, Tensor]:
         return None, weights / weights.sum()
     first = torch.full_like(distinct, n)
     first.scatter_reduce_(0, inverse, present, "amin")
-    index, order = torch.sort(first)
+    first, order = torch.sort(first)
     totals = weights.new_zeros(len(distinct)).index_add_(0, inverse, weights[present])
-    return index, totals[order] / weights.sum()
+    return first.to(X.device), totals[order] / weights.sum()
