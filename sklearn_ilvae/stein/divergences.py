@@ -102,7 +102,7 @@ def fisher_divergence_plug_in(
     >>> stein.fisher_divergence_plug_in(X, truth, shifted)
     tensor(2., dtype=torch.float64)
     """
-    difference = estimate.evaluate(X)[0] - reference.evaluate(X)[0]
+    difference = _evaluated(estimate, X)[0] - _evaluated(reference, X)[0]
     return difference.square().sum(1).mean()
 
 
@@ -137,8 +137,8 @@ def fisher_divergence_held_out(
     >>> abs(stein.fisher_divergence_held_out(X, truth, shifted) - 2) < 0.5
     tensor(True)
     """
-    score, divergence = estimate.evaluate(X)
-    target, target_divergence = reference.evaluate(X)
+    score, divergence = _evaluated(estimate, X)
+    target, target_divergence = _evaluated(reference, X)
     rest = score - target
     inner = (rest * (rest + 2.0 * target)).sum(1)
     return -(inner + 2.0 * (divergence - target_divergence)).mean()
@@ -167,7 +167,7 @@ def fisher_divergence_cross_fitted(
     n_folds : int, default=5
         Number of folds, at least 2 and at most the number of distinct rows.
     generator : torch.Generator, default=None
-        Draws the folds.
+        Draws the folds, on the CPU.
 
     Returns
     -------
@@ -202,6 +202,15 @@ def fisher_divergence_cross_fitted(
         value = fisher_divergence_held_out(held_out, fit(X[~inside]), reference)
         total = total + value * len(held_out) / len(X)
     return total
+
+
+def _evaluated(score: EvaluatedScore, X: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a score and its divergence on the device of the rows.
+
+    An estimated score returns both on its own.
+    """
+    values, divergence = score.evaluate(X)
+    return values.to(X.device), divergence.to(X.device)
 
 
 def kernel_stein_discrepancy(
