@@ -251,7 +251,7 @@ def run_em(
     # Sums over rows take half the time where the entries of a column lie together.
     V = V.T.contiguous().T
     prior = (V.shape[1] + 2) / max(int((weights > 0).sum()), 1)
-    before = V.new_tensor(-torch.inf)
+    before = V.new_full((), -torch.inf)
     for _ in range(iterations):
         found = _maximise(V, responsibilities * weights, target, prior, tied)
         logs = found.log_densities(V)
@@ -289,7 +289,8 @@ def _maximise(
         covariances = (scatter + prior * within) / (mass + prior)[..., None, None]
     # So must those far longer than wide, whose eigenvalues are rounded.
     ridge = (_ROUNDING / len(target)) * _trace(covariances)[..., None, None]
-    covariances = covariances + ridge * torch.eye(len(target)).to(V)
+    identity = torch.eye(len(target), dtype=V.dtype, device=V.device)
+    covariances = covariances + ridge * identity
     return Components(mass / mass.sum(-1, keepdim=True), centers, covariances)
 
 

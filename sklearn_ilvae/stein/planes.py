@@ -59,7 +59,9 @@ def axes_of_plane(covariance: Tensor, squares: Tensor, rows: Rows) -> Tensor | N
         return identity[:, deviations > 0]
     basis = vectors[:, inside]
     lengths = (deviations / inverse_scale).masked_fill(deviations == 0, 0.0)
-    return _orthogonal_axes(basis @ basis.T, lengths, inverse_scale)
+    # Small decompositions, up to one for each column: a GPU would take longer.
+    place = [each.cpu() for each in (basis @ basis.T, lengths, inverse_scale)]
+    return _orthogonal_axes(*place).to(basis)
 
 
 def _told_from_rounding(
@@ -112,7 +114,7 @@ def _orthogonal_axes(
     axes : Tensor of shape (d, r)
     """
     linked = projector.abs() > _RANK_TOLERANCE**0.5
-    group, before = torch.arange(len(linked), device=linked.device), None
+    group, before = torch.arange(len(linked)), None
     while before is None or not torch.equal(group, before):
         before = group
         group = torch.where(linked, group, len(linked)).amin(1)

@@ -73,7 +73,9 @@ class Whitening:
     @cached_property
     def basis(self) -> Tensor:
         """The ``W`` with ``WᵀKW = I``, of shape (m, r); only pivots are not 0."""
-        identity = torch.eye(len(self.root)).to(self.root)
+        identity = torch.eye(
+            len(self.root), dtype=self.root.dtype, device=self.root.device
+        )
         basis = self.penalty.new_zeros(len(self.penalty), len(self.root))
         basis[self.pivots] = torch.linalg.solve_triangular(
             self.root, identity, upper=True
@@ -184,7 +186,9 @@ def filter_gains(
     if method == "landweber":
         return _landweber(share, torch.ceil(bound / strength)) / bound
     if method == "nu":
-        return _nu_method(share, torch.ceil((bound / regularization).sqrt())) / bound
+        steps = torch.ceil((bound / regularization).sqrt())
+        # Thousands of steps with few numbers: a GPU starts each longer than it takes.
+        return _nu_method(share.cpu(), steps.cpu()).to(share) / bound
     raise ValueError(
         f"method={method!r} is unknown; choose 'tikhonov', 'spectral_cutoff', 'nu' or "
         "'landweber'"
