@@ -56,7 +56,7 @@ def kernel_part_of(
     candidate = Candidate(report.kernel, report.form, 1.0)
     form = candidate.build(landmarks)
     whitening = whiten(form.penalty())
-    basis = narrow_basis(form, None, whitening)
+    basis = narrow_basis(form, whitening)
     rounded = replace(
         base, mean=base.mean.to(dtype), precision=base.precision.to(dtype)
     )
