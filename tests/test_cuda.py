@@ -10,6 +10,16 @@ from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, SteinScoreEstimator
+from sklearn_ilvae.stein import (
+    RBF,
+    DensityScore,
+    Settings,
+    entropy_surrogate,
+    fisher_divergence_cross_fitted,
+    fit_score,
+    kernel_stein_discrepancy,
+    stein_score,
+)
 from sklearn_ilvae.vae import DECODERS, evidence_lower_bound
 
 pytestmark = pytest.mark.skipif(
@@ -128,6 +138,27 @@ def test_a_detector_scores_alike(gaps):
 # Scores
 
 
+def ring(n):
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, n)
+    rows = np.column_stack([np.cos(angle), np.sin(angle)])
+    return rows + 0.2 * rng.standard_normal(rows.shape)
+
+
+def fitted_twins(rows, sample_weight=None, **parameters):
+    return [
+        SteinScoreEstimator(random_state=0, device=device, **parameters).fit(
+            rows, sample_weight=sample_weight
+        )
+        for device in ("cpu", "cuda")
+    ]
+
+
+def assert_close(found, expected, tolerance=1e-4):
+    size = float(np.abs(np.asarray(expected)).max())
+    assert_allclose(found, expected, rtol=tolerance, atol=tolerance * size)
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -140,26 +171,80 @@ def test_a_detector_scores_alike(gaps):
     ids=str,
 )
 def test_an_estimated_score_is_that_of_the_processor(parameters):
-    rng = np.random.default_rng(0)
-    angle = rng.uniform(0, 2 * np.pi, 400)
-    rows = np.column_stack([np.cos(angle), np.sin(angle)])
-    rows += 0.2 * rng.standard_normal(rows.shape)
-    estimators = [
-        SteinScoreEstimator(random_state=0, device=device, **parameters).fit(rows)
-        for device in ("cpu", "cuda")
-    ]
-    first, second = (each.score_gradient(rows) for each in estimators)
-    assert_allclose(first, second, rtol=1e-4, atol=1e-4 * np.abs(first).max())
+    rows = ring(400)
+    first, second = fitted_twins(rows, **parameters)
+    moved = pickle.loads(pickle.dumps(second)).set_params(device="cpu")
+    for name in ("score_gradient", "divergence"):
+        expected = getattr(first, name)(rows)
+        for each in (second, moved):
+            assert_close(getattr(each, name)(rows), expected)
 
 
-def test_the_choices_of_a_large_sample_are_those_of_the_processor():
+@pytest.mark.parametrize(
+    "parameters",
+    [{"bandwidth": "median", "form": "curl_free"}, {"method": "stein"}],
+    ids=str,
+)
+def test_repeated_and_weighted_rows_of_a_plane_count_as_on_the_processor(parameters):
+    rows = ring(200)
+    rows = np.column_stack([rows, rows.sum(axis=1), np.ones(200)])
+    rows = rows[np.arange(300) % 200]
+    weights = 0.5 + np.arange(300) % 3
+    first, second = fitted_twins(rows, weights, kernel="rbf", **parameters)
+    assert_close(second.score_gradient(rows), first.score_gradient(rows))
+    expected = first.score(rows, sample_weight=weights)
+    assert second.score(rows, sample_weight=weights) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_the_choices_of_a_large_sample_are_those_of_the_processor(repeated):
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((30_000, 2))
     rows[:, 1] += rows[:, 0] ** 2
-    estimators = [
-        SteinScoreEstimator(random_state=0, device=device, n_landmarks=100).fit(rows)
-        for device in ("cpu", "cuda")
-    ]
-    first, second = (each.score_gradient(rows[:500]) for each in estimators)
-    assert estimators[0].form_ == estimators[1].form_
-    assert_allclose(first, second, rtol=1e-3, atol=1e-3 * np.abs(first).max())
+    if repeated:
+        rows = rows[np.arange(30_000) % 28_000]
+    first, second = fitted_twins(rows, n_landmarks=100)
+    assert first.form_ == second.form_
+    rows = rows[:500]
+    assert_close(second.score_gradient(rows), first.score_gradient(rows), 1e-3)
+
+
+SETTINGS = Settings("rbf", "curl_free", bandwidth=1.0, regularization=0.01)
+
+
+@pytest.mark.parametrize(
+    ("kept", "computed"), [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")]
+)
+def test_rows_may_be_kept_on_another_device(kept, computed):
+    rows = torch.from_numpy(ring(200))[torch.arange(300) % 200]
+    expected = fit_score(rows, SETTINGS)[0].score(rows)
+    there = rows.to(kept)
+    found = fit_score(there, SETTINGS, device=computed)[0].score(there)
+    assert_close(found.cpu(), expected)
+
+
+@pytest.mark.parametrize("computed", ["cpu", "cuda"])
+def test_a_divergence_is_that_of_the_processor(computed):
+    def divergence(rows, device):
+        return fisher_divergence_cross_fitted(
+            rows,
+            lambda rest: fit_score(rest, SETTINGS, device=device)[0],
+            DensityScore(lambda x: -x),
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    rows = torch.from_numpy(ring(200))
+    expected = divergence(rows, "cpu")
+    assert float(divergence(rows.cuda(), computed)) == pytest.approx(float(expected))
+
+
+def test_differentiable_estimates_are_those_of_the_processor():
+    rows = torch.from_numpy(ring(200))
+    found, expected = [], []
+    for results, place in ((expected, rows), (found, rows.cuda())):
+        sample = place.clone().requires_grad_()
+        entropy_surrogate(sample).backward()
+        discrepancy = kernel_stein_discrepancy(place, -place, RBF(1.0))
+        results += [stein_score(place), sample.grad, discrepancy]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_close(ours.cpu(), theirs)
