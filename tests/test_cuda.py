@@ -10,6 +10,7 @@ from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, SteinScoreEstimator
+from sklearn_ilvae._training import net
 from sklearn_ilvae.stein import (
     RBF,
     DensityScore,
@@ -70,6 +71,44 @@ def test_every_kind_of_column_trains():
     parameters = {"likelihood": {"visits": "negative_binomial", "height": "student_t"}}
     losses = on_gpu(early_stopping=False, **parameters).fit(rows).loss_curve_
     assert losses[-1] < losses[0]
+
+
+class Unrecorded:
+    """Stands for `Recorder` where every call shall launch its own kernels."""
+
+    def __init__(self, generator):
+        pass
+
+    def call(self, function, *inputs):
+        return function(*inputs)
+
+
+def losses_of(rows, **parameters):
+    model = on_gpu(max_iter=10, **parameters).fit(rows)
+    return np.concatenate([model.loss_curve_, model.validation_scores_])
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        *({"decoder": decoder} for decoder in DECODERS),
+        {"prior": "standard_normal"},
+        {"n_components": 1},
+        {"hidden_layer_sizes": (16, 8), "activation": "softplus", "kl_weight": 0.5},
+    ],
+    ids=str,
+)
+def test_recorded_steps_are_those_of_single_kernels(parameters, table, monkeypatch):
+    recorded = losses_of(table, **parameters)
+    monkeypatch.setattr(net, "Recorder", Unrecorded)
+    assert_allclose(losses_of(table, **parameters), recorded, rtol=1e-5)
+
+
+def test_recorded_steps_of_every_kind_of_column(monkeypatch):
+    kinds = {"visits": "negative_binomial", "height": "student_t"}
+    recorded = losses_of(people(300), likelihood=kinds)
+    monkeypatch.setattr(net, "Recorder", Unrecorded)
+    assert_allclose(losses_of(people(300), likelihood=kinds), recorded, rtol=1e-5)
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.1])

@@ -43,7 +43,7 @@ FLOORS = [
     ["_training"],
     ["_training.net", "_training.setup"],
     ["_training.callbacks"],
-    ["_training.batches"],
+    ["_training.batches", "_training.recording"],
     ["_tables"],
     ["_html", "_state"],
     ["_columns"],

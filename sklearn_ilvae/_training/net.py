@@ -12,8 +12,10 @@ from skorch.helper import predefined_split
 from torch import Tensor
 
 from ..vae import RunningAverage, VariationalAutoencoder, evidence_lower_bound
+from ..vae.likelihoods.heads import any_missing
 from .batches import InMemoryBatches, WeightedRows
 from .callbacks import BestWeights, EpochHooks, NonFiniteLossError, StopWhen
+from .recording import Recorder
 
 NOISE_VARIANCE_RATE = 10.0
 """Learning rate of the noise variances relative to the other parameters.
@@ -73,6 +75,8 @@ class AutoencoderNet(NeuralNet):
         differ by their weights alone.
     average : RunningAverage
         Follows the weights; it is the average that is validated and kept.
+    recorder : Recorder or None
+        Through which to call steps and validations; None calls them directly.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class AutoencoderNet(NeuralNet):
         generator: torch.Generator,
         validation_noise: Tensor,
         average: RunningAverage,
+        recorder: Recorder | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, **kwargs)
@@ -90,24 +95,15 @@ class AutoencoderNet(NeuralNet):
         self.generator = generator
         self.validation_noise = validation_noise
         self.average = average
-
-    def _loss(
-        self,
-        model: VariationalAutoencoder,
-        batch: tuple[Tensor, Tensor],
-        noise: Tensor,
-    ) -> Tensor:
-        rows, weights = batch
-        bound = evidence_lower_bound(model, rows, noise, self.kl_weight)
-        return -(weights * bound).mean()
+        self.recorder = recorder
 
     def train_step(
         self, batch: tuple[Tensor, Tensor], **fit_params: Any
     ) -> dict[str, Any]:
         """Take a step of the optimiser and add its weights to the average."""
-        step: dict[str, Any] = super().train_step(batch, **fit_params)
+        loss = self._call(self._take_step, batch)
         self.average.update()
-        return step
+        return {"loss": loss, "y_pred": None}
 
     def train_step_single(
         self, batch: tuple[Tensor, Tensor], **fit_params: Any
@@ -120,28 +116,15 @@ class AutoencoderNet(NeuralNet):
             device=batch[0].device,
             dtype=batch[0].dtype,
         )
-        loss = self._loss(self.module_, batch, noise)
+        loss = self._loss(self.module_, *batch, noise)
         loss.backward()
-        return {"loss": loss, "y_pred": None}
+        return {"loss": loss.detach(), "y_pred": None}
 
     def validation_step(
         self, batch: tuple[Tensor, Tensor], **fit_params: Any
     ) -> dict[str, Any]:
         """Compute the loss of the average on a batch with the shared noise."""
-        rows, weights = batch
-        with torch.no_grad():
-            chunks = zip(
-                rows.split(VALIDATION_CHUNK),
-                weights.split(VALIDATION_CHUNK),
-                strict=True,
-            )
-            losses = [
-                self._loss(self.average.module, chunk, self.validation_noise)
-                * (len(chunk[0]) / len(rows))
-                for chunk in chunks
-            ]
-            loss = torch.stack(losses).sum()
-        return {"loss": loss, "y_pred": None}
+        return {"loss": self._call(self._validate, batch), "y_pred": None}
 
     def run_single_epoch(
         self,
@@ -161,8 +144,41 @@ class AutoencoderNet(NeuralNet):
         total = torch.zeros((), device=iterator.dataset.rows.device)
         for batch in iterator:
             loss = step_fn(batch, **fit_params)["loss"]
-            total += loss.detach() * len(batch[0])
+            total += loss * len(batch[0])
         self.history.record(f"{prefix}_loss", float(total) / len(iterator.dataset))
+
+    def _call(
+        self, function: Callable[..., Tensor], batch: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        if self.recorder is None:
+            return function(*batch)
+        return self.recorder.call(function, *batch)
+
+    def _take_step(self, rows: Tensor, weights: Tensor) -> Tensor:
+        step: dict[str, Tensor] = super().train_step((rows, weights))
+        return step["loss"]
+
+    @torch.no_grad()
+    def _validate(self, rows: Tensor, weights: Tensor) -> Tensor:
+        chunks = zip(
+            rows.split(VALIDATION_CHUNK), weights.split(VALIDATION_CHUNK), strict=True
+        )
+        losses = [
+            self._loss(self.average.module, *chunk, self.validation_noise)
+            * (len(chunk[0]) / len(rows))
+            for chunk in chunks
+        ]
+        return torch.stack(losses).sum()
+
+    def _loss(
+        self,
+        model: VariationalAutoencoder,
+        rows: Tensor,
+        weights: Tensor,
+        noise: Tensor,
+    ) -> Tensor:
+        bound = evidence_lower_bound(model, rows, noise, self.kl_weight)
+        return -(weights * bound).mean()
 
 
 def train(
@@ -218,15 +234,19 @@ def train(
     callbacks: list[Callback] = [stop, EpochTimer(), best, hooks]
     if settings.verbose:
         callbacks.append(PrintLog())
+    parts = [part for part in (training, validation) if part is not None]
+    recordable = training.rows.is_cuda and not any(any_missing(p.rows) for p in parts)
     net = AutoencoderNet(
         model,
         kl_weight=settings.kl_weight,
         generator=generator,
         validation_noise=validation_noise,
         average=RunningAverage(model),
+        recorder=Recorder(generator) if recordable else None,
         criterion=torch.nn.Identity,
         optimizer=torch.optim.Adam,
         optimizer__fused=True,
+        optimizer__capturable=training.rows.is_cuda,
         optimizer__param_groups=[("likelihood.*.raw_variance", {"lr": fast})],
         lr=settings.learning_rate_init,
         max_epochs=settings.max_iter,
