@@ -216,11 +216,12 @@ def find_scaling(
     # By powers of two, which round nothing: squares of the largest numbers must not
     # overflow, nor those of the smallest vanish.
     size = torch.frexp(rows.nan_to_num().abs().amax(0)).exponent.clamp(-1000, 1023)
-    mean, variance = _moments(torch.ldexp(rows, -size), missing, weights)
+    step = 2.0 ** size.double()
+    mean, variance = _moments(rows / step, missing, weights)
     constant = variance <= _rounding(mean).square()
-    scale = torch.ldexp(variance.masked_fill(constant, 0).sqrt(), size)
+    scale = variance.masked_fill(constant, 0).sqrt() * step
     value = rows.nan_to_num(nan=-torch.inf).amax(0)  # a mean would be rounded
-    mean = torch.where(constant & value.isfinite(), value, torch.ldexp(mean, size))
+    mean = torch.where(constant & value.isfinite(), value, mean * step)
     # Differences of numbers as large as 2**1023 overflow.
     too_wide = ((size == 1023) & ~constant).nonzero()
     if len(too_wide):

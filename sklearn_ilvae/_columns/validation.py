@@ -141,7 +141,7 @@ def rows_of_weight(
     # By a power of two, which rounds nothing, so that no sum of weights overflows.
     size = torch.frexp(weights.max()).exponent.clamp(min=-1000)
     tiny = torch.finfo(weights.dtype).tiny
-    return table[present], torch.ldexp(weights, 1 - size).clamp(min=tiny)
+    return table[present], (weights * 2.0 ** (1 - size.double())).clamp(min=tiny)
 
 
 def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:

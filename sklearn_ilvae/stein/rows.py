@@ -339,7 +339,7 @@ def _checked_weights(X: Tensor, weights: Tensor | None, device: torch.device) ->
         raise ValueError("weights are all 0; pass a positive one for at least one row")
     # By a power of two, which rounds nothing, so that no sum overflows.
     size = torch.frexp(weights.max()).exponent.clamp(min=-1000)
-    shares = torch.ldexp(weights, -size)
+    shares = weights * 2.0 ** -size.double()
     # Sums lose what is at their rounding.
     return shares.masked_fill(shares < torch.finfo(shares.dtype).eps, 0.0)
 
