@@ -104,11 +104,13 @@ def test_recorded_steps_are_those_of_single_kernels(parameters, table, monkeypat
     assert_allclose(losses_of(table, **parameters), recorded, rtol=1e-5)
 
 
-def test_recorded_steps_of_every_kind_of_column(monkeypatch):
+@pytest.mark.parametrize("gaps", [0.0, 0.1])
+def test_recorded_steps_of_every_kind_of_column(gaps, monkeypatch):
+    rows = people(300, gaps=gaps)
     kinds = {"visits": "negative_binomial", "height": "student_t"}
-    recorded = losses_of(people(300), likelihood=kinds)
+    recorded = losses_of(rows, likelihood=kinds)
     monkeypatch.setattr(net, "Recorder", Unrecorded)
-    assert_allclose(losses_of(people(300), likelihood=kinds), recorded, rtol=1e-5)
+    assert_allclose(losses_of(rows, likelihood=kinds), recorded, rtol=1e-5)
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.1])

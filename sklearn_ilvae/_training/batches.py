@@ -5,11 +5,21 @@ of a network for tables; here a batch is one indexing operation.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from ..vae import EncoderInputs
+from ..vae.encoders import GaussianEncoder
+from ..vae.likelihoods.heads import any_missing
+
+LARGEST_INPUTS = 2**27
+"""Most numbers that rows are turned into before training: half a gibibyte."""
+
+CHUNK = 8192
+"""Rows turned into inputs at once."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +32,47 @@ class WeightedRows(Dataset[Tensor]):
         The rows.
     weights : Tensor of shape (n_rows,)
         Their weights.
+    inputs : EncoderInputs, default=None
+        What the encoder reads of them, where that is known.
     """
 
     rows: Tensor
     weights: Tensor
+    inputs: EncoderInputs | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.rows)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Rows and weights, then values and increase of the inputs."""
+        if self.inputs is None:
+            return self.rows, self.weights
+        if self.inputs.increase is None:
+            return self.rows, self.weights, self.inputs.values
+        return self.rows, self.weights, self.inputs.values, self.inputs.increase
+
+    @torch.no_grad()
+    def with_inputs(self, encoder: GaussianEncoder) -> "WeightedRows":
+        """Return the same rows with what an encoder reads, unless that is too large."""
+        rows, design = self.rows, encoder.design
+        gaps = any_missing(rows)
+        if design.plain and not gaps and design.width == rows.shape[1]:
+            return replace(self, inputs=EncoderInputs(rows, None))
+        if len(rows) * design.width > LARGEST_INPUTS:
+            return self
+        values, increase = [], []
+        for chunk in rows.split(CHUNK):
+            inputs = encoder.inputs(chunk)
+            values.append(inputs.values)
+            if gaps:
+                nothing = chunk.new_zeros(len(chunk), len(encoder.log_variance))
+                increase.append(nothing if inputs.increase is None else inputs.increase)
+        whole = EncoderInputs(
+            torch.cat(values), torch.cat(increase) if increase else None
+        )
+        return replace(self, inputs=whole)
 
 
 class InMemoryBatches:
@@ -55,14 +98,15 @@ class InMemoryBatches:
         self.batch_size = batch_size
         self.generator = generator
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches of rows and weights."""
-        rows, weights = self.dataset.rows, self.dataset.weights
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the tensors of batches."""
+        tensors = self.dataset.tensors
         if self.generator is not None:
+            rows = self.dataset.rows
             order = torch.randperm(
                 len(rows), generator=self.generator, device=rows.device
             )
-            rows, weights = rows[order], weights[order]
-        yield from zip(
-            rows.split(self.batch_size), weights.split(self.batch_size), strict=True
-        )
+            # Of numbers without gaps the encoder reads the rows themselves.
+            shuffled = {each: each[order] for each in set(tensors)}
+            tensors = tuple(shuffled[each] for each in tensors)
+        yield from zip(*(each.split(self.batch_size) for each in tensors), strict=True)

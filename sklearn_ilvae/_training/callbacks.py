@@ -43,8 +43,8 @@ class BestWeights(Callback):
         self.misses_ = 0
         self.best_state_: dict[str, Tensor] | None = None
         if self.validation is not None:
-            batch = (self.validation.rows, self.validation.weights)
-            self._compare(net, float(net.validation_step(batch)["loss"]))
+            loss = net.validation_step(self.validation.tensors)["loss"]
+            self._compare(net, float(loss))
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Compare the epoch with the best."""

@@ -11,8 +11,12 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.helper import predefined_split
 from torch import Tensor
 
-from ..vae import RunningAverage, VariationalAutoencoder, evidence_lower_bound
-from ..vae.likelihoods.heads import any_missing
+from ..vae import (
+    EncoderInputs,
+    RunningAverage,
+    VariationalAutoencoder,
+    evidence_lower_bound,
+)
 from .batches import InMemoryBatches, WeightedRows
 from .callbacks import BestWeights, EpochHooks, NonFiniteLossError, StopWhen
 from .recording import Recorder
@@ -98,7 +102,7 @@ class AutoencoderNet(NeuralNet):
         self.recorder = recorder
 
     def train_step(
-        self, batch: tuple[Tensor, Tensor], **fit_params: Any
+        self, batch: tuple[Tensor, ...], **fit_params: Any
     ) -> dict[str, Any]:
         """Take a step of the optimiser and add its weights to the average."""
         loss = self._call(self._take_step, batch)
@@ -106,7 +110,7 @@ class AutoencoderNet(NeuralNet):
         return {"loss": loss, "y_pred": None}
 
     def train_step_single(
-        self, batch: tuple[Tensor, Tensor], **fit_params: Any
+        self, batch: tuple[Tensor, ...], **fit_params: Any
     ) -> dict[str, Any]:
         """Compute the loss of a batch with fresh noise, and its gradients."""
         n_components = self.module_.architecture.n_components
@@ -116,12 +120,12 @@ class AutoencoderNet(NeuralNet):
             device=batch[0].device,
             dtype=batch[0].dtype,
         )
-        loss = self._loss(self.module_, *batch, noise)
+        loss = self._loss(self.module_, noise, *batch)
         loss.backward()
         return {"loss": loss.detach(), "y_pred": None}
 
     def validation_step(
-        self, batch: tuple[Tensor, Tensor], **fit_params: Any
+        self, batch: tuple[Tensor, ...], **fit_params: Any
     ) -> dict[str, Any]:
         """Compute the loss of the average on a batch with the shared noise."""
         return {"loss": self._call(self._validate, batch), "y_pred": None}
@@ -148,24 +152,22 @@ class AutoencoderNet(NeuralNet):
         self.history.record(f"{prefix}_loss", float(total) / len(iterator.dataset))
 
     def _call(
-        self, function: Callable[..., Tensor], batch: tuple[Tensor, Tensor]
+        self, function: Callable[..., Tensor], batch: tuple[Tensor, ...]
     ) -> Tensor:
         if self.recorder is None:
             return function(*batch)
         return self.recorder.call(function, *batch)
 
-    def _take_step(self, rows: Tensor, weights: Tensor) -> Tensor:
-        step: dict[str, Tensor] = super().train_step((rows, weights))
+    def _take_step(self, *batch: Tensor) -> Tensor:
+        step: dict[str, Tensor] = super().train_step(batch)
         return step["loss"]
 
     @torch.no_grad()
-    def _validate(self, rows: Tensor, weights: Tensor) -> Tensor:
-        chunks = zip(
-            rows.split(VALIDATION_CHUNK), weights.split(VALIDATION_CHUNK), strict=True
-        )
+    def _validate(self, *batch: Tensor) -> Tensor:
+        chunks = zip(*(each.split(VALIDATION_CHUNK) for each in batch), strict=True)
         losses = [
-            self._loss(self.average.module, *chunk, self.validation_noise)
-            * (len(chunk[0]) / len(rows))
+            self._loss(self.average.module, self.validation_noise, *chunk)
+            * (len(chunk[0]) / len(batch[0]))
             for chunk in chunks
         ]
         return torch.stack(losses).sum()
@@ -173,11 +175,14 @@ class AutoencoderNet(NeuralNet):
     def _loss(
         self,
         model: VariationalAutoencoder,
+        noise: Tensor,
         rows: Tensor,
         weights: Tensor,
-        noise: Tensor,
+        values: Tensor | None = None,
+        increase: Tensor | None = None,
     ) -> Tensor:
-        bound = evidence_lower_bound(model, rows, noise, self.kl_weight)
+        inputs = None if values is None else EncoderInputs(values, increase)
+        bound = evidence_lower_bound(model, rows, noise, self.kl_weight, inputs)
         return -(weights * bound).mean()
 
 
@@ -228,14 +233,19 @@ def train(
     UserWarning
         When Ctrl-C ended it.
     """
+    on_gpu = training.rows.is_cuda
+    training = training.with_inputs(model.encoder)
+    validation = validation and validation.with_inputs(model.encoder)
+    # Without inputs each batch would be asked for gaps.
+    recordable = on_gpu and all(
+        part.inputs for part in (training, validation) if part is not None
+    )
     fast = NOISE_VARIANCE_RATE * settings.learning_rate_init
     best = BestWeights(validation, settings.n_iter_no_change, settings.tol)
     stop = StopWhen(lambda: best.stalled or hooks.asked_to_stop)
     callbacks: list[Callback] = [stop, EpochTimer(), best, hooks]
     if settings.verbose:
         callbacks.append(PrintLog())
-    parts = [part for part in (training, validation) if part is not None]
-    recordable = training.rows.is_cuda and not any(any_missing(p.rows) for p in parts)
     net = AutoencoderNet(
         model,
         kl_weight=settings.kl_weight,
@@ -246,7 +256,7 @@ def train(
         criterion=torch.nn.Identity,
         optimizer=torch.optim.Adam,
         optimizer__fused=True,
-        optimizer__capturable=training.rows.is_cuda,
+        optimizer__capturable=on_gpu,
         optimizer__param_groups=[("likelihood.*.raw_variance", {"lr": fast})],
         lr=settings.learning_rate_init,
         max_epochs=settings.max_iter,

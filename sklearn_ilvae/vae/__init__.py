@@ -12,6 +12,7 @@ from .completion import LinearCompletion
 from .concentration import closest_weights, robust_distances
 from .decoders import DECODERS, make_decoder
 from .design import Design
+from .encoders import EncoderInputs
 from .imputation import drawn_rows, expected_rows
 from .laplace import LikelihoodTerms, laplace_terms
 from .neighbours import comparable_points, neighbour_terms
@@ -27,6 +28,7 @@ __all__ = [
     "DECODERS",
     "Architecture",
     "Design",
+    "EncoderInputs",
     "LikelihoodTerms",
     "LinearCompletion",
     "RunningAverage",

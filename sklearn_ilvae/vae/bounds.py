@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .autoencoder import VariationalAutoencoder
+from .encoders import EncoderInputs
 from .priors import StandardNormalPrior, standard_normal_log_prob
 
 
@@ -48,6 +49,7 @@ def evidence_lower_bound(
     rows: Tensor,
     noise: Tensor,
     kl_weight: float = 1.0,
+    inputs: EncoderInputs | None = None,
 ) -> Tensor:
     """Return ``E_q[log p(x|z)] − kl_weight · KL(q(z|x) ‖ p(z))`` of every row.
 
@@ -61,6 +63,8 @@ def evidence_lower_bound(
         Standard normal noise; the bound is averaged over draws.
     kl_weight : float, default=1
         Weight of the divergence (the β of Higgins et al., ICLR 2017).
+    inputs : EncoderInputs, default=None
+        What the encoder reads of the rows, where that is known already.
 
     Returns
     -------
@@ -86,9 +90,12 @@ def evidence_lower_bound(
     >>> vae.evidence_lower_bound(model, rows, torch.randn(10, 2)).shape
     torch.Size([10])
     """
-    mean, log_variance = model.encoder(rows)
+    inputs = inputs or model.encoder.inputs(rows)
+    mean, log_variance = model.encoder.from_inputs(inputs)
     codes = mean + (0.5 * log_variance).exp() * noise
-    reconstruction = model.likelihood.log_prob(rows, model.decoder(codes))
+    reconstruction = model.likelihood.log_prob(
+        rows, model.decoder(codes), gaps=inputs.increase is not None
+    )
     if isinstance(model.prior, StandardNormalPrior):
         divergence = model.prior.kl_divergence(mean, log_variance).sum(-1)
     else:

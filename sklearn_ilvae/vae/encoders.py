@@ -1,6 +1,7 @@
 """Encoders from rows to the parameters of a diagonal Gaussian over codes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,22 @@ LARGEST_LOG_CHANGE = 10.0
 
 Bounded smoothly, so that a row far from the training data cannot overflow.
 """
+
+
+@dataclass(frozen=True)
+class EncoderInputs:
+    """What an encoder reads of rows, which does not change while it is trained.
+
+    Attributes
+    ----------
+    values : Tensor of shape (…, width)
+        Coordinates without gaps, and what was missing.
+    increase : Tensor of shape (…, n_components) or None
+        By how much gaps raise log-variances, at least 0; None for rows without gaps.
+    """
+
+    values: Tensor
+    increase: Tensor | None
 
 
 class GaussianEncoder(nn.Module):
@@ -53,15 +70,26 @@ class GaussianEncoder(nn.Module):
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance, both (…, n_components), of rows."""
-        coordinates, increase = self.completed(rows)
-        mean, log_variance = self.from_completed(rows, coordinates)
-        return mean, log_variance if increase is None else log_variance + increase
+        return self.from_inputs(self.inputs(rows))
 
     def mean(self, rows: Tensor) -> Tensor:
         """Return the mean alone, which is cheaper: shape (…, n_components)."""
-        coordinates, _ = self.completed(rows)
-        mean, _ = self._mean_and_change(rows, coordinates)
+        mean, _ = self._mean_and_change(self.inputs(rows).values)
         return mean
+
+    def inputs(self, rows: Tensor) -> EncoderInputs:
+        """Return what the encoder reads of rows."""
+        coordinates, increase = self.completed(rows)
+        return EncoderInputs(self.design.with_gaps(rows, coordinates), increase)
+
+    def from_inputs(self, inputs: EncoderInputs) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance, both (…, n_components), by what it reads."""
+        mean, change = self._mean_and_change(inputs.values)
+        bounded = LARGEST_LOG_CHANGE * tanh(change / LARGEST_LOG_CHANGE)
+        log_variance = self.log_variance + bounded
+        if inputs.increase is not None:
+            log_variance = log_variance + inputs.increase
+        return mean, log_variance
 
     def completed(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return coordinates without gaps, and by how much gaps raise log-variances.
@@ -89,16 +117,12 @@ class GaussianEncoder(nn.Module):
         -------
         mean, log_variance : Tensor of shape (…, n_components)
         """
-        mean, change = self._mean_and_change(rows, coordinates)
-        bounded = LARGEST_LOG_CHANGE * tanh(change / LARGEST_LOG_CHANGE)
-        return mean, self.log_variance + bounded
+        values = self.design.with_gaps(rows, coordinates)
+        return self.from_inputs(EncoderInputs(values, increase=None))
 
-    def _mean_and_change(
-        self, rows: Tensor, coordinates: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        inputs = self.design.with_gaps(rows, coordinates)
-        mean, change = self.network(inputs).chunk(2, dim=-1)
-        return inputs @ self.linear.T + mean, change
+    def _mean_and_change(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        mean, change = self.network(values).chunk(2, dim=-1)
+        return values @ self.linear.T + mean, change
 
     @torch.no_grad()
     def start_at(self, loadings: Tensor, noise: Tensor) -> None:

@@ -69,11 +69,7 @@ def any_missing(rows: Tensor) -> bool:
     """Whether a row may hold NaN: by a sum, which is faster than a mask.
 
     A sum of infinite values may be NaN without one; then a mask tells them apart.
-    While a CUDA graph is recorded no value can be read back: the rows count as
-    complete, and none is to be recorded for others.
     """
-    if rows.is_cuda and torch.cuda.is_current_stream_capturing():
-        return False
     return bool(rows.sum().isnan())
 
 

@@ -98,10 +98,15 @@ class MixedLikelihood(nn.Module):
             values = rows[:, self._at("columns", number)]
             head.start_at(noise[self._at("parameters", number)], values, shares)
 
-    def log_prob(self, rows: Tensor, parameters: Tensor) -> Tensor:
-        """Return log p(x | f) in nats, summed over observed columns: shape (…,)."""
-        if any_missing(rows):
-            return self.column_log_prob(rows, parameters).sum(-1)
+    def log_prob(
+        self, rows: Tensor, parameters: Tensor, gaps: bool | None = None
+    ) -> Tensor:
+        """Return log p(x | f) in nats, summed over observed columns: shape (…,).
+
+        `gaps` says whether rows may hold NaN; None looks.
+        """
+        if any_missing(rows) if gaps is None else gaps:
+            return self._observed_terms(rows, parameters).sum(-1)
         total = rows.new_zeros(())
         for number, head in self._numbered():
             values = self._pick(rows, "columns", number)
@@ -113,6 +118,10 @@ class MixedLikelihood(nn.Module):
         """Return log p(x_j | f) in nats of every column: shape (…, n_features)."""
         if not any_missing(rows):
             return self._terms(rows, parameters)
+        return self._observed_terms(rows, parameters)
+
+    def _observed_terms(self, rows: Tensor, parameters: Tensor) -> Tensor:
+        """Return the terms of rows with gaps, 0 where a value is missing."""
         missing = rows.isnan()
         terms = self._terms(rows.masked_fill(missing, 0), parameters)
         return terms.masked_fill(missing, 0)
