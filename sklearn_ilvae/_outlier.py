@@ -407,6 +407,7 @@ default="from_dtype"
             seed = draw_seed(self.random_state)
             fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
             held_out = split_calibration(len(table.rows), fraction, seed)
+            held_out = held_out.to(table.weights.device)
             # Of the rows of the calibration a fit knows their levels and no more.
             used = table.reweighted(table.weights * ~held_out, table.likelihood)
             scaling = (
@@ -427,7 +428,7 @@ default="from_dtype"
 
             present = present_rows(sample_weight, len(held_out))
             support = torch.zeros(len(present), dtype=torch.bool)
-            support[present.nonzero()[~held_out, 0]] = trusted
+            support[present.nonzero()[~held_out.cpu(), 0]] = trusted.cpu()
             self.support_ = from_tensor(support, X)
             # Rows that are dropped must not be neighbours either.
             counted = used.weights * (kept > 0)

@@ -8,8 +8,7 @@ os.environ["SCIPY_ARRAY_API"] = "1"
 import numpy as np
 import pytest
 import torch
-
-from sklearn_ilvae import ILVAETransformer
+from autoencoders import short
 
 # Networks this small run slower on several threads, and loky's workers have one.
 torch.set_num_threads(1)
@@ -29,7 +28,7 @@ def table():
 @pytest.fixture(scope="session")
 def fitted(table):
     """Return a short fit, shared by all tests: they must not change it."""
-    return ILVAETransformer(n_components=2, max_iter=30, random_state=0).fit(table)
+    return short(max_iter=30).fit(table)
 
 
 @pytest.fixture(scope="session")

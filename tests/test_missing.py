@@ -43,7 +43,11 @@ def test_a_row_with_gaps_scores_the_density_of_what_is_observed(table):
     """Against an integral over a grid of one-dimensional codes."""
     rows = torch.tensor(with_gaps(table, 0.3))
     model = ILVAETransformer(
-        n_components=1, max_iter=40, n_importance_samples=2000, random_state=0
+        n_components=1,
+        max_iter=40,
+        n_importance_samples=2000,
+        device="cpu",
+        random_state=0,
     ).fit(rows.numpy())
     network, scaling = model._inference_module(torch.float64), model._scaling()
     codes = torch.linspace(-8, 8, 2001, dtype=torch.float64)[:, None]

@@ -134,8 +134,8 @@ def rows_of_weight(
         Positive, at most 2: only their ratios matter.
     """
     if sample_weight is None:
-        return table, torch.ones(len(table), dtype=torch.float64)
-    weights = checked_weights(sample_weight, X, min_samples)
+        return table, torch.ones(len(table), dtype=torch.float64, device=table.device)
+    weights = checked_weights(sample_weight, X, min_samples).to(table.device)
     present = weights > 0
     weights = weights[present]
     # By a power of two, which rounds nothing, so that no sum of weights overflows.

@@ -67,7 +67,7 @@ def trusted_weights(
     share = max(AUTO_SUPPORT, least) if automatic else float(support_fraction)
     rest = AUTO_REST if automatic else 0.0
     if share == 1:
-        return weights, torch.ones(len(table), dtype=torch.bool)
+        return weights, torch.ones_like(weights, dtype=torch.bool)
     distances = robust_distances(table.double().cpu(), weights.cpu(), discrete)
     distances = distances.to(weights)
     kept = closest_weights(distances, weights, share)

@@ -1,5 +1,6 @@
 """Training of an autoencoder with skorch, on averaged weights."""
 
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -236,9 +237,13 @@ def train(
     on_gpu = training.rows.is_cuda
     training = training.with_inputs(model.encoder)
     validation = validation and validation.with_inputs(model.encoder)
-    # Without inputs each batch would be asked for gaps.
-    recordable = on_gpu and all(
-        part.inputs for part in (training, validation) if part is not None
+    parts = [part for part in (training, validation) if part is not None]
+    # Without inputs each batch would be asked for gaps, and one thread would disturb
+    # what another records.
+    recordable = (
+        on_gpu
+        and all(part.inputs for part in parts)
+        and threading.current_thread() is threading.main_thread()
     )
     fast = NOISE_VARIANCE_RATE * settings.learning_rate_init
     best = BestWeights(validation, settings.n_iter_no_change, settings.tol)
