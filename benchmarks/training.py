@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -257,6 +257,14 @@ def write_results(results: list[Result], path: Path) -> None:
             writer.writerow([*row, each.bar, each.met])
 
 
+def parts(device: str, n_epochs: int, n_repetitions: int) -> Iterator[list[Result]]:
+    for each in ["cpu"] if device == "cpu" else ["cuda", "cpu"]:
+        for name in MODELS:
+            yield training_results(each, name, n_epochs, n_repetitions)
+        yield inference_results(each, n_repetitions)
+    yield start_up_results(n_repetitions)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -277,15 +285,10 @@ def main() -> None:
     if pythae_trainer() is None:
         print("pythae is not installed (pip install pythae==0.1.2): left out.")
     results = []
-    for device in ["cpu"] if arguments.device == "cpu" else ["cpu", "cuda"]:
-        for name in MODELS:
-            results += training_results(
-                device, name, arguments.epochs, arguments.repetitions
-            )
-        results += inference_results(device, arguments.repetitions)
-    results += start_up_results(arguments.repetitions)
+    for part in parts(arguments.device, arguments.epochs, arguments.repetitions):
+        results += part
+        write_results(results, arguments.output)  # for runs that are cut short
     print_results(results)
-    write_results(results, arguments.output)
 
 
 if __name__ == "__main__":
