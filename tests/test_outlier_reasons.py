@@ -215,8 +215,26 @@ def test_dates_without_a_time_of_day_are_printed_so(convert, capsys):
     assert re.match(r"2020-01-1\d ± ", model.column_summary_[0]["values"])
 
 
-def test_explain_takes_a_row_whose_category_is_a_number(frame, capsys):
-    X = frame.astype({"married": "category"})
+COLUMNS_A_ROW_DOES_NOT_TELL = {
+    "categories that are numbers": lambda f: f["married"].astype("category"),
+    "categories that are intervals": lambda f: pd.cut(f["a"], 3),
+    "categories that are dates": lambda f: dates(f).astype("category"),
+    "dates of pyarrow": lambda f: dates(f).dt.date.astype(pd.ArrowDtype(pa.date32())),
+    "decimal numbers": lambda f: f["married"].astype(pd.ArrowDtype(pa.decimal128(19))),
+}
+
+
+def dates(frame):
+    return pd.Timestamp("2020-01-01") + pd.to_timedelta(frame["married"], unit="D")
+
+
+@pytest.mark.parametrize(
+    "make",
+    COLUMNS_A_ROW_DOES_NOT_TELL.values(),
+    ids=COLUMNS_A_ROW_DOES_NOT_TELL,
+)
+def test_explain_takes_a_row_of_any_dtypes(frame, make, capsys):
+    X = frame.assign(married=make(frame))
     model = ILVAEOutlierDetector(2, max_iter=1, random_state=0).fit(X)
     model.explain(X.iloc[3], n_features=6)
     whole = capsys.readouterr().out

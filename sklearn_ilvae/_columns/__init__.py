@@ -1,7 +1,7 @@
 """From tables to tensors and back: kinds, levels, scales and names of columns."""
 
 from .arrays import float_dtypes, from_tensor, to_tensor
-from .building import build_frame
+from .building import build_frame, restored_row
 from .frames import is_missing, library_of, names_in
 from .keeping import keep_observed
 from .kinds import asked_likelihood, categorical_columns, column_name, fitted_names
@@ -46,6 +46,7 @@ __all__ = [
     "names_of",
     "read_known_table",
     "read_new_table",
+    "restored_row",
     "rows_of_weight",
     "to_tensor",
     "validated_table",

@@ -114,6 +114,26 @@ def _pandas_dtype(pd: Any, printed: str) -> Any:
     return printed
 
 
+def restored_row(schema: TableSchema, row: Any) -> Any:
+    """Return a row that a pandas frame gave as a series as a frame of its dtypes.
+
+    A series has one dtype for all of its values. Numbers, text and dates say what they
+    are; what a category or a dtype of pyarrow held, its values alone do not tell.
+    """
+    import pandas as pd
+
+    frame = row.to_frame().T
+    restored = frame.infer_objects()
+    for column in schema.columns:
+        if column.name not in frame.columns:
+            continue
+        kept = restored[column.name].dtype == object and "[pyarrow]" in column.dtype
+        if kept or column.dtype == "category":
+            dtype = _pandas_dtype(pd, column.dtype)
+            restored[column.name] = frame[column.name].astype(dtype)
+    return restored
+
+
 def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> Any:
     found, missing = user_values(column, values)
     dtype = _pandas_dtype(pd, column.dtype)

@@ -14,10 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._columns import (
+    TableSchema,
     decoded_levels,
     fitted_names,
     from_tensor,
     library_of,
+    restored_row,
     to_tensor,
 )
 from .._tables import TableMixin, readable_cells
@@ -63,13 +65,13 @@ def with_latent(names: Sequence[Any]) -> list[Any]:
     return [*names, latent]
 
 
-def one_row(row: Any) -> Any:
-    """Return a row of one dimension as a table of one row, with its names."""
+def one_row(row: Any, schema: TableSchema) -> Any:
+    """Return a row of one dimension as a table of one row, with names and dtypes."""
     # NumPy would ask a table of pyarrow for one dtype of all its columns.
     if library_of(row) is not None or np.ndim(row) != 1:
         return row
     if nw.dependencies.is_pandas_series(row):
-        return row.to_frame().T.infer_objects()
+        return restored_row(schema, row)
     if nw.dependencies.is_into_series(row):  # a column, whatever it holds
         return row
     return row[None] if hasattr(row, "shape") else [row]
@@ -199,7 +201,8 @@ class ReasonsMixin:
         """
         check_is_fitted(self)
         check_scalar(n_features, "n_features", Integral, min_val=1)
-        table = self._checked(one_row(row), "explain")
+        schema = self.transformer_._table_schema()
+        table = self._checked(one_row(row, schema), "explain")
         if len(table) != 1:
             raise ValueError(
                 f"explain takes one row, got {len(table)}. Use feature_contributions "
