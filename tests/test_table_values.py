@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from mixed import LIBRARIES, same_form, short
+from numpy.testing import assert_array_equal
 
 N_ROWS = 24
 CODES = np.arange(N_ROWS) % 5
@@ -142,6 +143,16 @@ def test_an_unusual_dtype_is_kept(make):
         model.impute(table),
     ):
         assert same_form(other, table)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float64"])
+def test_numbers_may_have_the_byte_order_of_another_machine(dtype):
+    frame = pd.DataFrame({"c": CODES, "x": BASE}).astype({"c": dtype})
+    swapped = frame.astype({"c": np.dtype(dtype).newbyteorder()})
+    model = short(n_components=1).fit(frame)
+    other = short(n_components=1).fit(swapped)
+    assert_array_equal(other.score_samples(swapped), model.score_samples(frame))
+    assert same_form(other.sample(3, random_state=0), frame)
 
 
 @pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="needs NumPy 2")

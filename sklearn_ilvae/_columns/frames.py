@@ -185,7 +185,13 @@ def read_columns(X: Any, library: str) -> Iterator[RawColumn]:
 def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
     """Read one column."""
     native = series.to_native()
-    dtype = str(native.type if library == "pyarrow" else native.dtype)
+    printed = native.type if library == "pyarrow" else native.dtype
+    if isinstance(printed, np.dtype) and not printed.isnative:
+        # The byte order of another machine, as in FITS files: the values are the same.
+        printed = printed.newbyteorder("=")
+        native = native.astype(printed)
+        series = nw.from_native(native, series_only=True)
+    dtype = str(printed)
     zone = getattr(series.dtype, "time_zone", None)
     if dtype == "date64[ms]":  # which narwhals does not know
         series = nw.from_native(native.cast("timestamp[ms]"), series_only=True)
