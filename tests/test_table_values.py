@@ -71,6 +71,8 @@ def with_base(values):
     return pa.table({"c": values, "x": BASE})
 
 
+ARROW_TEXT = pd.ArrowDtype(pa.string())
+
 ODD_DTYPES = {
     "polars decimal": lambda: pl.DataFrame(
         {"c": [Decimal(int(code)) / 4 for code in CODES], "x": BASE}
@@ -101,7 +103,10 @@ ODD_DTYPES = {
     ),
     "pandas text of pyarrow": lambda: pd.DataFrame(
         {"c": [str(code) for code in CODES], "x": BASE}
-    ).astype({"c": pd.ArrowDtype(pa.string())}),
+    ).astype({"c": ARROW_TEXT}),
+    "pandas categories of pyarrow text": lambda: pd.DataFrame(
+        {"c": [str(code) for code in CODES], "x": BASE}
+    ).astype({"c": pd.CategoricalDtype(pd.Index(list("01234"), dtype=ARROW_TEXT))}),
     "pandas decimal of pyarrow": lambda: pd.DataFrame(
         {"c": [Decimal(int(code)) / 4 if code else None for code in CODES], "x": BASE}
     ).astype({"c": pd.ArrowDtype(pa.decimal128(9, 2))}),

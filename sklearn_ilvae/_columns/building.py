@@ -139,7 +139,8 @@ def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> A
     dtype = _pandas_dtype(pd, column.dtype)
     if column.dtype == "category":
         codes = np.where(missing, -1, np.nan_to_num(values)).astype(np.intp)
-        levels = pd.Index(_levels(column), dtype=column.level_dtype)
+        level_dtype = _pandas_dtype(pd, str(column.level_dtype))
+        levels = pd.Index(_levels(column), dtype=level_dtype)
         data = pd.Categorical.from_codes(codes, levels, ordered=column.ordered)
         return pd.Series(data, index=index)
     if column.group in ("date", "duration"):
