@@ -115,6 +115,18 @@ ODD_DTYPES = {
         .dictionary_encode()
         .cast(pa.dictionary(pa.uint32(), pa.string()))
     ),
+    "pyarrow dictionary of dates": lambda: with_base(
+        pa.array([date(2024, 1, 1 + code) for code in CODES]).dictionary_encode()
+    ),
+    "pyarrow dictionary of dates with a zone": lambda: with_base(
+        pa.array(
+            [datetime(2024, 1, 1 + code, tzinfo=UTC) for code in CODES],
+            pa.timestamp("ms", "Asia/Tokyo"),
+        ).dictionary_encode()
+    ),
+    "pyarrow dictionary of decimals": lambda: with_base(
+        pa.array([Decimal(int(code)) / 4 for code in CODES]).dictionary_encode()
+    ),
     "pyarrow integers of 64 bits": lambda: with_base(
         pa.array([2**63 + 2**50 * int(code) for code in CODES], pa.uint64())
     ),

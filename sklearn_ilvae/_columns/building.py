@@ -225,9 +225,11 @@ def _pyarrow(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:
 
 def _pyarrow_array(pa: Any, column: Column, values: np.ndarray) -> Any:
     found, missing = user_values(column, values)
-    dictionary = re.match(r"dictionary<values=(\w+), indices=(\w+)", column.dtype)
+    dictionary = re.match(r"dictionary<values=(.+), indices=(\w+)", column.dtype)
     if dictionary:
-        value_type, index_type = map(pa.type_for_alias, dictionary.groups())
+        value_type, index_type = (
+            _pyarrow_type(pa, each) for each in dictionary.groups()
+        )
         codes = np.nan_to_num(values).astype(np.int64)
         return pa.DictionaryArray.from_arrays(
             pa.array(codes, mask=missing).cast(index_type),
@@ -238,20 +240,21 @@ def _pyarrow_array(pa: Any, column: Column, values: np.ndarray) -> Any:
         return pa.nulls(len(values), pa.type_for_alias(column.dtype))
     if column.group == "date":
         stamps = pa.array(found, mask=missing).cast(pa.timestamp("us", column.zone))
-        stamp = re.match(r"timestamp\[(\w+)", column.dtype)
-        target = (
-            pa.timestamp(stamp[1], column.zone)
-            if stamp
-            else pa.type_for_alias(column.dtype)
-        )
-        return stamps.cast(target, safe=False)
+        return stamps.cast(_pyarrow_type(pa, column.dtype), safe=False)
     if column.group == "duration":
         spans = pa.array(found, mask=missing).cast(pa.duration("us"))
         return spans.cast(pa.type_for_alias(column.dtype), safe=False)
     whole = _whole(found, column.dtype)
     # Lists of the largest numbers without a sign would be taken for signed ones.
     data = pa.array(whole if whole.dtype.kind == "u" else whole.tolist(), mask=missing)
-    if decimal := _decimals(column.dtype):
-        kind = getattr(pa, column.dtype.split("(")[0])
-        return data.cast(kind(*decimal), safe=False)
-    return data.cast(pa.type_for_alias(column.dtype))
+    exact = _decimals(column.dtype) is None
+    return data.cast(_pyarrow_type(pa, column.dtype), safe=exact)
+
+
+def _pyarrow_type(pa: Any, printed: str) -> Any:
+    """Return the type that prints so, which need not be a name that pyarrow takes."""
+    if decimal := _decimals(printed):
+        return getattr(pa, printed.split("(")[0])(*decimal)
+    if zoned := re.fullmatch(r"timestamp\[(\w+), tz=(.+)\]", printed):
+        return pa.timestamp(*zoned.groups())
+    return pa.type_for_alias(printed)
