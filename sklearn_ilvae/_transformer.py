@@ -63,7 +63,7 @@ from .vae.networks import ACTIVATIONS, converted
 _AUTO = StrOptions({"auto"})
 
 SCORING_CHUNK = 1 << 21
-"""Numbers held at once, for each layer, while rows are scored."""
+"""Numbers held at once, for each layer, while rows are scored or drawn."""
 
 TRANSFORM_CHUNK = 4096
 """Rows encoded at once: few enough to stay in the processor's cache."""
@@ -525,15 +525,13 @@ default="from_dtype"
         check_binary(table, self.likelihood_, self._column_names())
         module = self._inference_module(table.dtype)
         noise = self._importance_noise()
-        n_parameters = module.likelihood.n_parameters
-        widest = max(n_parameters, *module.architecture.hidden_layer_sizes)
 
         def log_likelihood(rows: Tensor) -> Tensor:
             scaled = scaling.transform(rows)
             bound = importance_weighted_bound(module, scaled, noise.to(rows))
             return bound + scaling.log_slope(rows, scaled)
 
-        chunk = max(1, SCORING_CHUNK // (len(noise) * widest))
+        chunk = max(1, SCORING_CHUNK // (len(noise) * _widest(module)))
         return from_tensor(self._in_chunks(log_likelihood, table, chunk), X)
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -576,10 +574,12 @@ default="from_dtype"
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         module = deepcopy(self.module_).double()
+        chunk = max(1, SCORING_CHUNK // _widest(module))
         with torch.no_grad():
             codes = module.prior.sample(n_samples, generator)
-            rows = module.likelihood.sample(module.decoder(codes), generator)
-            table = self._scaling().inverse_transform(rows, generator)
+            parts = (module.decoder(each) for each in codes.split(chunk))
+            rows = [module.likelihood.sample(each, generator) for each in parts]
+            table = self._scaling().inverse_transform(torch.cat(rows), generator)
         return self._user_table(table, None)
 
     @property
@@ -766,3 +766,9 @@ default="from_dtype"
         if "module_" in state:
             state = {**state, "module_": module_from_arrays(state["module_"])}
         super().__setstate__(state)
+
+
+def _widest(module: VariationalAutoencoder) -> int:
+    """Return how many numbers a row needs in the widest layer of a decoder."""
+    n_parameters = module.likelihood.n_parameters
+    return max(n_parameters, *module.architecture.hidden_layer_sizes)

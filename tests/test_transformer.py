@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAETransformer
 from sklearn_ilvae._columns import find_scaling
+from sklearn_ilvae._transformer import SCORING_CHUNK
 
 # Codes
 
@@ -255,6 +256,18 @@ def test_samples_repeat_with_their_random_state(fitted):
     first, second = fitted.sample(5, random_state=1), fitted.sample(5, random_state=1)
     assert_array_equal(first, second)
     assert not np.array_equal(first, fitted.sample(5, random_state=2))
+
+
+def test_a_large_sample_is_decoded_in_parts(table):
+    model = short(max_iter=1, hidden_layer_sizes=(1024,)).fit(table)
+    sizes = []
+    model.module_.decoder.register_forward_pre_hook(
+        lambda decoder, codes: sizes.append(len(codes[0]))
+    )
+    drawn = model.sample(5000, random_state=0)
+    assert drawn.shape == (5000, 5)
+    assert len(np.unique(drawn, axis=0)) == 5000
+    assert max(sizes) * 1024 <= SCORING_CHUNK
 
 
 # Input of other libraries
