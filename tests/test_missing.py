@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from autoencoders import correlated_rows
@@ -161,6 +162,16 @@ def test_what_stands_for_missing_does_not_matter(table):
     scores = short().fit(frame).score_samples(frame)
     for other in (frame.to_numpy(), nothing, nullable, polars):
         assert_allclose(short().fit(other).score_samples(other), scores)
+
+
+def test_the_entry_of_a_dictionary_that_stands_for_missing_is_no_category():
+    codes = pa.array([0, 1, 2, 1] * 10, pa.int8())
+    words = pa.DictionaryArray.from_arrays(codes, ["a", None, "b"])
+    frame = pa.table({"word": words, "x": np.arange(40.0)})
+    model = short(n_components=1).fit(frame)
+    assert model.column_summary_[0]["values"] == "2 levels: a, b"
+    assert model.column_summary_[0]["missing"] == "50%"
+    assert model.impute(frame)["word"].null_count == 0
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -282,6 +282,8 @@ def _read_text(
         declared = ordered = bool(encoded.type.ordered)
         levels = encoded.dictionary.to_pylist()
         codes = encoded.indices.cast("float64").to_numpy(zero_copy_only=False)
+        if None in levels:  # an entry of the dictionary that stands for a missing value
+            codes = np.where(codes == levels.index(None), np.nan, codes)
     values = _positions(codes)
     # A dictionary without an order may list values that no row holds.
     holds_levels = bool(levels) and (declared or not np.isnan(values).all())
