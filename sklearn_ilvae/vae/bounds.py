@@ -144,13 +144,24 @@ def importance_log_weights(
     >>> codes.shape, log_weights.shape
     (torch.Size([50, 10, 2]), torch.Size([50, 10]))
     """
+    codes, _, log_weights = weighted_draws(model, rows, noise)
+    return codes, log_weights
+
+
+def weighted_draws(
+    model: VariationalAutoencoder, rows: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `importance_log_weights` does, and what the codes are decoded to.
+
+    The natural parameters (n_draws, n_rows, n_parameters) come second.
+    """
     mean, log_variance = model.encoder(rows)
     noise = noise[:, None, :]
     codes = mean + (0.5 * log_variance).exp() * noise
-    joint = model.likelihood.log_prob(rows, model.decoder(codes))
-    joint = joint + model.prior.log_prob(codes)
+    parameters = model.decoder(codes)
+    joint = model.likelihood.log_prob(rows, parameters) + model.prior.log_prob(codes)
     posterior = standard_normal_log_prob(noise) - 0.5 * log_variance.sum(-1)
-    return codes, joint - posterior
+    return codes, parameters, joint - posterior
 
 
 def importance_weighted_bound(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .autoencoder import VariationalAutoencoder
-from .bounds import importance_log_weights
+from .bounds import weighted_draws
 
 
 def expected_rows(model: VariationalAutoencoder, rows: Tensor, noise: Tensor) -> Tensor:
@@ -44,8 +44,8 @@ def expected_rows(model: VariationalAutoencoder, rows: Tensor, noise: Tensor) ->
     >>> bool(filled.isfinite().all())
     True
     """
-    codes, log_weights = importance_log_weights(model, rows, noise)
-    statistics = model.likelihood.statistics(model.decoder(codes))
+    _, parameters, log_weights = weighted_draws(model, rows, noise)
+    statistics = model.likelihood.statistics(parameters)
     weights = log_weights.softmax(0)[..., None]
     return model.likelihood.decide((weights * statistics).sum(0))
 
@@ -90,7 +90,7 @@ def drawn_rows(
     >>> bool(filled.isfinite().all())
     True
     """
-    codes, log_weights = importance_log_weights(model, rows, noise)
+    _, parameters, log_weights = weighted_draws(model, rows, noise)
     chosen = log_weights.softmax(0).T.multinomial(1, generator=generator)[:, 0]
-    codes = codes[chosen, torch.arange(len(rows), device=rows.device)]
-    return model.likelihood.sample(model.decoder(codes), generator)
+    parameters = parameters[chosen, torch.arange(len(rows), device=rows.device)]
+    return model.likelihood.sample(parameters, generator)
