@@ -34,8 +34,8 @@ from ._random import draw_seed
 from .vae import VariationalAutoencoder, drawn_rows, expected_rows, shared_noise
 from .vae.likelihoods import COUNTS, EMPTY
 
-IMPUTATION_CHUNK = 1 << 21
-"""Numbers held at once, for each layer, while values are imputed."""
+LAYER_CHUNK = 1 << 18
+"""Numbers of a layer held at once: few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ class TableMixin:
 
         sizes = (module.likelihood.layout.n_statistics, module.likelihood.n_parameters)
         widest = max(*sizes, *module.architecture.hidden_layer_sizes)
-        chunk = max(1, IMPUTATION_CHUNK // (len(noise) * widest))
+        chunk = max(1, LAYER_CHUNK // (len(noise) * widest))
         if generator is None:
             rows = self._in_chunks(impute, table[incomplete], chunk)
         else:

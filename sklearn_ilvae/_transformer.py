@@ -33,6 +33,7 @@ from ._random import draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import module_from_arrays, module_to_arrays, unchanged_on_error
 from ._tables import (
+    LAYER_CHUNK,
     TableMixin,
     TrainingTable,
     levels_to_arrays,
@@ -62,11 +63,11 @@ from .vae.networks import ACTIVATIONS, converted
 
 _AUTO = StrOptions({"auto"})
 
-SCORING_CHUNK = 1 << 21
-"""Numbers held at once, for each layer, while rows are scored or drawn."""
-
 TRANSFORM_CHUNK = 4096
 """Rows encoded at once: few enough to stay in the processor's cache."""
+
+GPU_CHUNKS = 8
+"""Chunks that a GPU takes at once: it has no such cache, and each costs it a launch."""
 
 VALIDATION_DRAWS = 8
 
@@ -531,7 +532,7 @@ default="from_dtype"
             bound = importance_weighted_bound(module, scaled, noise.to(rows))
             return bound + scaling.log_slope(rows, scaled)
 
-        chunk = max(1, SCORING_CHUNK // (len(noise) * _widest(module)))
+        chunk = max(1, LAYER_CHUNK // (len(noise) * _widest(module)))
         return from_tensor(self._in_chunks(log_likelihood, table, chunk), X)
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -574,7 +575,7 @@ default="from_dtype"
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         module = deepcopy(self.module_).double()
-        chunk = max(1, SCORING_CHUNK // _widest(module))
+        chunk = max(1, LAYER_CHUNK // _widest(module))
         with torch.no_grad():
             codes = module.prior.sample(n_samples, generator)
             parts = (module.decoder(each) for each in codes.split(chunk))
@@ -724,6 +725,7 @@ default="from_dtype"
         self, function: Callable[[Tensor], Tensor], rows: Tensor, size: int
     ) -> Tensor:
         device = inference_device(self.device, rows.dtype)
+        size *= 1 if device.type == "cpu" else GPU_CHUNKS
         with torch.no_grad():
             parts = [
                 function(chunk.to(device)).to(rows.device) for chunk in rows.split(size)

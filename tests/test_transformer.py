@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAETransformer
 from sklearn_ilvae._columns import find_scaling
-from sklearn_ilvae._transformer import SCORING_CHUNK
+from sklearn_ilvae._tables import LAYER_CHUNK
 
 # Codes
 
@@ -267,7 +267,7 @@ def test_a_large_sample_is_decoded_in_parts(table):
     drawn = model.sample(5000, random_state=0)
     assert drawn.shape == (5000, 5)
     assert len(np.unique(drawn, axis=0)) == 5000
-    assert max(sizes) * 1024 <= SCORING_CHUNK
+    assert max(sizes) * 1024 <= LAYER_CHUNK
 
 
 # Input of other libraries
