@@ -23,10 +23,11 @@ from score_estimation import FRESH_ROWS
 from score_tasks import Task, banana, four_clusters
 
 from sklearn_ilvae.stein import Report, ScoreModel, Settings, fit_score
-from sklearn_ilvae.stein.estimation import _longest
-from sklearn_ilvae.stein.frames import Candidate, make_frame
+from sklearn_ilvae.stein.candidates import Candidate
+from sklearn_ilvae.stein.fitting import greatest_length
+from sklearn_ilvae.stein.frames import make_frame
+from sklearn_ilvae.stein.quadratic import narrow_basis, quadratic_loss
 from sklearn_ilvae.stein.rows import Rows, read_rows, split_rows
-from sklearn_ilvae.stein.selection import narrow_basis, sums_of_parts
 from sklearn_ilvae.stein.solvers import solve, whiten
 
 COLUMNS = ["task", "n", "device", "fit", "setting", "error", "seconds", "gpu_mib"]
@@ -60,12 +61,11 @@ def kernel_part_of(
     rounded = replace(
         base, mean=base.mean.to(dtype), precision=base.precision.to(dtype)
     )
-    (total,) = sums_of_parts(
+    total = quadratic_loss(
         in_precision(rows, dtype),
         candidate.build(landmarks.to(dtype)),
         [rounded],
-        None,
-        None if basis is None else basis.to(dtype),
+        basis=None if basis is None else basis.to(dtype),
     )
     coefficients = solve(
         "tikhonov",
@@ -81,7 +81,7 @@ def kernel_part_of(
         base,
         form=form,
         coefficients=coefficients,
-        longest=_longest(rows, form, coefficients),
+        longest=greatest_length(rows, form, coefficients),
     )
 
 

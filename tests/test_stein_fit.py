@@ -140,7 +140,7 @@ def test_estimate_moves_and_scales_with_the_data(seed, shift, scale):
 
 
 def test_filters_are_compared_on_few_rows_unless_the_strength_is_given(monkeypatch):
-    monkeypatch.setattr("sklearn_ilvae.stein.search._MANY_ROWS", 2400)
+    monkeypatch.setattr("sklearn_ilvae.stein.options.MANY_ROWS", 2400)
     generator = torch.Generator().manual_seed(0)
     draw = {"generator": generator, "dtype": torch.float64}
     angles = 2 * torch.pi * torch.rand(2400, **draw)

@@ -8,10 +8,10 @@ from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.rows import read_rows, split_rows
 
 SMALL = {
-    "search._SUBSET_ROWS": 200,
-    "search._MANY_ROWS": 400,
-    "search._REFINEMENT_ROWS": 600,
-    "search._REFINEMENT_HELD_OUT": 150,
+    "search.SUBSET_ROWS": 200,
+    "options.MANY_ROWS": 400,
+    "refinement.REFINEMENT_ROWS": 600,
+    "refinement.REFINEMENT_HELD_OUT": 150,
     "rows._MOST_ROWS_IN_FOLDS": 300,
     "rows._HELD_OUT_ROWS": 250,
 }
@@ -37,7 +37,7 @@ def test_rows_that_no_kernel_helps_are_not_passed_over_again(monkeypatch, n):
         raise AssertionError("the search had found that the base suffices")
 
     monkeypatch.setattr(
-        "sklearn_ilvae.stein.estimation.sums_of_parts", pass_over_all_rows
+        "sklearn_ilvae.stein.fitting.KernelFit.__init__", pass_over_all_rows
     )
     model, report = fit_score(points(n, 2, 0))
     assert model.form is None

@@ -7,9 +7,11 @@ import torch
 from samples import points
 
 from sklearn_ilvae.stein import Settings
-from sklearn_ilvae.stein.bases import BASE_NAMES, hyvarinen_loss
+from sklearn_ilvae.stein.bases import hyvarinen_loss
+from sklearn_ilvae.stein.candidates import Candidate
 from sklearn_ilvae.stein.comparison import choose
-from sklearn_ilvae.stein.frames import Candidate, make_frame
+from sklearn_ilvae.stein.frames import make_frame
+from sklearn_ilvae.stein.options import options_of
 from sklearn_ilvae.stein.rows import read_rows, split_rows
 from sklearn_ilvae.stein.search import Search
 from sklearn_ilvae.stein.selection import cross_validate
@@ -67,9 +69,8 @@ def test_weak_strengths_of_wide_kernels_are_not_lost_to_rounding(bandwidth, stre
     frame = frame_of(banana(400, 0))
     candidate = Candidate("rbf", "curl_free", bandwidth)
     landmarks = frame.rows.lowest_ranks(150)
-    strengths = torch.tensor([strength], dtype=torch.float64)
     (choice,) = cross_validate(
-        frame, [candidate], landmarks, methods=("tikhonov",), strengths=strengths
+        frame, [candidate], landmarks, methods=("tikhonov",), strength=strength
     )
     expected = dense_loss(frame, candidate, landmarks, strength)
     assert choice.loss == pytest.approx(expected, rel=0.01)
@@ -79,10 +80,11 @@ def test_weak_strengths_of_wide_kernels_are_not_lost_to_rounding(bandwidth, stre
 def test_forms_and_bases_are_compared_where_the_search_ends(seed):
     """What is best at the first bandwidths need not be so at the last."""
     rows = frame_of(banana(300, seed)).rows
-    search = Search(rows, Settings(), BASE_NAMES, None, ("tikhonov",), 0)
+    options = options_of(Settings(method="tikhonov"), len(rows), len(rows))
+    search = Search(rows, options, 0)
     search.run()
     best = choose(search.choices).candidate
     compared = {(c.candidate, c.base) for c in search.choices}
     for form in ("diagonal", "curl_free"):
-        for base in search.frames[best.isotropic].bases:
+        for base in search.frames[best.scaling].bases:
             assert (replace(best, form=form), base) in compared

@@ -1,7 +1,5 @@
 """The best of several settings by their held-out losses, and what is as good."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from .frames import Candidate
+from .candidates import Candidate
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,23 @@
-"""Coordinates with their rows and base scores, and the kernels to try in them."""
-
-from __future__ import annotations
+"""Coordinates with their rows and base scores."""
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from .bases import Base, fit_bases
-from .forms import FORMS, Form
 from .gaussian import fit_gaussian
-from .kernels import make_kernel
 from .rows import Rows, Split
 
+OWN_SCALES = "own_scales"
+"""Coordinates in which each column has unit scale."""
 
-@dataclass(frozen=True)
-class Candidate:
-    """A kernel, its form, and its bandwidth in the coordinates of a frame."""
+COMMON_SCALE = "common_scale"
+"""Coordinates in which columns share a scale, for kernels that suit clusters."""
 
-    kernel: str
-    form: str
-    bandwidth: float
-    isotropic: bool = False
-
-    def build(self, landmarks: Tensor) -> Form:
-        """Return the form over `landmarks`."""
-        return FORMS[self.form](make_kernel(self.kernel, self.bandwidth), landmarks)
+ALIKE = 1.2
+"""Scales that differ by less make no other kernel when they become one."""
 
 
 @dataclass(frozen=True)
@@ -53,28 +45,50 @@ class Frame:
 
     @property
     def weights(self) -> Tensor:
-        """Return the weights of the validated rows."""
+        """The weights of the validated rows."""
         return self.rows.weights[self.split.validated]
 
-    def only(self, names: set[str]) -> Frame:
+    def only(self, *names: str) -> Self:
         """Return the frame with some of its bases."""
         kept = {name: base for name, base in self.bases.items() if name in names}
         return replace(self, bases=kept)
 
-    def on_common_scale(self, ratio: Tensor) -> Frame:
+    def on_common_scale(self, ratio: Tensor) -> Self:
         """Return the frame of coordinates stretched by `ratio_to_common_scale`."""
-        return Frame(
-            self.rows.on_common_scale(ratio),
-            self.split,
-            self.shrinkage,
-            {name: base.stretched(ratio) for name, base in self.bases.items()},
-            self.metric * ratio.square(),
+        return replace(
+            self,
+            rows=self.rows.on_common_scale(ratio),
+            bases={name: base.stretched(ratio) for name, base in self.bases.items()},
+            metric=self.metric * ratio.square(),
         )
 
 
 def make_frame(rows: Rows, split: Split, names: tuple[str, ...], seed: int) -> Frame:
-    """Return the frame of some rows with base scores fitted to them."""
+    """Return the frame of some rows with base scores fitted to them.
+
+    Parameters
+    ----------
+    rows : Rows
+    split : Split
+        Of these rows.
+    names : tuple of str
+        As in `fit_bases`.
+    seed : int
+
+    Returns
+    -------
+    Frame
+    """
     gaussian = fit_gaussian(rows, split)
     bases = fit_bases(split, gaussian, names, seed)
     metric = torch.ones_like(gaussian.full.mean)
     return Frame(gaussian.rows, split, gaussian.shrinkage, bases, metric)
+
+
+def in_all_scalings(frame: Frame) -> dict[str, Frame]:
+    """Return a frame of scaled columns and, where sensible, that of one scale."""
+    frames = {OWN_SCALES: frame}
+    ratio = frame.rows.ratio_to_common_scale()
+    if ratio is not None and float(ratio.max() / ratio.min()) > ALIKE:
+        frames[COMMON_SCALE] = frame.on_common_scale(ratio)
+    return frames

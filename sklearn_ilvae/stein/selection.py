@@ -4,122 +4,152 @@ The loss ``½‖ŝ(x)‖² + ∇·ŝ(x)`` of held-out rows estimates half the sq
 score, up to a constant that no choice changes, without the truth (Hyvärinen 2005).
 """
 
-from __future__ import annotations
-
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .bases import Base, BaseScore, hyvarinen_loss
+from .bases import BaseScore, hyvarinen_loss
+from .candidates import Candidate
 from .comparison import Choice
 from .forms import Form
-from .frames import Candidate, Frame
-from .rows import Rows, Split
+from .frames import Frame
+from .quadratic import (
+    QuadraticLoss,
+    losses_of_parts,
+    narrow_basis,
+    quadratic_loss,
+    total_loss,
+)
 from .solvers import Spectrum, Whitening, decompose, filter_gains, whiten
 
-_STRENGTHS = tuple(10.0 ** (-0.5 - 0.6 * step) for step in range(16))
-# The ν-method takes (bound/λ)^½ steps, which must stay affordable.
-_WEAKEST_ITERATED = 1e-7
-_CHUNK_ROWS = 2048
+STRENGTHS = tuple(10.0 ** (-0.5 - 0.6 * step) for step in range(16))
+"""Strengths to compare, relative to the trace of a form, strongest first."""
+
+WEAKEST_ITERATED = 1e-7
+"""Weakest strength of the ν-method, whose (bound/λ)^½ steps must stay affordable."""
+
+CHUNK_ROWS = 2048
+"""Rows held out that are evaluated at once."""
 
 
-@dataclass(frozen=True)
-class Sums:
-    """Gram matrix (m, m) and linear terms (v, m, q) of some rows."""
+def cross_validate(
+    frame: Frame,
+    candidates: list[Candidate],
+    landmarks: Tensor,
+    *,
+    methods: tuple[str, ...],
+    strength: float | None = None,
+    losses: list[QuadraticLoss] | None = None,
+) -> list[Choice]:
+    """Choose the strength for each form of one kernel, on every base, by rows held out.
 
-    gram: Tensor
-    linear: Tensor
-
-
-def distinct_scores(bases: dict[str, Base]) -> list[BaseScore]:
-    """Return the scores that leave a part out, once each, then those of all rows."""
-    full = [base.full for base in bases.values()]
-    return list({id(s): s for s in [*_scores_without(bases), *full]}.values())
-
-
-def _scores_without(bases: dict[str, Base]) -> list[BaseScore]:
-    scores = [score for base in bases.values() for score in base.without]
-    return list({id(score): score for score in scores}.values())
-
-
-def sums_of_parts(
-    rows: Rows,
-    form: Form,
-    scores: list[BaseScore],
-    split: Split | None,
-    basis: Tensor | None = None,
-) -> list[Sums]:
-    """Return the quadratic loss of each part in one pass over the rows.
+    A landmark is left out with its own part: a kernel centred at a validated row would
+    see it at distance 0, where the loss says nothing about other rows.
 
     Parameters
     ----------
-    rows : Rows
-    form : Form
-    scores : list of BaseScore
-        The base scores for which linear terms are wanted.
-    split : Split or None
-        The parts; None for one part of all rows.
-    basis : Tensor of shape (m, r), default=None
-        From `narrow_basis`, for a Gram matrix of shape (r, r).
+    frame : Frame
+    candidates : list of Candidate
+        All of the same kernel and bandwidth, so that they share a decomposition.
+    landmarks : Tensor of shape (m,)
+        Positions of the landmarks among the rows.
+    methods : tuple of str
+        Filters to compare, see `filter_gains`.
+    strength : float or None, default=None
+        The only strength; None to compare the default grid of each filter.
+    losses : list of QuadraticLoss, default=None
+        The `losses_of_parts` of the only candidate for the `scores_without` a part,
+        where they are known.
 
     Returns
     -------
-    sums : list of Sums
+    choices : list of Choice
+        The best strength of each candidate, base and filter.
     """
-    # One part after the other: few rows of a part cost a whole Gram matrix.
-    insides = (
-        [None] if split is None else [split.positions(p) for p in range(split.n_parts)]
-    )
-    return [_sums_of(rows, form, scores, inside, basis) for inside in insides]
+    points = frame.rows.read(landmarks)
+    penalty = candidates[0].build(points).penalty()
+    parts = [
+        _part(frame, number, landmarks, penalty)
+        for number in range(frame.split.n_held_out)
+    ]
+    choices: list[Choice] = []
+    for candidate in candidates:
+        form = candidate.build(points)
+        # The penalties of two forms differ by a factor.
+        factor = (penalty[:1, :1] / form.penalty()[:1, :1]).sqrt()
+        forms = [candidate.build(points[part.landmarks]) for part in parts]
+        known = losses
+        # Parts have a whitening each, and no sums in common where these are narrow.
+        if known is None and narrow_basis(forms[0], parts[0].whitening) is None:
+            scores = scores_without(frame)
+            known = losses_of_parts(frame.rows, form, scores, frame.split)
+        grids = {
+            method: strengths_of(method, form, len(frame.rows), strength)
+            for method in methods
+        }
+        folds = [
+            _fold(frame, form, part, part.whitening.basis * factor, grids, known)
+            for form, part in zip(forms, parts, strict=True)
+        ]
+        choices += _best_of_each_filter(frame, candidate, grids, folds)
+    return choices
 
 
-def _sums_of(
-    rows: Rows,
-    form: Form,
-    scores: list[BaseScore],
-    positions: Tensor | None,
-    basis: Tensor | None,
-) -> Sums:
-    """Return the quadratic loss of the rows at some positions, None for all."""
-    landmarks = form.landmarks
-    size = len(landmarks) if basis is None else basis.shape[1]
-    total = Sums(
-        landmarks.new_zeros(size, size),
-        landmarks.new_zeros(len(scores), len(landmarks), form.linear_width()),
-    )
-    for place, U in rows.chunks(len(landmarks), positions):
-        base = torch.stack([score.score(U) for score in scores])
-        gram, linear = form.accumulate(U, rows.weights[place], base, basis)
-        total.gram.add_(gram)
-        total.linear.add_(linear)
-    return total
+def scores_without(frame: Frame) -> list[BaseScore]:
+    """Return the base scores that leave a part out, once each."""
+    return distinct(score for base in frame.bases.values() for score in base.without)
 
 
-def narrow_basis(form: Form, whitening: Whitening) -> Tensor | None:
-    """Return the whitened basis where it has so few fields that their Gram matrix pays.
-
-    It is also exact where the other is not: a wide kernel has tiny eigenvalues, and to
-    divide a Gram matrix by them afterwards would enlarge its rounding errors far beyond
-    the strengths that such a kernel needs.
-    """
-    few = 2 * len(whitening.pivots) * form.field_width() < len(whitening.penalty)
-    return whitening.basis if few else None
+def distinct(scores: Iterable[BaseScore]) -> list[BaseScore]:
+    """Return scores in their order, those that are the same object once."""
+    return list({id(score): score for score in scores}.values())
 
 
-def strengths_of(method: str, form: Form, n_rows: int) -> Tensor:
-    """Return the grid of regularisation strengths, strongest first.
+def strengths_of(
+    method: str, form: Form, n_rows: int, given: float | None = None
+) -> Tensor:
+    """Return the regularisation strengths to compare, strongest first.
 
     None is weaker than ``n^(−5/2)``: far below the rates at which ``λ`` must fall for
     scores as rough as the kernel (Zhou, Shi & Zhu 2020, theorem 3.1). Smoother ones, a
     polynomial for one, are best with wide kernels and less than ``1/n²``; still weaker
     ones extrapolate without bound.
     """
-    weakest = max(_WEAKEST_ITERATED if method == "nu" else 0.0, n_rows**-2.5)
-    grid = [s for s in _STRENGTHS if s >= weakest]
+    if given is not None:
+        return form.landmarks.new_tensor([given])
+    weakest = max(WEAKEST_ITERATED if method == "nu" else 0.0, n_rows**-2.5)
+    grid = [strength for strength in STRENGTHS if strength >= weakest]
     return form.landmarks.new_tensor(grid) * form.trace()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of the rows that is held out.
+
+    Attributes
+    ----------
+    number : int
+    positions : Tensor of shape (n,)
+        Its rows.
+    landmarks : Tensor of shape (m,), bool
+        Which landmarks are not among them.
+    whitening : Whitening
+        Of the penalty of those.
+    """
+
+    number: int
+    positions: Tensor
+    landmarks: Tensor
+    whitening: Whitening
+
+
+def _part(frame: Frame, number: int, landmarks: Tensor, penalty: Tensor) -> _Part:
+    kept = frame.split.labels[landmarks] != number
+    positions = frame.split.positions(number)
+    return _Part(number, positions, kept, whiten(penalty[kept][:, kept]))
 
 
 @dataclass(frozen=True)
@@ -151,7 +181,7 @@ class _Fold:
     def changes(self, frame: Frame) -> Tensor:
         """Return by how much each fit changes the loss of its base score, (v, l)."""
         changes = self.gains.new_zeros(len(self.moments), len(self.gains))
-        for chunk in self.positions.split(_CHUNK_ROWS):
+        for chunk in self.positions.split(CHUNK_ROWS):
             U = frame.rows.read(chunk)
             changes += self.form.changes(
                 U,
@@ -169,7 +199,7 @@ class _Fold:
         coordinates = -self.gains[fit, :, None] * self.moments[base]
         coefficients = (self.spectrum.basis @ coordinates)[None]
         found = []
-        for chunk in self.positions.split(_CHUNK_ROWS):
+        for chunk in self.positions.split(CHUNK_ROWS):
             U = frame.rows.read(chunk)
             parts = self.form.evaluate(U, coefficients, frame.metric)
             found.append(hyvarinen_loss(*parts, U, self.scores[base], frame.metric)[0])
@@ -180,129 +210,89 @@ class _Fold:
         return self.form.linear_width() * (self.gains @ self.spectrum.eigenvalues)
 
 
-def cross_validate(
+def _fold(
     frame: Frame,
-    candidates: list[Candidate],
-    landmarks: Tensor,
-    *,
-    methods: tuple[str, ...],
-    strengths: Tensor | None = None,
-    sums: list[Sums] | None = None,
-) -> list[Choice]:
-    """Choose the strength for each form of one kernel, on every base, by rows held out.
-
-    A landmark is left out with its own part: a kernel centred at a validated row would
-    see it at distance 0, where the loss says nothing about other rows.
+    form: Form,
+    part: _Part,
+    basis: Tensor,
+    grids: dict[str, Tensor],
+    known: list[QuadraticLoss] | None,
+) -> _Fold:
+    """Return the fits to all rows but those of a part.
 
     Parameters
     ----------
     frame : Frame
-    candidates : list of Candidate
-        All of the same kernel and bandwidth, so that they share a decomposition.
-    landmarks : Tensor of shape (m,)
-        Positions of the landmarks among the rows.
-    methods : tuple of str
-        Filters to compare, see `filter_gains`.
-    strengths : Tensor of shape (l,) or None
-        Strengths to compare; None for the default grid of each filter.
-    sums : list of Sums or None, default=None
-        The `sums_of_parts` of the only candidate for the `distinct_scores` of the
-        frame, where they are known.
+    form : Form
+        Over the landmarks of the other parts.
+    part : _Part
+    basis : Tensor of shape (m, r)
+        The whitened basis of the form.
+    grids : dict of Tensor
+        The strengths of each filter.
+    known : list of QuadraticLoss or None
+        Of every part with all landmarks, where that is known.
 
     Returns
     -------
-    choices : list of Choice
-        The best strength of each candidate, base and filter.
+    _Fold
     """
-    rows, split, bases = frame.rows, frame.split, frame.bases
-    points = rows.read(landmarks)
-    parts = range(split.n_held_out)
-    kept = [split.labels[landmarks] != part for part in parts]
-    penalty = candidates[0].build(points).penalty()
-    whitenings = [whiten(penalty[k][:, k]) for k in kept]
-    scale = penalty[:1, :1]
-    scores = _scores_without(bases)
-    place = {id(score): i for i, score in enumerate(scores)}
-    held_out = [split.positions(part) for part in parts]
-    choices: list[Choice] = []
-    for candidate in candidates:
-        form = candidate.build(points)
-        forms = [candidate.build(points[inside]) for inside in kept]
-        grids = [
-            strengths_of(method, form, len(rows)) if strengths is None else strengths
-            for method in methods
-        ]
-        # The penalties of two forms differ by a factor.
-        factor = (scale / form.penalty()[:1, :1]).sqrt()
-        known = sums
-        # Folds have a whitening each, and no sums in common where these are narrow.
-        narrow = narrow_basis(forms[0], whitenings[0]) is not None
-        if known is None and not narrow:
-            known = sums_of_parts(rows, form, scores, split)
-        folds = []
-        for part in parts:
-            without = [base.without[part] for base in bases.values()]
-            basis = whitenings[part].basis * factor
-            if known is None:
-                rest = _sums_of(rows, forms[part], without, split.others(part), basis)
-            else:
-                mine = [place[id(score)] for score in without]
-                rest = _rest_of(known, part, mine, kept[part])
-            share = 1.0 - rows.weights[held_out[part]].sum()
-            spectrum = decompose(rest.gram / share, basis)
-            gains = [
-                filter_gains(method, spectrum.eigenvalues, grid, form.trace())
-                for method, grid in zip(methods, grids, strict=True)
-            ]
-            folds.append(
-                _Fold(
-                    forms[part],
-                    without,
-                    spectrum,
-                    spectrum.basis.T @ (rest.linear / share),
-                    torch.cat(gains),
-                    held_out[part],
-                )
-            )
-        choices += _best_of_each_filter(frame, candidate, methods, grids, folds)
-    return choices
+    scores = [base.without[part.number] for base in frame.bases.values()]
+    if known is None:
+        others = frame.split.others(part.number)
+        rest = quadratic_loss(frame.rows, form, scores, others, basis)
+    else:
+        rest = _loss_of_others(known, part, scores)
+    share = 1.0 - frame.rows.weights[part.positions].sum()
+    spectrum = decompose(rest.gram / share, basis)
+    gains = [
+        filter_gains(method, spectrum.eigenvalues, grid, form.trace())
+        for method, grid in grids.items()
+    ]
+    return _Fold(
+        form,
+        scores,
+        spectrum,
+        spectrum.basis.T @ (rest.linear / share),
+        torch.cat(gains),
+        part.positions,
+    )
 
 
-def _rest_of(known: list[Sums], part: int, scores: list[int], inside: Tensor) -> Sums:
-    """Return the sums of all parts but one, for some scores, at its landmarks."""
-    others = [sums for i, sums in enumerate(known) if i != part]
-    gram = torch.stack([sums.gram for sums in others]).sum(0)
-    linear = torch.stack([sums.linear[scores] for sums in others]).sum(0)
+def _loss_of_others(
+    known: list[QuadraticLoss], part: _Part, scores: list[BaseScore]
+) -> QuadraticLoss:
+    """Return the loss of all parts but one, at the landmarks that are not in it."""
+    others = [loss for number, loss in enumerate(known) if number != part.number]
+    total = total_loss(others, scores)
+    gram, kept = total.gram, part.landmarks
     # A whitened Gram matrix is that of a sample whose landmarks are in no part.
-    if len(gram) == len(inside):
-        gram = gram[inside][:, inside]
-    return Sums(gram, linear[:, inside])
+    if len(gram) == len(kept):
+        gram = gram[kept][:, kept]
+    return QuadraticLoss(gram, total.linear[:, kept], scores)
 
 
 def _best_of_each_filter(
-    frame: Frame,
-    candidate: Candidate,
-    methods: tuple[str, ...],
-    grids: list[Tensor],
-    folds: list[_Fold],
+    frame: Frame, candidate: Candidate, grids: dict[str, Tensor], folds: list[_Fold]
 ) -> Iterator[Choice]:
     """Yield the best strength of each filter on each base."""
     weights = frame.weights
     changes = torch.stack([fold.changes(frame) for fold in folds]).sum(0)
     degrees = torch.stack([fold.degrees_of_freedom() for fold in folds]).mean(0)
-    for b, base in enumerate(frame.bases.values()):
-        losses = (weights @ base.losses + changes[b]) / weights.sum()
+    for place, base in enumerate(frame.bases.values()):
+        losses = (weights @ base.losses + changes[place]) / weights.sum()
         start = 0
-        for method, grid in zip(methods, grids, strict=True):
-            fit = start + int(losses[start : start + len(grid)].argmin())
+        for method, grid in grids.items():
+            best = int(losses[start : start + len(grid)].argmin())
+            fit = start + best
             yield Choice(
                 candidate,
                 base.name,
                 method,
-                float(grid[fit - start]),
-                float(losses[fit]),
-                float(degrees[fit]),
-                functools.partial(_held_out_losses, frame, folds, b, fit),
+                strength=float(grid[best]),
+                loss=float(losses[fit]),
+                degrees_of_freedom=float(degrees[fit]),
+                evaluate=functools.partial(_held_out_losses, frame, folds, place, fit),
             )
             start += len(grid)
 

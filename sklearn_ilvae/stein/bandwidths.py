@@ -1,0 +1,80 @@
+"""Coordinates in which a given bandwidth is 1 along every axis."""
+
+import torch
+from torch import Tensor
+
+from .kernels import median_distance
+from .rows import Rows
+
+MEDIAN_ROWS = 1000
+"""Rows that a median distance is taken of, drawn at random."""
+
+MOST_BANDWIDTHS = 1e140
+"""Largest ratio of a standard deviation to its bandwidth, or of that to the other.
+
+Squares of more, summed over rows and columns, overflow, and of the reciprocal vanish.
+"""
+
+
+def in_bandwidths(rows: Rows, bandwidth: str | float | Tensor) -> Rows:
+    """Return rows in coordinates in which a bandwidth is 1.
+
+    Parameters
+    ----------
+    rows : Rows
+    bandwidth : {"auto", "median"}, float or Tensor of shape (d,)
+        As in `Settings`; ``"auto"`` leaves the rows as they are.
+
+    Returns
+    -------
+    Rows
+    """
+    if isinstance(bandwidth, str):
+        return _in_median_distances(rows) if bandwidth == "median" else rows
+    lengths = torch.as_tensor(bandwidth, dtype=torch.float64, device=rows.device)
+    if lengths.numel() not in (1, rows.n_features):
+        raise ValueError(
+            f"bandwidth has {lengths.numel()} numbers; pass one for each of the "
+            f"{rows.n_features} columns of X, or one for all"
+        )
+    scaled = rows.rescaled((1.0 / lengths).expand_as(rows.inverse_scale))
+    _check_ratios(scaled.inverse_scale / rows.inverse_scale)
+    return scaled
+
+
+def _in_median_distances(rows: Rows) -> Rows:
+    """Return rows in units of the median distance in X, the same for all columns."""
+    constant = rows.inverse_scale == 0
+    scale = (1.0 / rows.inverse_scale).masked_fill(constant, 0.0)
+    largest = scale.max()
+    if not largest > 0:
+        return rows
+    alike = rows.rescaled((1.0 / largest).expand_as(scale))
+    return rows.rescaled(alike.inverse_scale / median_distance_of(alike))
+
+
+def median_distance_of(rows: Rows) -> float:
+    """Return the median distance between distinct rows; 1 for one row."""
+    some = rows.read(rows.lowest_ranks(MEDIAN_ROWS))
+    median = 1.0 if len(some) < 2 else median_distance(some)
+    if median > 0:
+        return median
+    raise ValueError(
+        "most rows of X are equal up to rounding beside its largest values; remove or "
+        "transform those, or pass bandwidth, kernel, form and regularization as numbers"
+    )
+
+
+def _check_ratios(ratios: Tensor) -> None:
+    """Refuse bandwidths that standard deviations are too many times as large as."""
+    too_far = (ratios > MOST_BANDWIDTHS) | (1.0 / ratios > MOST_BANDWIDTHS)
+    if not too_far.any():
+        return
+    column = int(torch.nonzero(too_far)[0])
+    small = bool(ratios[column] < 1.0)
+    what, size = ("vanish", "smaller") if small else ("overflow", "larger")
+    raise ValueError(
+        f"the standard deviation of column {column} of X is "
+        f"{float(ratios[column]):.3g} times its bandwidth, and the squares of "
+        f"distances would {what}; pass a {size} bandwidth, or 'auto'"
+    )
