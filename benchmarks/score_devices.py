@@ -27,8 +27,10 @@ from sklearn_ilvae.stein.candidates import Candidate
 from sklearn_ilvae.stein.fitting import greatest_length
 from sklearn_ilvae.stein.frames import make_frame
 from sklearn_ilvae.stein.quadratic import narrow_basis, quadratic_loss
-from sklearn_ilvae.stein.rows import Rows, read_rows, split_rows
+from sklearn_ilvae.stein.reading import read_rows
+from sklearn_ilvae.stein.rows import Rows
 from sklearn_ilvae.stein.solvers import solve, whiten
+from sklearn_ilvae.stein.splits import split_rows
 
 COLUMNS = ["task", "n", "device", "fit", "setting", "error", "seconds", "gpu_mib"]
 PRECISIONS = {"double": torch.float64, "single": torch.float32}

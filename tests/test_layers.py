@@ -88,7 +88,8 @@ FLOORS = [
     ["stein.forms", "stein.gaussian", "stein.published"],
     ["stein.curl_free", "stein.diagonal"],
     ["stein.bandwidths", "stein.mixture", "stein.planes", "stein.student"],
-    ["stein.kernels", "stein.rows", "stein.settings", "stein.solvers"],
+    ["stein.reading", "stein.settings", "stein.splits"],
+    ["stein.kernels", "stein.rows", "stein.solvers"],
     ["stein.products"],
 ]
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}

@@ -12,8 +12,9 @@ from sklearn_ilvae.stein.forms import FORMS
 from sklearn_ilvae.stein.gaussian import fit_gaussian
 from sklearn_ilvae.stein.kernels import make_kernel
 from sklearn_ilvae.stein.mixture import fit_components, fit_like
-from sklearn_ilvae.stein.rows import read_rows, split_rows
+from sklearn_ilvae.stein.reading import read_rows
 from sklearn_ilvae.stein.solvers import whiten
+from sklearn_ilvae.stein.splits import split_rows
 
 few = settings(max_examples=8, deadline=None)
 seeds = st.integers(0, 2**16)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from samples import points, two_clusters
 
 from sklearn_ilvae.stein import Settings, fit_score
-from sklearn_ilvae.stein.rows import read_rows
+from sklearn_ilvae.stein.reading import read_rows
 
 METHODS = ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
 seeds = st.integers(0, 2**16)
@@ -295,7 +295,7 @@ def test_read_in_chunks_equals_read_at_once(monkeypatch):
     x, _ = two_clusters(900, 0)
     fixed = Settings(kernel="rbf", form="curl_free", regularization=1e-3)
     whole, _ = fit_score(x, fixed)
-    monkeypatch.setattr("sklearn_ilvae.stein.rows._CHUNK_ELEMENTS", 1)
+    monkeypatch.setattr("sklearn_ilvae.stein.rows.CHUNK_ELEMENTS", 1)
     monkeypatch.setattr("sklearn_ilvae.stein.model._CHUNK_ELEMENTS", 1)
     pieces, _ = fit_score(x, fixed)
     torch.testing.assert_close(pieces.score(x), whole.score(x), rtol=1e-6, atol=1e-6)

@@ -12,9 +12,10 @@ from sklearn_ilvae.stein.candidates import Candidate
 from sklearn_ilvae.stein.comparison import choose
 from sklearn_ilvae.stein.frames import make_frame
 from sklearn_ilvae.stein.options import options_of
-from sklearn_ilvae.stein.rows import read_rows, split_rows
+from sklearn_ilvae.stein.reading import read_rows
 from sklearn_ilvae.stein.search import Search
 from sklearn_ilvae.stein.selection import cross_validate
+from sklearn_ilvae.stein.splits import split_rows
 
 
 def banana(n: int, seed: int) -> torch.Tensor:

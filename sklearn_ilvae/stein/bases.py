@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .gaussian import GaussianFit, GaussianScore
 from .mixture import Components, MixtureScore, fit_components, fit_like, run_em
-from .rows import Rows, Split
+from .rows import Rows
+from .splits import Split
 from .student import StudentScore, fit_student, run_student_em
 
 # From the simplest: a later one must be better by a standard error.

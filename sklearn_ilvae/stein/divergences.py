@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .kernels import Kernel, squared_distances
-from .rows import row_keys
+from .reading import row_keys
 
 _CHUNK_ROWS = 1024
 # A product of matrices rounds squared distances at those from the origin, here by 1e-10

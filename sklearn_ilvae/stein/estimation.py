@@ -20,10 +20,12 @@ from .fitting import (
 from .frames import OWN_SCALES, Frame, in_all_scalings, make_frame
 from .model import AveragedScore, Score
 from .options import Options, options_of
+from .reading import read_rows
 from .refinement import refine
-from .rows import N_FOLDS, Rows, Split, read_rows, split_rows
+from .rows import Rows
 from .search import Found, Search
 from .settings import Report, Settings
+from .splits import N_FOLDS, Split, split_rows
 
 FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
 """Fewer rows are not split into folds."""

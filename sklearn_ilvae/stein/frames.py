@@ -8,7 +8,8 @@ from torch import Tensor
 
 from .bases import Base, fit_bases
 from .gaussian import fit_gaussian
-from .rows import Rows, Split
+from .rows import Rows
+from .splits import Split
 
 OWN_SCALES = "own_scales"
 """Coordinates in which each column has unit scale."""

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from .planes import axes_of_plane
 from .products import inner_products
-from .rows import N_FOLDS, Rows, Split
+from .rows import Rows
+from .splits import N_FOLDS, Split
 
 # Smaller eigenvalues, relative to the mean variance, are as often negative.
 _ROUNDING = 1e-15

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from .bases import BaseScore
 from .forms import Form
-from .rows import Rows, Split
+from .rows import Rows
 from .solvers import Whitening
+from .splits import Split
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from .candidates import Candidate, Neighbourhood
 from .comparison import Choice, choose, improves
 from .frames import Frame, in_all_scalings, make_frame
 from .options import Options
-from .rows import Rows, hold_out
+from .rows import Rows
 from .search import Found
 from .selection import cross_validate
+from .splits import hold_out
 
 REFINEMENT_ROWS = 20_000
 """Most rows of a refinement."""

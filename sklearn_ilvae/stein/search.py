@@ -13,8 +13,9 @@ from .candidates import (
 from .comparison import Choice, choose, close_to, evidence_against, improves
 from .frames import OWN_SCALES, in_all_scalings, make_frame
 from .options import Options
-from .rows import Rows, split_rows
+from .rows import Rows
 from .selection import cross_validate
+from .splits import split_rows
 
 SEARCH_LANDMARKS = 200
 """Landmarks of a search."""
