@@ -12,26 +12,34 @@ those of the rows of each fit: the scale of all rows would show it those held ou
 where one row at a time is left out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from .moments import Moments, diagonal, moments_of_parts
 from .planes import axes_of_plane
 from .products import inner_products
 from .rows import Rows
 from .splits import N_FOLDS, Split
 
-# Smaller eigenvalues, relative to the mean variance, are as often negative.
-_ROUNDING = 1e-15
-_SHRINKAGES = (0.0, *(10.0 ** (-k / 2) for k in range(16, -1, -1)))
-# Halfway, where there are too few rows for folds to choose.
-_SHRINKAGE_OF_A_HANDFUL = 0.5
-# Their mean hangs less on how the folds were drawn; each takes a pass over the rows.
-_DRAWS = 4
+ROUNDING = 1e-15
+"""Smaller eigenvalues, relative to the mean variance, are as often negative."""
+
+SHRINKAGES = (0.0, *(10.0 ** (-step / 2) for step in range(16, -1, -1)))
+"""Shrinkages to compare."""
+
+SHRINKAGE_OF_A_HANDFUL = 0.5
+"""Halfway, where there are too few rows for folds to choose."""
+
+DRAWS = 4
+"""Draws of folds.
+
+The mean of their losses hangs less on how they were drawn; each takes a pass over the
+rows.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,10 +67,10 @@ class GaussianScore:
         """Return ``−½ (u − μ)ᵀ P (u − μ)`` of shape (n,)."""
         return 0.5 * inner_products(U - self.mean, self.score(U))
 
-    def stretched(self, ratio: Tensor) -> GaussianScore:
+    def stretched(self, ratio: Tensor) -> Self:
         """Return the same score in coordinates ``u' = ratio · u``."""
         precision = self.precision / torch.outer(ratio, ratio)
-        return GaussianScore(self.mean * ratio, precision)
+        return replace(self, mean=self.mean * ratio, precision=precision)
 
 
 @dataclass(frozen=True)
@@ -86,60 +94,13 @@ class GaussianFit:
     full: GaussianScore
     without: list[GaussianScore]
 
-    def silent(self) -> GaussianFit:
+    def silent(self) -> Self:
         """Return the same with all scores zero, for an estimate without a base."""
         full, *without = (
             replace(score, precision=torch.zeros_like(score.precision))
             for score in (self.full, *self.without)
         )
         return replace(self, full=full, without=without)
-
-
-@dataclass(frozen=True)
-class _Moments:
-    """Weight (…,), sum (…, d) and sum of squares (…, d, d) of sets of rows."""
-
-    weight: Tensor
-    first: Tensor
-    second: Tensor
-
-    def __sub__(self, other: _Moments) -> _Moments:
-        return _Moments(
-            self.weight - other.weight,
-            self.first - other.first,
-            self.second - other.second,
-        )
-
-    def __getitem__(self, sets: slice | int) -> _Moments:
-        return _Moments(self.weight[sets], self.first[sets], self.second[sets])
-
-    def sum(self) -> _Moments:
-        """Return the moments of all rows."""
-        return _Moments(self.weight.sum(0), self.first.sum(0), self.second.sum(0))
-
-    @property
-    def mean(self) -> Tensor:
-        return self.first / self.weight[..., None]
-
-    @property
-    def variances(self) -> Tensor:
-        return _diagonal(self.covariance(self.mean))
-
-    def stretched(self, ratio: Tensor) -> _Moments:
-        """Return the moments of ``ratio · u``."""
-        return _Moments(self.weight, self.first * ratio, self.second * _outer(ratio))
-
-    def covariance(self, about: Tensor) -> Tensor:
-        own = self.second / self.weight[..., None, None] - _outer(self.mean)
-        return own.add(_outer(self.mean - about))
-
-
-def _outer(vectors: Tensor) -> Tensor:
-    return vectors[..., :, None] * vectors[..., None, :]
-
-
-def _diagonal(matrices: Tensor) -> Tensor:
-    return matrices.diagonal(dim1=-2, dim2=-1)
 
 
 def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
@@ -155,51 +116,69 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
     -------
     fit : GaussianFit
     """
-    parts = _moments_of_parts(rows, split)
+    parts = moments_of_parts(rows, split)
     total = parts.sum()
-    squares = _diagonal(total.second) / total.weight
+    squares = diagonal(total.second) / total.weight
     axes = axes_of_plane(total.covariance(total.mean), squares, rows)
     if axes is not None:
         rows = replace(rows, axes=axes)
-        parts = _moments_of_parts(rows, split)
+        parts = moments_of_parts(rows, split)
         total = parts.sum()
-    n_held_out = split.n_held_out if rows.dimension > 0 else 0
-    held_out = parts[:n_held_out]
+    held_out = parts[: split.n_held_out if rows.dimension > 0 else 0]
+    shrinkage, target = _best_shrinkage(rows, split, total, held_out)
+    return GaussianFit(
+        shrinkage,
+        rows,
+        _shrunk(total, shrinkage, target),
+        [
+            _shrunk(total - held_out[part], shrinkage, target)
+            for part in range(len(held_out.weight))
+        ],
+    )
+
+
+Target = Callable[[Tensor], Tensor]
+"""From the variances of coordinates, factors after which ``T`` is the identity."""
+
+
+def _best_shrinkage(
+    rows: Rows, split: Split, total: Moments, held_out: Moments
+) -> tuple[float, Target]:
+    """Return the ``α`` and the target of least held-out loss."""
+    targets = _targets(rows)
+    if len(held_out.weight) == 0:
+        return SHRINKAGE_OF_A_HANDFUL, targets[0]
     draws, n_train = [held_out], split.n_kept
     if split.in_folds:
-        splits = [_folds(rows, seed) for seed in range(_DRAWS)]
-        draws, n_train = [_moments_of_parts(rows, s) for s in splits], splits[0].n_kept
+        folds = [_folds(rows, seed) for seed in range(DRAWS)]
+        draws, n_train = [moments_of_parts(rows, s) for s in folds], folds[0].n_kept
+    losses = torch.stack(
+        [
+            torch.stack(
+                [_held_out_losses(total, draw, target, n_train) for draw in draws]
+            ).mean(0)
+            for target in targets
+        ]
+    )
+    place = int(losses.argmin())
+    target = targets[place // len(SHRINKAGES)]
+    return SHRINKAGES[place % len(SHRINKAGES)], target
+
+
+def _targets(rows: Rows) -> list[Target]:
+    """Return the targets to compare."""
+    axes = rows.axes
     # Axes of a plane that are no columns have no scale of their own.
     columns = axes is None or int((axes != 0).sum()) == rows.dimension
+    targets: list[Target] = [_own_scale if columns else torch.ones_like]
     common = rows.ratio_to_common_scale()
-    targets: list[Callable[[Tensor], Tensor]]
-    targets = [_own_scale] if columns else [torch.ones_like]
     if common is not None:
         targets.append(lambda _: common)
-    target, shrinkage = targets[0], _SHRINKAGE_OF_A_HANDFUL
-    if n_held_out > 0:
-        losses = torch.stack(
-            [
-                torch.stack(
-                    [_held_out_losses(total, d, t, n_train) for d in draws]
-                ).mean(0)
-                for t in targets
-            ]
-        )
-        place = int(losses.argmin())
-        target = targets[place // len(_SHRINKAGES)]
-        shrinkage = _SHRINKAGES[place % len(_SHRINKAGES)]
-
-    def score(moments: _Moments) -> GaussianScore:
-        ratio = target(moments.variances)
-        stretched = _gaussian(moments.stretched(ratio), shrinkage)
-        return stretched.stretched(1.0 / ratio)
-
-    without = [score(total - held_out[part]) for part in range(n_held_out)]
-    return GaussianFit(shrinkage, rows, score(total), without)
+    return targets
 
 
 def _folds(rows: Rows, seed: int) -> Split:
+    """Return folds that depend on the number of rows and the seed alone."""
     n = len(rows)
     generator = torch.Generator().manual_seed(seed)
     labels = (torch.randperm(n, generator=generator) % N_FOLDS).to(rows.device)
@@ -211,33 +190,18 @@ def _own_scale(variances: Tensor) -> Tensor:
     return torch.where(variances > 0, variances, 1.0).rsqrt()
 
 
-def _moments_of_parts(rows: Rows, split: Split) -> _Moments:
-    d = rows.dimension
-    weight = rows.weights.new_zeros(split.n_parts)
-    first = rows.weights.new_zeros(split.n_parts, d)
-    second = rows.weights.new_zeros(split.n_parts, d, d)
-    for place, block in rows.chunks(1):
-        for part in range(split.n_parts):
-            inside = split.labels[place] == part
-            w, u = rows.weights[place][inside], block[inside]
-            weight[part] += w.sum()
-            first[part] += w @ u
-            second[part] += (u * w[:, None]).T @ u
-    return _Moments(weight, first, second)
-
-
-def _eigen(moments: _Moments) -> tuple[Tensor, Tensor, Tensor]:
+def _eigen(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
     """Return the target's variance, and relative to it ``S = V diag(σ) Vᵀ``."""
     covariance = moments.covariance(moments.mean)
-    variance = _diagonal(covariance).mean(-1)
+    variance = diagonal(covariance).mean(-1)
     eigenvalues, vectors = torch.linalg.eigh(covariance / variance[..., None, None])
-    return variance, eigenvalues.clamp(min=_ROUNDING), vectors
+    return variance, eigenvalues.clamp(min=ROUNDING), vectors
 
 
 def _held_out_losses(
-    total: _Moments,
-    parts: _Moments,
-    target: Callable[[Tensor], Tensor],
+    total: Moments,
+    parts: Moments,
+    target: Target,
     n_train: int,
 ) -> Tensor:
     """Return the held-out loss for each shrinkage in the coordinates of a target."""
@@ -248,11 +212,11 @@ def _held_out_losses(
     held_out = vectors.mT @ test.covariance(train.mean) @ vectors
     # The loss is that of coordinates u, whatever the target.
     metric = vectors.mT @ (ratio.square()[..., :, None] * vectors)
-    shrinkage = eigenvalues.new_tensor(_SHRINKAGES)[:, None]
+    shrinkage = eigenvalues.new_tensor(SHRINKAGES)[:, None]
     relative = (1.0 - shrinkage) * eigenvalues[:, None] + shrinkage
     precision = 1.0 / (relative * variance[:, None, None])
     squares = ((precision @ (metric * held_out)) * precision).sum(-1)
-    slopes = (precision @ _diagonal(metric)[..., None])[..., 0]
+    slopes = (precision @ diagonal(metric)[..., None])[..., 0]
     losses = parts.weight @ (0.5 * squares - slopes)
     if n_train <= len(total.first) + 1:
         losses[0] = torch.inf
@@ -260,9 +224,13 @@ def _held_out_losses(
     return losses.nan_to_num(nan=torch.inf)
 
 
-def _gaussian(moments: _Moments, shrinkage: float) -> GaussianScore:
+def _shrunk(moments: Moments, shrinkage: float, target: Target) -> GaussianScore:
+    """Return the score of the Gaussian whose covariance is shrunk to a target."""
     if len(moments.first) == 0:
         return GaussianScore(moments.mean, torch.zeros_like(moments.second))
+    ratio = target(moments.variances)
+    moments = moments.stretched(ratio)
     variance, eigenvalues, vectors = _eigen(moments)
     precision = 1.0 / (((1.0 - shrinkage) * eigenvalues + shrinkage) * variance)
-    return GaussianScore(moments.mean, (vectors * precision) @ vectors.T)
+    score = GaussianScore(moments.mean, (vectors * precision) @ vectors.T)
+    return score.stretched(1.0 / ratio)
