@@ -4,10 +4,8 @@ A parametric start with a nonparametric correction (Hjort & Glad 1995) has littl
 to learn where the family fits, and loses nothing where it does not.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -18,10 +16,14 @@ from .rows import Rows
 from .splits import Split
 from .student import StudentScore, fit_student, run_student_em
 
-# From the simplest: a later one must be better by a standard error.
 BASE_NAMES = ("gaussian", "student_t", "mixture")
-_MOST_ROWS = 20_000
-_MOST_ROWS_OF_A_SEARCH = 1000
+"""Families from the simplest: a later one must be better by a standard error."""
+
+MOST_ROWS = 20_000
+"""Most rows that a family beyond the Gaussian is fitted to."""
+
+MOST_ROWS_OF_A_SEARCH = 1000
+"""Most of them that the number of components of a mixture is searched on."""
 
 
 class BaseScore(Protocol):
@@ -36,7 +38,7 @@ class BaseScore(Protocol):
     def log_density(self, U: Tensor) -> Tensor:
         """Return the log-density up to a constant, of shape (n,)."""
 
-    def stretched(self, ratio: Tensor) -> BaseScore:
+    def stretched(self, ratio: Tensor) -> Self:
         """Return the same score in coordinates ``u' = ratio · u``."""
 
 
@@ -65,7 +67,7 @@ class Base:
     without: list[BaseScore]
     losses: Tensor
 
-    def stretched(self, ratio: Tensor) -> Base:
+    def stretched(self, ratio: Tensor) -> Self:
         """Return the same scores in coordinates ``u' = ratio · u``.
 
         The losses are still those of the coordinates ``u``.
@@ -164,7 +166,7 @@ class _Families:
         self.gaussian, self.split, self.seed = gaussian, split, seed
         # Parts held out of a large sample have the highest ranks.
         most = len(rows) if split.in_folds else split.n_kept
-        chosen = rows.lowest_ranks(min(_MOST_ROWS, most))
+        chosen = rows.lowest_ranks(min(MOST_ROWS, most))
         self.V = rows.read(chosen)
         self.weights = rows.weights[chosen] / rows.weights[chosen].sum()
         self.labels, self.ranks = split.labels[chosen], rows.rank[chosen]
@@ -192,9 +194,7 @@ class _Families:
 
     def _mixture(self) -> list[BaseScore] | None:
         target = torch.linalg.inv(self.gaussian.full.precision)
-        few = (
-            self.ranks < torch.sort(self.ranks).values[:_MOST_ROWS_OF_A_SEARCH][-1] + 1
-        )
+        few = self.ranks < torch.sort(self.ranks).values[:MOST_ROWS_OF_A_SEARCH][-1] + 1
         V, shares = self.V[few], self.weights[few]
         generator = torch.Generator().manual_seed(self.seed)
         found = fit_components(V, shares, target, generator)

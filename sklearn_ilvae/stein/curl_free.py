@@ -1,7 +1,5 @@
 """Vector fields that are gradients of functions."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Vector fields whose components have weights of their own."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Divergences between samples and densities, from their scores."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,11 +9,18 @@ from torch import Tensor
 from .kernels import Kernel, squared_distances
 from .reading import row_keys
 
-_CHUNK_ROWS = 1024
-# A product of matrices rounds squared distances at those from the origin, here by 1e-10
-# of a squared bandwidth. Differences do not, but take longer.
-_FAR_BANDWIDTHS = 1e3
-_EXACT = "donot_use_mm_for_euclid_dist"
+CHUNK_ROWS = 1024
+"""Rows whose pairs with all others are computed at once."""
+
+FAR_BANDWIDTHS = 1e3
+"""Farther from the origin, in bandwidths, distances are computed by differences.
+
+A product of matrices rounds squared distances at those from the origin, here by 1e-10
+of a squared bandwidth. Differences do not, but take longer.
+"""
+
+EXACT = "donot_use_mm_for_euclid_dist"
+"""The mode of `torch.cdist` that takes differences."""
 
 VectorField = Callable[[Tensor], Tensor]
 
@@ -256,14 +261,14 @@ def kernel_stein_discrepancy(
     X = X - X.mean(0)
     own = (scores * X).sum(1)
     farthest = torch.linalg.vector_norm(X, dim=1).max()
-    near = bool(farthest < _FAR_BANDWIDTHS * kernel.bandwidth)
+    near = bool(farthest < FAR_BANDWIDTHS * kernel.bandwidth)
     total = X.new_zeros(())
-    for start in range(0, n, _CHUNK_ROWS):
-        part = slice(start, start + _CHUNK_ROWS)
+    for start in range(0, n, CHUNK_ROWS):
+        part = slice(start, start + CHUNK_ROWS)
         if near:
             squared = squared_distances(X[part], X)
         else:
-            squared = torch.cdist(X[part], X, compute_mode=_EXACT).square()
+            squared = torch.cdist(X[part], X, compute_mode=EXACT).square()
         squared.diagonal(start).zero_()
         value, first, second = kernel.derivatives(squared)
         # (s(y) − s(x))·(x − y), by matrix products.

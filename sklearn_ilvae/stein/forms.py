@@ -7,8 +7,6 @@ squared norm of ``f`` in its reproducing kernel Hilbert space is ``tr(aᵀ K a)`
 Shi & Zhu 2020).
 """
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from torch import Tensor

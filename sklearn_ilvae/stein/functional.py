@@ -1,7 +1,5 @@
 """Differentiable Stein estimates, to train samplers whose density is unknown."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

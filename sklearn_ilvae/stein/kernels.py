@@ -1,7 +1,5 @@
 """Radial kernels with their derivatives in closed form."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,11 +8,18 @@ from torch import Tensor
 
 from .products import inner_products
 
-# exp(-300) is far below any rounding error, yet its square is still a normal number:
-# denormal numbers would slow every later product down by an order of magnitude.
-_LARGEST_EXPONENT = 300.0
-# To pick entries one by one takes longer than to compute them; blocks are whole.
-_ROWS_OF_A_TRIANGLE = 128
+LARGEST_EXPONENT = 300.0
+"""Of the Gaussian kernel, whose exp(−300) is far below any rounding error.
+
+Its square is still a normal number: denormal ones would slow every later product down
+by an order of magnitude.
+"""
+
+ROWS_OF_A_TRIANGLE = 128
+"""Rows whose pairs are picked one by one from the matrix of all.
+
+That takes longer than to compute them, so that blocks of more rows are taken whole.
+"""
 
 
 class Kernel(Protocol):
@@ -58,7 +63,7 @@ class RBF:
     def value_(self, squared_distance: Tensor) -> Tensor:
         """Return ``φ``, elementwise, in the memory of its argument."""
         exponent = squared_distance.mul_(0.5 / self.bandwidth**2)
-        return exponent.clamp_(max=_LARGEST_EXPONENT).neg_().exp_()
+        return exponent.clamp_(max=LARGEST_EXPONENT).neg_().exp_()
 
     def first_derivative(self, value: Tensor) -> Tensor:
         """Return ``φ' = −φ / (2 h²)``, elementwise."""
@@ -171,7 +176,7 @@ def median_distance(X: Tensor) -> float:
 def _squared_distances_of_pairs(X: Tensor) -> list[Tensor]:
     """Return those of all pairs of rows: of two halves, and of the pairs in each."""
     n = X.shape[-2]
-    if n <= _ROWS_OF_A_TRIANGLE:
+    if n <= ROWS_OF_A_TRIANGLE:
         upper = torch.triu_indices(n, n, 1, device=X.device)
         return [squared_distances(X, X)[..., upper[0], upper[1]].flatten()]
     first, second = X.tensor_split(2, -2)

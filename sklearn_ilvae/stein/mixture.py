@@ -8,28 +8,38 @@ prior is worth ``r + 2`` rows of the covariance within components, as that is wo
 that none collapses.
 """
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from .products import inner_products
 
-_COUNTS = (2, 3, 4, 6, 8, 12, 16, 24)
-_FEWEST_ROWS_A_COMPONENT = 10
-# Runs stop earlier, by the tolerance; this bounds their time.
-_ITERATIONS = 60
-# In nats a row; the criterion tells sizes apart by more.
-_TOLERANCE = 1e-3
-# Of the entries of a covariance, relative to its mean variance.
-_ROUNDING = 1e-14
-# One start may end in a poor optimum; short runs tell which to go on from.
-_LLOYD_STEPS = 5
-_STARTS = 3
-_SHORT_RUN = 5
+COUNTS = (2, 3, 4, 6, 8, 12, 16, 24)
+"""Numbers of components to compare with one."""
+
+FEWEST_ROWS_A_COMPONENT = 10
+"""A mixture is not tried where a component has fewer rows on average."""
+
+ITERATIONS = 60
+"""Most steps of EM. Runs stop earlier, by the tolerance; this bounds their time."""
+
+TOLERANCE = 1e-3
+"""Least gain of a step, in nats a row; the criterion tells sizes apart by more."""
+
+ROUNDING = 1e-14
+"""Of the entries of a covariance, relative to its mean variance."""
+
+STARTS = 3
+"""Starts of EM. One may end in a poor optimum; short runs tell which to go on from."""
+
+SHORT_RUN = 5
+"""Steps of EM of such a run."""
+
+LLOYD_STEPS = 5
+"""Steps of k-means before EM."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +87,12 @@ class MixtureScore:
         """Return the log-density up to a constant, of shape (n,)."""
         return torch.logsumexp(self._parts(U)[0], 0)
 
-    def stretched(self, ratio: Tensor) -> MixtureScore:
+    def stretched(self, ratio: Tensor) -> Self:
         """Return the same score in coordinates ``u' = ratio · u``."""
-        outer = torch.outer(ratio, ratio)
-        return MixtureScore(
-            self.constants,
-            self.centers * ratio,
-            self.precisions / outer,
+        return replace(
+            self,
+            centers=self.centers * ratio,
+            precisions=self.precisions / torch.outer(ratio, ratio),
         )
 
 
@@ -144,8 +153,8 @@ def fit_components(
     matrix = r * (r + 1) / 2
     best: tuple[Components, bool] | None = None
     highest = -torch.inf
-    for count in (1, *_COUNTS):
-        if count > 1 and count * max(_FEWEST_ROWS_A_COMPONENT, r + 2) > n:
+    for count in (1, *COUNTS):
+        if count > 1 and count * max(FEWEST_ROWS_A_COMPONENT, r + 2) > n:
             break
         improved = False
         starts = _starts(V, weights, count, generator)
@@ -196,10 +205,10 @@ def _starts(
     """Return a few responsibilities (s, k, n) to begin with."""
     drawn = [
         _drawn_centers(V, weights, count, generator)
-        for _ in range(1 if count == 1 else _STARTS)
+        for _ in range(1 if count == 1 else STARTS)
     ]
     centers = torch.stack(drawn)
-    for _ in range(_LLOYD_STEPS):
+    for _ in range(LLOYD_STEPS):
         nearest = torch.cdist(V, centers).argmin(-1)
         inside = torch.nn.functional.one_hot(nearest, count).mT.to(V)
         mass = (inside @ weights).clamp(min=1e-12)
@@ -212,7 +221,7 @@ def _best_of(
 ) -> tuple[Components, float]:
     """Run EM on from the best of short runs (Biernacki, Celeux & Govaert 2003)."""
     runs, likelihoods = run_em(
-        V, weights, starts, target, tied=tied, iterations=_SHORT_RUN
+        V, weights, starts, target, tied=tied, iterations=SHORT_RUN
     )
     best = runs.responsibilities(V)[likelihoods.argmax()]
     found, likelihood = run_em(V, weights, best, target, tied=tied)
@@ -226,7 +235,7 @@ def run_em(
     target: Tensor,
     *,
     tied: bool,
-    iterations: int = _ITERATIONS,
+    iterations: int = ITERATIONS,
 ) -> tuple[Components, Tensor]:
     """Return the mixture after EM, and its mean log-likelihood, of each of some runs.
 
@@ -257,7 +266,7 @@ def run_em(
         logs = found.log_densities(V)
         total = torch.logsumexp(logs, -2)
         likelihood = total @ weights
-        moving = likelihood - before >= _TOLERANCE
+        moving = likelihood - before >= TOLERANCE
         if not moving.any():
             break
         before = likelihood
@@ -288,7 +297,7 @@ def _maximise(
     else:
         covariances = (scatter + prior * within) / (mass + prior)[..., None, None]
     # So must those far longer than wide, whose eigenvalues are rounded.
-    ridge = (_ROUNDING / len(target)) * _trace(covariances)[..., None, None]
+    ridge = (ROUNDING / len(target)) * _trace(covariances)[..., None, None]
     identity = torch.eye(len(target), dtype=V.dtype, device=V.device)
     covariances = covariances + ridge * identity
     return Components(mass / mass.sum(-1, keepdim=True), centers, covariances)

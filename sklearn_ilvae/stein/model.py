@@ -1,7 +1,5 @@
 """A fitted score: its values, its divergence and its log-density."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +12,8 @@ from .curl_free import CurlFreeForm
 from .forms import Form
 from .published import PublishedStein
 
-_CHUNK_ELEMENTS = 2**20
+CHUNK_ELEMENTS = 2**20
+"""Numbers of the arrays computed at once: 8 MiB of float64."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class ScoreModel:
 
     def _chunks(self, X: Tensor) -> Iterator[Tensor]:
         """Yield the rows in the coordinates of the sample."""
-        step = max(1, _CHUNK_ELEMENTS // max(self.n_landmarks, X.shape[1]))
+        step = max(1, CHUNK_ELEMENTS // max(self.n_landmarks, X.shape[1]))
         for start in range(0, len(X), step):
             block = X[start : start + step].to(self.center)
             U = (block - self.center) * self.inverse_scale

@@ -4,18 +4,19 @@ Off the plane there is no density. Its score along the plane is a gradient in th
 of the sample, so the plane gets axes that are orthogonal there.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
 from .rows import Rows
 
-# Below this share of the largest eigenvalue a direction is an exact linear combination
-# of others, up to the rounding of float32 input.
-_RANK_TOLERANCE = 1e-12
-# So many tell rounding from a spread.
-_ROWS_OF_A_PLANE = 1000
+RANK_TOLERANCE = 1e-12
+"""Below this share of the largest eigenvalue rows do not vary along a direction.
+
+It is an exact linear combination of others, up to the rounding of float32 input.
+"""
+
+ROWS_OF_A_PLANE = 1000
+"""Rows that tell rounding from a spread."""
 
 
 def axes_of_plane(covariance: Tensor, squares: Tensor, rows: Rows) -> Tensor | None:
@@ -42,14 +43,14 @@ def axes_of_plane(covariance: Tensor, squares: Tensor, rows: Rows) -> Tensor | N
         return identity[:, ~constant] if constant.any() else None
     # Some of the rows may not vary where all of them do.
     variances = covariance.diagonal()
-    still = variances <= _RANK_TOLERANCE * squares
+    still = variances <= RANK_TOLERANCE * squares
     deviations = variances.clamp(min=0.0).sqrt().masked_fill(still, 0.0)
     unit = (1.0 / deviations).masked_fill(deviations == 0, 0.0)
     eigenvalues, vectors = torch.linalg.eigh(covariance * torch.outer(unit, unit))
-    inside = eigenvalues > _RANK_TOLERANCE * eigenvalues[-1]
+    inside = eigenvalues > RANK_TOLERANCE * eigenvalues[-1]
     if inside.all():
         return None
-    Z = rows.read(rows.lowest_ranks(_ROWS_OF_A_PLANE)) * unit
+    Z = rows.read(rows.lowest_ranks(ROWS_OF_A_PLANE)) * unit
     offset = rows.center * inverse_scale * unit
     found = _told_from_rounding(Z, offset, vectors[:, ~inside])
     vectors[:, ~inside], inside[~inside] = found
@@ -90,7 +91,7 @@ def _told_from_rounding(
     # A linear combination of columns that is constant is so from any row on.
     relative = (place - place[size.argmin()]) / size
     shares, turn = torch.linalg.eigh(relative.T @ relative / len(Z))
-    return directions @ turn, shares > _RANK_TOLERANCE
+    return directions @ turn, shares > RANK_TOLERANCE
 
 
 def _orthogonal_axes(
@@ -113,7 +114,7 @@ def _orthogonal_axes(
     -------
     axes : Tensor of shape (d, r)
     """
-    linked = projector.abs() > _RANK_TOLERANCE**0.5
+    linked = projector.abs() > RANK_TOLERANCE**0.5
     group, before = torch.arange(len(linked)), None
     while before is None or not torch.equal(group, before):
         before = group

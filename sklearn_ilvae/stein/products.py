@@ -1,11 +1,9 @@
 """Products of matrices, arranged so that few and large ones are taken."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
-# Products of smaller blocks take as long as they save.
-_FEW_COLUMNS = 192
+FEW_COLUMNS = 192
+"""With fewer columns products of blocks take as long as they save."""
 
 
 def inner_products(X: Tensor, Y: Tensor) -> Tensor:
@@ -47,7 +45,7 @@ def moments_of_each(matrix: Tensor, stack: Tensor) -> Tensor:
 def gram_matrix(A: Tensor) -> Tensor:
     """Return ``AᵀA``, computing one triangle of blocks only."""
     m = A.shape[1]
-    if m < _FEW_COLUMNS:
+    if m < FEW_COLUMNS:
         return A.T @ A
     gram = A.new_empty(m, m)
     step = -(-m // 4)

@@ -1,7 +1,5 @@
 """What to fit, and what a fit chose."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -12,12 +10,13 @@ from torch import Tensor
 
 from .kernels import KERNELS
 
-_CHOICES: dict[str, tuple[str | None, ...]] = {
+CHOICES: dict[str, tuple[str | None, ...]] = {
     "kernel": ("auto", *KERNELS),
     "form": ("auto", "diagonal", "curl_free"),
     "base": ("auto", "gaussian", "student_t", "mixture", None),
     "method": ("auto", "tikhonov", "stein", "spectral_cutoff", "nu", "landweber"),
 }
+"""What settings that are names may be."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Settings:
     n_landmarks: str | int = "auto"
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise _refused(name, getattr(self, name), f"one of {choices}")
         number = "a positive number"

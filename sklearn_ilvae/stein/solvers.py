@@ -5,18 +5,17 @@ the eigenvalues of the same operator (Zhou, Shi & Zhu 2020, section 3), so one
 decomposition gives every method at every strength.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-# A pivot below this share of the trace of a kernel matrix is rounding error.
-_RANK_TOLERANCE = 1e-13
-# Larger ones, relative to the first, need no other order than that of the landmarks.
-_SMALLEST_PIVOT = 1e-5
+RANK_TOLERANCE = 1e-13
+"""A pivot below this share of the trace of a kernel matrix is rounding error."""
+
+SMALLEST_PIVOT = 1e-5
+"""Larger pivots, relative to the first, need no order but that of the landmarks."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def whiten(penalty: Tensor) -> Whitening:
     """
     factor, failed = torch.linalg.cholesky_ex(penalty)
     sizes = factor.diagonal()
-    if not failed and (sizes > _SMALLEST_PIVOT * sizes[:1]).all():
+    if not failed and (sizes > SMALLEST_PIVOT * sizes[:1]).all():
         everything = torch.arange(len(penalty), device=penalty.device)
         return Whitening(penalty, everything, factor.mT)
     pivots, root = _pivoted_cholesky(penalty.cpu())
@@ -110,7 +109,7 @@ def _pivoted_cholesky(matrix: Tensor) -> tuple[Tensor, Tensor]:
     The largest of what is left on the diagonal comes next, until all is rounding error
     (Higham 2002, "Accuracy and stability of numerical algorithms", section 10.3).
     """
-    smallest = _RANK_TOLERANCE * float(matrix.trace())
+    smallest = RANK_TOLERANCE * float(matrix.trace())
     left = matrix.diagonal().clone()
     rows = torch.empty_like(matrix)
     pivots: list[int] = []

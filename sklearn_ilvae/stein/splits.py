@@ -8,10 +8,10 @@ from torch import Tensor
 from .rows import Rows
 
 N_FOLDS = 5
-"""Folds of few rows."""
+"""Folds of a small sample."""
 
 FEWER_FOLDS = 3
-"""Folds of more rows."""
+"""Folds of a larger one."""
 
 ROWS_FOR_FEWER_FOLDS = 1000
 """From here on two thirds of the rows choose as four fifths do.

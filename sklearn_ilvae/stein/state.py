@@ -1,7 +1,5 @@
 """Fitted scores as named arrays, and on another device."""
 
-from __future__ import annotations
-
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -15,10 +13,10 @@ from .kernels import KERNELS, Kernel, make_kernel
 from .model import AveragedScore, Score, ScoreModel
 from .published import fit_published
 
-_Record = TypeVar("_Record")
+Record = TypeVar("Record")
 
 
-def model_to(model: _Record, device: torch.device) -> _Record:
+def model_to(model: Record, device: torch.device) -> Record:
     """Return a model, or any dataclass of tensors, on another device."""
     changed: dict[str, Any] = {}
     for field in fields(model):  # type: ignore[arg-type]

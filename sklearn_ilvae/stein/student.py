@@ -7,20 +7,23 @@ grid with the largest likelihood. It has no largest value where one point has a 
 "Redescending M-estimates of location and scatter").
 """
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from .products import inner_products
 
-_FREEDOMS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0)
-_LARGEST_FREEDOM = _FREEDOMS[-1]
-# Each run starts where that of the next larger freedom ended, near its own end.
-_ITERATIONS = 15
+FREEDOMS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0)
+"""Degrees of freedom to compare. The largest stands for the limit, a Gaussian."""
+
+ITERATIONS = 15
+"""Steps of EM.
+
+Each run starts where that of the next larger freedom ended, near its own end.
+"""
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,10 @@ class StudentScore:
         """Return the log-density up to a constant, of shape (n,)."""
         return -0.5 * self.exponent * self._pull(U)[1].log()
 
-    def stretched(self, ratio: Tensor) -> StudentScore:
+    def stretched(self, ratio: Tensor) -> Self:
         """Return the same score in coordinates ``u' = ratio · u``."""
         precision = self.precision / torch.outer(ratio, ratio)
-        return StudentScore(self.mean * ratio, precision, self.freedom, self.exponent)
+        return replace(self, mean=self.mean * ratio, precision=precision)
 
 
 @dataclass(frozen=True)
@@ -117,17 +120,17 @@ def fit_student(
     start = Student(
         location,
         _shrunk((V - location).T @ ((V - location) * weights[:, None]), shrinkage),
-        _LARGEST_FREEDOM,
+        FREEDOMS[-1],
     )
     best, highest = start, -math.inf
-    for freedom in reversed(_FREEDOMS):
+    for freedom in reversed(FREEDOMS):
         if heaviest * (freedom + V.shape[1]) >= freedom:
             break
         start = run_student_em(V, weights, start, freedom, shrinkage)
         likelihood = _log_likelihood(V, weights, start)
         if likelihood > highest:
             best, highest = start, likelihood
-    return None if best.freedom == _LARGEST_FREEDOM else best
+    return None if best.freedom == FREEDOMS[-1] else best
 
 
 def run_student_em(
@@ -138,7 +141,7 @@ def run_student_em(
     # Sums over rows take half the time where the entries of a column lie together.
     columns = V.T.contiguous()
     location, scatter = start.location, start.scatter
-    for _ in range(_ITERATIONS):
+    for _ in range(ITERATIONS):
         difference = columns - location[:, None]
         distance = (torch.linalg.inv(scatter) @ difference).mul_(difference).sum(0)
         mass = weights * (freedom + len(columns)) / (freedom + distance)
