@@ -85,6 +85,7 @@ FLOORS = [
     ["stein.candidates", "stein.quadratic"],
     ["stein.frames", "stein.model", "stein.functional", "stein.divergences"],
     ["stein.bases"],
+    ["stein.families"],
     ["stein.forms", "stein.gaussian", "stein.published"],
     ["stein.curl_free", "stein.diagonal"],
     [

@@ -4,26 +4,22 @@ A parametric start with a nonparametric correction (Hjort & Glad 1995) has littl
 to learn where the family fits, and loses nothing where it does not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
+from .families import Families
 from .gaussian import GaussianFit, GaussianScore
-from .mixture import Components, MixtureScore, fit_components, fit_like, run_em
+from .mixture import MixtureScore
 from .rows import Rows
 from .splits import Split
-from .student import StudentScore, fit_student, run_student_em
+from .student import StudentScore
 
 BASE_NAMES = ("gaussian", "student_t", "mixture")
 """Families from the simplest: a later one must be better by a standard error."""
-
-MOST_ROWS = 20_000
-"""Most rows that a family beyond the Gaussian is fitted to."""
-
-MOST_ROWS_OF_A_SEARCH = 1000
-"""Most of them that the number of components of a mixture is searched on."""
 
 
 class BaseScore(Protocol):
@@ -104,24 +100,36 @@ def fit_bases(
     bases : dict of Base
         By name, in the order of the names.
     """
-    plain: list[BaseScore] = [gaussian.full, *gaussian.without]
-    found: dict[str, list[BaseScore]] = {}
+    found: dict[str, Sequence[BaseScore]] = {}
     for name in names:
-        scores: list[BaseScore] | None = plain
-        if name == "none":
-            silent = gaussian.silent()
-            scores = [silent.full, *silent.without]
-        elif name != "gaussian" and gaussian.without:
-            scores = _Families(split, gaussian, seed).fit(name)
+        scores = _scores_of(name, split, gaussian, seed)
         if scores is not None:
-            found["gaussian" if scores is plain else name] = scores
+            found[name] = scores
     return {
         name: Base(name, full, without, _held_out_losses(gaussian.rows, split, without))
-        for name, (full, *without) in (found or {"gaussian": plain}).items()
+        for name, (full, *without) in (found or {"gaussian": gaussian.scores}).items()
     }
 
 
+def _scores_of(
+    name: str, split: Split, gaussian: GaussianFit, seed: int
+) -> Sequence[BaseScore] | None:
+    """Return a family's score of all rows, then those without each part held out.
+
+    None where the family turns out to be the Gaussian.
+    """
+    if name == "none":
+        return gaussian.silent().scores
+    if name == "gaussian":
+        return gaussian.scores
+    if not gaussian.without:
+        return None
+    families = Families(split, gaussian, seed)
+    return families.student() if name == "student_t" else families.mixture()
+
+
 def _held_out_losses(rows: Rows, split: Split, without: list[BaseScore]) -> Tensor:
+    """Return the loss of each validated row by the score that leaves it out."""
     labels = split.labels[split.validated]
     losses = torch.zeros_like(labels, dtype=torch.float64)
     metric = losses.new_ones(rows.dimension)
@@ -156,68 +164,3 @@ def hyvarinen_loss(
     """
     total = divergence + base.divergence(U, metric)
     return 0.5 * (field + base.score(U)).square() @ metric + total
-
-
-class _Families:
-    """The rows that families beyond the Gaussian are fitted to."""
-
-    def __init__(self, split: Split, gaussian: GaussianFit, seed: int) -> None:
-        rows = gaussian.rows
-        self.gaussian, self.split, self.seed = gaussian, split, seed
-        # Parts held out of a large sample have the highest ranks.
-        most = len(rows) if split.in_folds else split.n_kept
-        chosen = rows.lowest_ranks(min(MOST_ROWS, most))
-        self.V = rows.read(chosen)
-        self.weights = rows.weights[chosen] / rows.weights[chosen].sum()
-        self.labels, self.ranks = split.labels[chosen], rows.rank[chosen]
-
-    def fit(self, name: str) -> list[BaseScore] | None:
-        return self._student() if name == "student_t" else self._mixture()
-
-    def _weights_without(self) -> list[Tensor]:
-        """Return the weights of the other rows for each part that overlaps these."""
-        parts = range(self.split.n_held_out) if self.split.in_folds else ()
-        return [self.weights * (self.labels != part) for part in parts]
-
-    def _student(self) -> list[BaseScore] | None:
-        shrinkage = self.gaussian.shrinkage
-        without = self._weights_without()
-        heaviest = max(float(w.max() / w.sum()) for w in [self.weights, *without])
-        full = fit_student(self.V, self.weights, shrinkage, heaviest)
-        if full is None:
-            return None
-        others = [
-            run_student_em(self.V, weights, full, full.freedom, shrinkage)
-            for weights in without
-        ] or [full] * self.split.n_held_out
-        return [s.as_score() for s in (full, *others)]
-
-    def _mixture(self) -> list[BaseScore] | None:
-        target = torch.linalg.inv(self.gaussian.full.precision)
-        few = self.ranks < torch.sort(self.ranks).values[:MOST_ROWS_OF_A_SEARCH][-1] + 1
-        V, shares = self.V[few], self.weights[few]
-        generator = torch.Generator().manual_seed(self.seed)
-        found = fit_components(V, shares, target, generator)
-        if found is None:
-            return None
-        some, tied = found
-        fits = [self._on_all_rows(some, self.weights, target, few, tied)]
-        for weights in self._weights_without():
-            again = fit_like(some, V, weights[few], target, generator, tied=tied)
-            fits.append(self._on_all_rows(again, weights, target, few, tied))
-        full, *others = [c.as_score() for c in fits]
-        return [full, *(others or [full] * self.split.n_held_out)]
-
-    def _on_all_rows(
-        self,
-        start: Components,
-        weights: Tensor,
-        target: Tensor,
-        few: Tensor,
-        tied: bool,
-    ) -> Components:
-        """Return components of a few rows after EM on all of them."""
-        if few.all():
-            return start
-        responsibilities = start.responsibilities(self.V)
-        return run_em(self.V, weights, responsibilities, target, tied=tied)[0]

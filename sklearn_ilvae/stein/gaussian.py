@@ -94,11 +94,16 @@ class GaussianFit:
     full: GaussianScore
     without: list[GaussianScore]
 
+    @property
+    def scores(self) -> list[GaussianScore]:
+        """The score from all rows, then one for each part held out."""
+        return [self.full, *self.without]
+
     def silent(self) -> Self:
         """Return the same with all scores zero, for an estimate without a base."""
         full, *without = (
             replace(score, precision=torch.zeros_like(score.precision))
-            for score in (self.full, *self.without)
+            for score in self.scores
         )
         return replace(self, full=full, without=without)
 

@@ -32,6 +32,9 @@ TOLERANCE = 1e-3
 ROUNDING = 1e-14
 """Of the entries of a covariance, relative to its mean variance."""
 
+LEAST_MASS = 1e-12
+"""Of a component, so that one without rows divides nothing by 0."""
+
 STARTS = 3
 """Starts of EM. One may end in a poor optimum; short runs tell which to go on from."""
 
@@ -98,11 +101,28 @@ class MixtureScore:
 
 @dataclass(frozen=True)
 class Components:
-    """Shares (..., k), centers and covariances of a mixture, or of several."""
+    """Components of a mixture, or of several.
+
+    Attributes
+    ----------
+    shares : Tensor of shape (..., k)
+    centers : Tensor of shape (..., k, r)
+    covariances : Tensor of shape (..., k, r, r)
+    tied : bool
+        Whether all of a mixture are the same.
+    """
 
     shares: Tensor
     centers: Tensor
     covariances: Tensor
+    tied: bool
+
+    @property
+    def n_parameters(self) -> float:
+        """Free parameters of one mixture."""
+        count, r = self.centers.shape[-2:]
+        n_covariances = 1 if self.tied else count
+        return count * (r + 1) - 1 + r * (r + 1) / 2 * n_covariances
 
     def log_densities(self, V: Tensor) -> Tensor:
         """Return ``log πₖ + log N(v | μₖ, Σₖ)`` of shape (..., k, n)."""
@@ -129,7 +149,7 @@ class Components:
 
 def fit_components(
     V: Tensor, weights: Tensor, target: Tensor, generator: torch.Generator
-) -> tuple[Components, bool] | None:
+) -> Components | None:
     """Fit a mixture, its size by the information criterion.
 
     Parameters
@@ -144,30 +164,25 @@ def fit_components(
 
     Returns
     -------
-    components : Components
-    tied : bool
-        Whether the components share one covariance.
-        None instead of both where one component is best.
+    components : Components or None
+        None where one component is best.
     """
     n, r = V.shape
-    matrix = r * (r + 1) / 2
-    best: tuple[Components, bool] | None = None
+    best: Components | None = None
     highest = -torch.inf
     for count in (1, *COUNTS):
         if count > 1 and count * max(FEWEST_ROWS_A_COMPONENT, r + 2) > n:
             break
-        improved = False
+        before = highest
         starts = _starts(V, weights, count, generator)
         for tied in (True,) if count == 1 else (True, False):
             found, likelihood = _best_of(V, weights, starts, target, tied=tied)
-            size = count * (r + 1) - 1 + matrix * (1 if tied else count)
-            criterion = n * likelihood - 0.5 * size * math.log(n)
+            criterion = n * likelihood - 0.5 * found.n_parameters * math.log(n)
             if criterion > highest:
-                highest, improved = criterion, True
-                best = None if count == 1 else (found, tied)
-        if not improved and count > 2:
+                highest, best = criterion, found
+        if highest == before and count > 2:
             break
-    return best
+    return None if best is None or len(best.shares) == 1 else best
 
 
 def fit_like(
@@ -176,8 +191,6 @@ def fit_like(
     weights: Tensor,
     target: Tensor,
     generator: torch.Generator,
-    *,
-    tied: bool,
 ) -> Components:
     """Fit as many components to other weights, from centers of their own.
 
@@ -189,14 +202,13 @@ def fit_like(
     components : Components
     V, weights, target, generator
         As for `fit_components`; rows of weight 0 take no part.
-    tied : bool
 
     Returns
     -------
     components : Components
     """
     starts = _starts(V, weights, len(components.shares), generator)
-    return _best_of(V, weights, starts, target, tied=tied)[0]
+    return _best_of(V, weights, starts, target, tied=components.tied)[0]
 
 
 def _starts(
@@ -211,7 +223,7 @@ def _starts(
     for _ in range(LLOYD_STEPS):
         nearest = torch.cdist(V, centers).argmin(-1)
         inside = torch.nn.functional.one_hot(nearest, count).mT.to(V)
-        mass = (inside @ weights).clamp(min=1e-12)
+        mass = (inside @ weights).clamp(min=LEAST_MASS)
         centers = (inside * weights) @ V / mass[..., None]
     return inside
 
@@ -278,12 +290,13 @@ def run_em(
 
 
 def _maximise(
-    V: Tensor, shares: Tensor, target: Tensor, prior: float, tied: bool
+    V: Tensor, memberships: Tensor, target: Tensor, prior: float, tied: bool
 ) -> Components:
-    mass = shares.sum(-1).clamp(min=1e-12)
-    centers = (shares @ V) / mass[..., None]
+    """Return the components of rows by their memberships (..., k, n), see `run_em`."""
+    mass = memberships.sum(-1).clamp(min=LEAST_MASS)
+    centers = (memberships @ V) / mass[..., None]
     # Moments about 0 would cancel in clusters that are tight for their distance.
-    weighted = (V.T - centers[..., None]).mul_(shares.sqrt()[..., None, :])
+    weighted = (V.T - centers[..., None]).mul_(memberships.sqrt()[..., None, :])
     scatter = weighted @ weighted.mT
     within = scatter.sum(-3, keepdim=True)
     multiple = _trace(within) / _trace(target)
@@ -300,7 +313,8 @@ def _maximise(
     ridge = (ROUNDING / len(target)) * _trace(covariances)[..., None, None]
     identity = torch.eye(len(target), dtype=V.dtype, device=V.device)
     covariances = covariances + ridge * identity
-    return Components(mass / mass.sum(-1, keepdim=True), centers, covariances)
+    shares = mass / mass.sum(-1, keepdim=True)
+    return Components(shares, centers, covariances, tied)
 
 
 def _trace(matrices: Tensor) -> Tensor:

@@ -1,0 +1,94 @@
+"""Student t and mixture of a sample, and of the complements of its parts."""
+
+import torch
+from torch import Tensor
+
+from .gaussian import GaussianFit
+from .mixture import Components, MixtureScore, fit_components, fit_like, run_em
+from .splits import Split
+from .student import StudentScore, fit_student, run_student_em
+
+MOST_ROWS = 20_000
+"""Most rows that a family is fitted to."""
+
+MOST_ROWS_OF_A_SEARCH = 1000
+"""Most of them that the number of components of a mixture is searched on."""
+
+
+class Families:
+    """The rows that families beyond the Gaussian are fitted to.
+
+    Parameters
+    ----------
+    split : Split
+    gaussian : GaussianFit
+        Of all rows, with the same parts.
+    seed : int
+        Seed of the first centers of a mixture.
+    """
+
+    def __init__(self, split: Split, gaussian: GaussianFit, seed: int) -> None:
+        rows = gaussian.rows
+        self.gaussian, self.split, self.seed = gaussian, split, seed
+        # Parts held out of a large sample have the highest ranks.
+        most = len(rows) if split.in_folds else split.n_kept
+        chosen = rows.lowest_ranks(min(MOST_ROWS, most))
+        self.V = rows.read(chosen)
+        self.weights = rows.weights[chosen] / rows.weights[chosen].sum()
+        self.labels, self.ranks = split.labels[chosen], rows.rank[chosen]
+
+    def student(self) -> list[StudentScore] | None:
+        """Return the score of all rows, then those without each part.
+
+        None where a Gaussian is no worse.
+        """
+        shrinkage = self.gaussian.shrinkage
+        without = self._weights_without_parts()
+        heaviest = max(float(w.max() / w.sum()) for w in [self.weights, *without])
+        full = fit_student(self.V, self.weights, shrinkage, heaviest)
+        if full is None:
+            return None
+        others = [
+            run_student_em(self.V, weights, full, full.freedom, shrinkage)
+            for weights in without
+        ]
+        score, *scores = [each.as_score() for each in (full, *others)]
+        return [score, *(scores or [score] * self.split.n_held_out)]
+
+    def mixture(self) -> list[MixtureScore] | None:
+        """Return the score of all rows, then those without each part.
+
+        None where one component is best.
+        """
+        target = torch.linalg.inv(self.gaussian.full.precision)
+        highest = torch.sort(self.ranks).values[:MOST_ROWS_OF_A_SEARCH][-1]
+        few = self.ranks <= highest
+        V, weights_of_few = self.V[few], self.weights[few]
+        generator = torch.Generator().manual_seed(self.seed)
+        some = fit_components(V, weights_of_few, target, generator)
+        if some is None:
+            return None
+        without = self._weights_without_parts()
+        fits = [
+            some,
+            *(fit_like(some, V, each[few], target, generator) for each in without),
+        ]
+        if not few.all():
+            fits = [
+                self._after_em(fit, weights, target)
+                for fit, weights in zip(fits, [self.weights, *without], strict=True)
+            ]
+        score, *scores = [fit.as_score() for fit in fits]
+        return [score, *(scores or [score] * self.split.n_held_out)]
+
+    def _weights_without_parts(self) -> list[Tensor]:
+        """Return the weights of the other rows for each part that overlaps these."""
+        parts = range(self.split.n_held_out) if self.split.in_folds else ()
+        return [self.weights * (self.labels != part) for part in parts]
+
+    def _after_em(
+        self, start: Components, weights: Tensor, target: Tensor
+    ) -> Components:
+        """Return components of a few rows after EM on all of them."""
+        responsibilities = start.responsibilities(self.V)
+        return run_em(self.V, weights, responsibilities, target, tied=start.tied)[0]
