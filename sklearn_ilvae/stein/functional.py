@@ -50,6 +50,22 @@ def stein_score(
     >>> stein.stein_score(X).shape
     torch.Size([200, 2])
     """
+    _check_samples(X)
+    if not regularization > 0:
+        raise ValueError(
+            f"regularization={regularization!r} is not allowed; it must be positive"
+        )
+    function = make_kernel(kernel, width_of(bandwidth, X))
+    # Distances do not change with the origin, and are exact near it.
+    centered = X - X.detach().mean(-2, keepdim=True)
+    identity = torch.eye(X.shape[-2], dtype=X.dtype, device=X.device)
+    matrix = kernel_matrix(function, centered, centered) + regularization * identity
+    root = torch.linalg.cholesky(matrix)
+    return -torch.cholesky_solve(summed_gradients(function, centered), root)
+
+
+def _check_samples(X: Tensor) -> None:
+    """Refuse what is no finite floating-point tensor of at least two samples."""
     if not isinstance(X, Tensor):
         raise TypeError(
             f"X is of type {type(X).__name__}; pass a torch tensor, for example "
@@ -70,17 +86,6 @@ def stein_score(
             "X holds NaN or infinity; if a generator in training drew it, try a "
             "smaller learning rate"
         )
-    if not regularization > 0:
-        raise ValueError(
-            f"regularization={regularization!r} is not allowed; it must be positive"
-        )
-    function = make_kernel(kernel, width_of(bandwidth, X))
-    # Distances do not change with the origin, and are exact near it.
-    centered = X - X.detach().mean(-2, keepdim=True)
-    identity = torch.eye(X.shape[-2], dtype=X.dtype, device=X.device)
-    matrix = kernel_matrix(function, centered, centered) + regularization * identity
-    root = torch.linalg.cholesky(matrix)
-    return -torch.cholesky_solve(summed_gradients(function, centered), root)
 
 
 def entropy_surrogate(
