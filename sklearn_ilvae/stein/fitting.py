@@ -125,8 +125,9 @@ class KernelFit:
         rows, form = self.frame.rows, self.form
         scores = [self.frame.bases[setting.base].full]
         if losses is None:
-            losses = [quadratic_loss(rows, form, scores, basis=self.basis)]
-        total = total_loss(losses, scores)
+            total = quadratic_loss(rows, form, scores, basis=self.basis)
+        else:
+            total = total_loss(losses, scores)
         coefficients = solve(
             setting.method,
             total.gram,
