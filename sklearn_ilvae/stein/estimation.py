@@ -17,7 +17,7 @@ from .fitting import (
     fit_cross_validated,
     fit_published_estimator,
 )
-from .frames import OWN_SCALES, Frame, in_all_scalings, make_frame
+from .frames import OWN_SCALES, Frame, make_frame
 from .model import AveragedScore, Score
 from .options import Options, options_of
 from .reading import read_rows
@@ -129,7 +129,7 @@ class _Sample:
     def frame(self, bases: tuple[str, ...], scaling: str = OWN_SCALES) -> Frame:
         """Return the frame of all rows with some bases."""
         frame = make_frame(self.rows, self.split, bases, self.seed)
-        return frame if scaling == OWN_SCALES else in_all_scalings(frame)[scaling]
+        return frame.in_scaling(scaling)
 
     def allows_a_kernel(self) -> bool:
         """Tell whether the sample varies, and has rows enough for what is compared."""
@@ -154,14 +154,15 @@ def _estimate(sample: _Sample) -> tuple[Score, Report]:
         simplest = options.bases[:1]
         return base_alone(sample.frame(simplest), *simplest)
     if options.candidate is not None and not options.need_search:
-        return _fit(sample, sample.frame(options.bases), options.candidate)
+        frame = sample.frame(options.bases)
+        return _fit(sample, frame, options.candidate, next(iter(frame.bases)))
     search = Search(sample.rows, options, sample.seed)
     found = search.run()
     if _is_settled(sample, search):
         return _average(sample, search, found)
     if options.sees_all:
         frame = search.frames[found.candidate.scaling].only(*found.bases)
-        return _fit(sample, frame, found.candidate)
+        return _fit(sample, frame, found.candidate, found.base)
     if options.any_bandwidth:
         found = refine(
             found,
@@ -174,7 +175,7 @@ def _estimate(sample: _Sample) -> tuple[Score, Report]:
         if not found.leaders:
             return best_base_alone(sample.frame(found.bases))
     frame = sample.frame(found.bases, found.candidate.scaling)
-    return _fit(sample, frame, found.candidate)
+    return _fit(sample, frame, found.candidate, found.base)
 
 
 def _is_settled(sample: _Sample, search: Search) -> bool:
@@ -208,15 +209,21 @@ def _average(sample: _Sample, search: Search, found: Found) -> tuple[Score, Repo
     return models[0] if len(models) == 1 else AveragedScore(models), report
 
 
-def _fit(sample: _Sample, frame: Frame, candidate: Candidate) -> tuple[Score, Report]:
-    """Return the fit of one candidate, its strength chosen where it is not given."""
+def _fit(
+    sample: _Sample, frame: Frame, candidate: Candidate, base: str
+) -> tuple[Score, Report]:
+    """Return the fit of one candidate, at a given strength with the given base.
+
+    Where the strength is chosen, so is one of the frame's bases.
+    """
     options, landmarks = sample.options, sample.landmarks
     if options.published:
         return _fit_published(sample, frame, candidate)
     if options.strength is None:
         return fit_cross_validated(frame, candidate, landmarks, options.methods)
-    base, method = next(iter(frame.bases)), options.methods[0]
-    setting = Setting(candidate, base, method, options.strength)
+    if base not in frame.bases:  # it turned out to be the Gaussian with more rows
+        base = next(iter(frame.bases))
+    setting = Setting(candidate, base, options.methods[0], options.strength)
     return KernelFit(frame, candidate, landmarks).at(setting)
 
 

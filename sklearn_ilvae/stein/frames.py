@@ -54,8 +54,11 @@ class Frame:
         kept = {name: base for name, base in self.bases.items() if name in names}
         return replace(self, bases=kept)
 
-    def on_common_scale(self, ratio: Tensor) -> Self:
-        """Return the frame of coordinates stretched by `ratio_to_common_scale`."""
+    def in_scaling(self, scaling: str) -> Self:
+        """Return the frame in the coordinates of a name."""
+        if scaling == OWN_SCALES:
+            return self
+        ratio = self.rows.ratio_to_common_scale()
         return replace(
             self,
             rows=self.rows.on_common_scale(ratio),
@@ -89,7 +92,7 @@ def make_frame(rows: Rows, split: Split, names: tuple[str, ...], seed: int) -> F
 def in_all_scalings(frame: Frame) -> dict[str, Frame]:
     """Return a frame of scaled columns and, where sensible, that of one scale."""
     frames = {OWN_SCALES: frame}
-    ratio = frame.rows.ratio_to_common_scale()
-    if ratio is not None and float(ratio.max() / ratio.min()) > ALIKE:
-        frames[COMMON_SCALE] = frame.on_common_scale(ratio)
+    scale = frame.rows.scale
+    if frame.rows.commensurable and float(scale.max() / scale.min()) > ALIKE:
+        frames[COMMON_SCALE] = frame.in_scaling(COMMON_SCALE)
     return frames

@@ -176,8 +176,8 @@ def _targets(rows: Rows) -> list[Target]:
     # Axes of a plane that are no columns have no scale of their own.
     columns = axes is None or int((axes != 0).sum()) == rows.dimension
     targets: list[Target] = [_own_scale if columns else torch.ones_like]
-    common = rows.ratio_to_common_scale()
-    if common is not None:
+    if rows.commensurable:
+        common = rows.ratio_to_common_scale()
         targets.append(lambda _: common)
     return targets
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .candidates import Candidate, Neighbourhood
 from .comparison import Choice, choose, improves
-from .frames import Frame, in_all_scalings, make_frame
+from .frames import Frame, make_frame
 from .options import Options
 from .rows import Rows
 from .search import Found
@@ -56,7 +56,7 @@ def refine(
     seen = rows.take(rows.lowest_ranks(count))
     split = hold_out(seen, min(REFINEMENT_HELD_OUT, count // 5))
     frame = make_frame(seen, split, options.bases, seed)
-    frame = in_all_scalings(frame)[found.candidate.scaling]
+    frame = frame.in_scaling(found.candidate.scaling)
     landmarks = seen.lowest_ranks(min(n_landmarks, split.n_kept))
     best = _best_near(found.candidate, neighbourhood, frame, landmarks, options)
     again = Found(best.candidate, best.base, found.alone, [best])

@@ -16,6 +16,7 @@ CHUNK_ELEMENTS = 2**21
 FEWEST_ROWS_OF_A_CHUNK = 256
 """Rows of a chunk, however many columns go with them."""
 
+
 COMMENSURABLE = 100.0
 """Columns whose deviations differ by a smaller factor may share a unit."""
 
@@ -124,14 +125,15 @@ class Rows:
             rank=torch.argsort(torch.argsort(self.rank[positions])),
         )
 
-    def ratio_to_common_scale(self) -> Tensor | None:
-        """Return the ratio of one scale for all coordinates to that of each.
-
-        None where the scales are too different to share a unit.
-        """
+    @property
+    def commensurable(self) -> bool:
+        """Whether scales are close enough to share a unit."""
         scale = self.scale
-        if len(scale) == 0 or float(scale.max() / scale.min()) >= COMMENSURABLE:
-            return None
+        return len(scale) > 0 and float(scale.max() / scale.min()) < COMMENSURABLE
+
+    def ratio_to_common_scale(self) -> Tensor:
+        """Return the ratio of one scale for all coordinates to that of each."""
+        scale = self.scale
         return scale.log().mean().exp() / scale
 
     def on_common_scale(self, ratio: Tensor) -> Self:
