@@ -28,6 +28,17 @@ class EncoderInputs:
         Coordinates without gaps, and what was missing.
     increase : Tensor of shape (…, n_components) or None
         By how much gaps raise log-variances, at least 0; None for rows without gaps.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ilvae import vae
+    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.1, 0)
+    >>> encoder = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2]).encoder
+    >>> inputs = encoder.inputs(torch.tensor([[1.0, 2.0, torch.nan]]))
+    >>> inputs.values
+    tensor([[1., 2., 0.]])
+    >>> mean, log_variance = encoder.from_inputs(inputs)
     """
 
     values: Tensor
