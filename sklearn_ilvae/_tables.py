@@ -38,6 +38,12 @@ LAYER_CHUNK = 1 << 18
 """Numbers of a layer held at once: few enough to stay in the processor's cache."""
 
 
+def widest_layer(module: VariationalAutoencoder) -> int:
+    """Return how many numbers a row needs in the widest layer of a decoder."""
+    n_parameters = module.likelihood.n_parameters
+    return max(n_parameters, *module.architecture.hidden_layer_sizes)
+
+
 @dataclass(frozen=True)
 class TrainingTable:
     """A user's table as `fit` reads it: its rows of positive weight.
@@ -249,8 +255,7 @@ class TableMixin:
                 return expected_rows(module, scaled, noise.to(scaled))
             return drawn_rows(module, scaled, noise, generator)
 
-        sizes = (module.likelihood.layout.n_statistics, module.likelihood.n_parameters)
-        widest = max(*sizes, *module.architecture.hidden_layer_sizes)
+        widest = max(module.likelihood.layout.n_statistics, widest_layer(module))
         chunk = max(1, LAYER_CHUNK // (len(noise) * widest))
         if generator is None:
             rows = self._in_chunks(impute, table[incomplete], chunk)

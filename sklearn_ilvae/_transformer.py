@@ -38,6 +38,7 @@ from ._tables import (
     TrainingTable,
     levels_to_arrays,
     read_training_table,
+    widest_layer,
 )
 from ._training import (
     NonFiniteLossError,
@@ -532,7 +533,7 @@ default="from_dtype"
             bound = importance_weighted_bound(module, scaled, noise.to(rows))
             return bound + scaling.log_slope(rows, scaled)
 
-        chunk = max(1, LAYER_CHUNK // (len(noise) * _widest(module)))
+        chunk = max(1, LAYER_CHUNK // (len(noise) * widest_layer(module)))
         return from_tensor(self._in_chunks(log_likelihood, table, chunk), X)
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -575,7 +576,7 @@ default="from_dtype"
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         module = deepcopy(self.module_).double()
-        chunk = max(1, LAYER_CHUNK // _widest(module))
+        chunk = max(1, LAYER_CHUNK // widest_layer(module))
         with torch.no_grad():
             codes = module.prior.sample(n_samples, generator)
             parts = (module.decoder(each) for each in codes.split(chunk))
@@ -768,9 +769,3 @@ default="from_dtype"
         if "module_" in state:
             state = {**state, "module_": module_from_arrays(state["module_"])}
         super().__setstate__(state)
-
-
-def _widest(module: VariationalAutoencoder) -> int:
-    """Return how many numbers a row needs in the widest layer of a decoder."""
-    n_parameters = module.likelihood.n_parameters
-    return max(n_parameters, *module.architecture.hidden_layer_sizes)

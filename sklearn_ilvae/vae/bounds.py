@@ -155,11 +155,14 @@ def weighted_draws(
 
     The natural parameters (n_draws, n_rows, n_parameters) come second.
     """
-    mean, log_variance = model.encoder(rows)
+    inputs = model.encoder.inputs(rows)
+    mean, log_variance = model.encoder.from_inputs(inputs)
     noise = noise[:, None, :]
     codes = mean + (0.5 * log_variance).exp() * noise
     parameters = model.decoder(codes)
-    joint = model.likelihood.log_prob(rows, parameters) + model.prior.log_prob(codes)
+    gaps = inputs.increase is not None
+    joint = model.likelihood.log_prob(rows, parameters, gaps)
+    joint = joint + model.prior.log_prob(codes)
     posterior = standard_normal_log_prob(noise) - 0.5 * log_variance.sum(-1)
     return codes, parameters, joint - posterior
 
