@@ -477,9 +477,11 @@ default="from_dtype"
         return inner._in_chunks(function, rows, TRANSFORM_CHUNK)
 
     def _transformer(
-        self, known: ILVAETransformer | None, seed: int
+        self, known: ILVAETransformer | None, seed: int | None = None
     ) -> ILVAETransformer:
         """Return a new autoencoder to train, or a copy of the known one.
+
+        With the parameters that the detector has now.
 
         A copy, so that the known one stays as it was: for the case of an error, and for
         another detector that shares it.
@@ -515,7 +517,7 @@ default="from_dtype"
     def _over_chunks(
         self, function: Callable[[RowScorer, Tensor], Tensor], table: Tensor
     ) -> Tensor:
-        inner = self.transformer_
+        inner = self._transformer(self.transformer_)
         check_counts(table, inner.likelihood_, self._column_names())
         module = inner._inference_module(table.dtype)
         sample = to_tensor(self._sample_points).to(module.encoder.linear)

@@ -266,6 +266,25 @@ def test_what_to_do_with_unknown_levels_is_refused_by_name_after_the_fit(table, 
         model.score_samples(table)
 
 
+MAKERS = {
+    "transform": lambda: ILVAETransformer(2, max_iter=1, random_state=0),
+    "predict": lambda: ILVAEOutlierDetector(2, max_iter=1, random_state=0),
+    "score_gradient": lambda: SteinScoreEstimator(random_state=0),
+}
+
+
+@pytest.mark.parametrize("method", MAKERS)
+def test_a_device_set_after_the_fit_may_be_missing_but_not_misspelt(table, method):
+    model = MAKERS[method]().fit(table)
+    compute = getattr(model, method)
+    here = compute(table)
+    model.set_params(device="xpu:7")  # as in a pickle of another machine
+    assert_array_equal(compute(table), here)
+    model.set_params(device="cdua")
+    with pytest.raises(ValueError, match="device='cdua' cannot be used"):
+        compute(table)
+
+
 @pytest.mark.parametrize(
     ("make", "step"),
     [
