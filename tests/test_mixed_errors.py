@@ -134,6 +134,14 @@ BAD_CHOICES = {
         {"categorical_features": ["joined"]},
         "Column 'joined' holds dates .* cannot be categories",
     ),
+    "dates as counts": (
+        {"likelihood": {"joined": "poisson"}},
+        "'poisson' for column 'joined', which holds dates .* 'auto', 'gaussian' or",
+    ),
+    "durations as levels": (
+        {"likelihood": {"wait": "ordinal"}},
+        "'ordinal' for column 'wait', which holds dates or durations; it must be",
+    ),
     "no counts": (
         {"likelihood": {"height": "poisson"}},
         "Column 'height' has likelihood 'poisson' but holds .* whole numbers",
@@ -154,3 +162,13 @@ def test_a_bad_choice_is_named_and_leaves_nothing_fitted(frame, parameters, mess
     with pytest.raises(ValueError, match=message):
         model.fit(frame)
     assert vars(model) == before
+
+
+@pytest.mark.parametrize("kind", ["poisson", "bernoulli", "ordinal", "student_t"])
+def test_one_likelihood_for_all_numbers_is_one_for_dates_where_it_can_be(kind):
+    days = pd.Timestamp(1970, 1, 1) + pd.to_timedelta(np.arange(40) % 2, unit="D")
+    frame = pd.DataFrame({"day": days, "number": np.arange(40) % 2})
+    model = short(likelihood=kind, max_iter=1, warm_start=True).fit(frame)
+    continuous = kind if kind == "student_t" else "gaussian"
+    assert model.likelihood_ == [continuous, kind]
+    assert model.fit(frame).likelihood_ == [continuous, kind]

@@ -2,7 +2,7 @@
 
 from .arrays import float_dtypes, from_tensor, to_tensor
 from .building import build_frame, restored_row
-from .frames import is_missing, library_of, names_in
+from .frames import DATES, is_missing, library_of, names_in
 from .keeping import keep_observed
 from .kinds import asked_likelihood, categorical_columns, column_name, fitted_names
 from .levels import LevelGroups
@@ -23,6 +23,7 @@ from .schema import TableSchema
 from .validation import checked_weights, rows_of_weight, validated_table
 
 __all__ = [
+    "DATES",
     "ColumnScaling",
     "LevelGroups",
     "TableSchema",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .frames import MICROSECONDS_A_DAY
+from .frames import DATES, MICROSECONDS_A_DAY
 from .schema import Column, TableSchema
 
 MICROSECONDS = {"s": 1_000_000, "ms": 1000}
@@ -52,7 +52,7 @@ def user_values(column: Column, values: np.ndarray) -> tuple[np.ndarray, np.ndar
     filled = np.where(missing, 0, values)
     if column.levels is not None:
         return column.levels[filled.astype(np.intp)], missing
-    if column.group in ("date", "duration"):
+    if column.group in DATES:
         unit = _time_unit(column.dtype)
         limit = MOST_MICROSECONDS["ns" if unit == "ns" else "us"]
         if column.zone is not None:  # whose clocks may be ahead or behind
@@ -143,7 +143,7 @@ def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> A
         levels = pd.Index(_levels(column), dtype=level_dtype)
         data = pd.Categorical.from_codes(codes, levels, ordered=column.ordered)
         return pd.Series(data, index=index)
-    if column.group in ("date", "duration"):
+    if column.group in DATES:
         stamps = found.view("M8[us]" if column.group == "date" else "m8[us]")
         series = pd.Series(stamps, index=index).mask(missing)
         if column.zone is not None:

@@ -10,6 +10,9 @@ from scipy.sparse import issparse
 
 LIBRARIES = ("pandas", "polars", "pyarrow")
 
+DATES = ("date", "duration")
+"""Groups of columns that hold a number of days."""
+
 MICROSECONDS_A_DAY = 86_400e6
 
 

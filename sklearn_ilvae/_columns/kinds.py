@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..vae.likelihoods import FAMILIES, LEVELS
+from ..vae.likelihoods import CONTINUOUS, FAMILIES, LEVELS
 
 FROM_DTYPE = "from_dtype"
 
@@ -122,6 +122,27 @@ def _position(
         f"{parameter} names column {key!r}, which X does not have. Its columns are "
         f"{', '.join(map(repr, known[:20]))}{', …' if n_features > 20 else ''}."
     )
+
+
+def family_of_dates(name: Any, asked: str, *, by_name: bool) -> str:
+    """Return ``"gaussian"`` or ``"student_t"`` for a column of dates or durations.
+
+    The parameters are as in `family_of_levels`.
+
+    Raises
+    ------
+    ValueError
+        For any other likelihood: a date is a point in time, in any unit, and no count.
+    """
+    if asked in CONTINUOUS:
+        return asked
+    if asked != "auto" and by_name:
+        raise ValueError(
+            f"likelihood has {asked!r} for column {name!r}, which holds dates or "
+            "durations; it must be 'auto', 'gaussian' or 'student_t'. Convert the "
+            "column first: to numbers for counts, to text for categories."
+        )
+    return "gaussian"
 
 
 def family_of_levels(

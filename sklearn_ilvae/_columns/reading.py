@@ -16,6 +16,7 @@ from torch import Tensor
 from ..vae.likelihoods import LEVELS
 from .arrays import with_gaps_for_masks
 from .frames import (
+    DATES,
     RawColumn,
     explain_no_table,
     library_of,
@@ -23,7 +24,12 @@ from .frames import (
     read_columns,
     read_objects,
 )
-from .kinds import asked_likelihood, categorical_columns, family_of_levels
+from .kinds import (
+    asked_likelihood,
+    categorical_columns,
+    family_of_dates,
+    family_of_levels,
+)
 from .schema import (
     NUMBER_GROUPS,
     Column,
@@ -34,8 +40,6 @@ from .schema import (
     in_order,
 )
 from .validation import rows_of_weight, validated_table
-
-DATES = ("date", "duration")
 
 LARGEST_WHOLE = 2.0**53
 """Up to it every whole number has a float64 of its own."""
@@ -91,14 +95,16 @@ def read_new_table(
     fitted: list[Column] = []
     codes: dict[int, np.ndarray] = {}
     for index, raw in enumerate(columns):
-        if raw.group == "text" or chosen[index] or asked[index] in LEVELS:
+        if raw.group in DATES and not chosen[index]:
+            column = _column(raw)
+            family = family_of_dates(raw.name, asked[index], by_name=by_name)
+        elif raw.group == "text" or chosen[index] or asked[index] in LEVELS:
             raw = replace(raw, values=table[:, index].double().cpu().numpy())
             column, family, positions = _column_of_levels(raw, asked[index], by_name)
             if positions is not None:
                 codes[index] = positions
         else:
-            dates = asked[index] == "auto" and raw.group in DATES
-            column, family = _column(raw), "gaussian" if dates else asked[index]
+            column, family = _column(raw), asked[index]
         fitted.append(column)
         families.append(family)
     schema = TableSchema(library or "array", tuple(fitted))

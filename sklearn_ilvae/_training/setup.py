@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .._columns import (
+    DATES,
     ColumnScaling,
     TableSchema,
     asked_likelihood,
@@ -268,6 +269,7 @@ def check_same_columns(
     names = [column.name for column in schema.columns]
     asked = asked_likelihood(estimator.likelihood, len(names), names)
     chosen = categorical_columns(estimator.categorical_features, len(names), names)
+    by_name = not isinstance(estimator.likelihood, str)
     for index, (column, n_levels, fitted) in enumerate(
         zip(schema.columns, schema.n_levels, scaling.likelihood, strict=True)
     ):
@@ -279,6 +281,8 @@ def check_same_columns(
                 kind = fitted
             _check_unchanged(parameter, kind, fitted)
         elif fitted != EMPTY:
+            if column.group in DATES and not by_name and kind not in CONTINUOUS:
+                kind = fitted  # one likelihood for all is not for dates
             _check_unchanged(
                 parameter, "categorical" if chosen[index] else kind, fitted
             )
