@@ -15,6 +15,7 @@ from ._columns import (
     ColumnScaling,
     LevelGroups,
     TableSchema,
+    as_frame,
     build_frame,
     decoded_levels,
     find_scaling,
@@ -134,6 +135,7 @@ def read_training_table(
         new = fitted is None
         validate_data(estimator, X.source, reset=new, skip_check_array=True)
         return X
+    X = as_frame(X)
     if fitted is None:
         return TrainingTable(*read_new_table(estimator, X, sample_weight), X)
     schema, families = fitted._table_schema(), fitted.likelihood_

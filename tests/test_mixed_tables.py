@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from mixed import LIBRARIES, by_library, people, rows_of, same_form, short, tables
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae import (
+    ILVAEOutlierDetector,
+    ILVAETransformer,
+    SteinScoreEstimator,
+)
 from sklearn_ilvae.metrics import (
     fisher_divergence_lower_bound,
     relative_fisher_divergence,
@@ -63,6 +67,27 @@ def test_kinds_can_be_chosen_by_name_and_by_position(frame):
     assert named.likelihood_ == numbered.likelihood_ == mask.likelihood_
     assert named.likelihood_[1] == "categorical"
     assert same_form(named.sample(4, random_state=0), frame)
+
+
+def test_a_record_batch_is_a_table():
+    table = LIBRARIES["pyarrow"](people(gaps=0.1))
+    batch = table.to_batches()[0]
+    model, other = short(max_iter=2).fit(table), short(max_iter=2).fit(batch)
+    assert_array_equal(other.feature_names_in_, table.column_names)
+    assert_array_equal(other.score_samples(batch), model.score_samples(table))
+    assert other.impute(batch).equals(model.impute(table))
+    assert same_form(other.sample(2, random_state=0), table)
+
+
+@pytest.mark.parametrize("make", [ILVAEOutlierDetector, SteinScoreEstimator])
+def test_a_record_batch_of_numbers_has_names(make):
+    table = LIBRARIES["pyarrow"](people()[["height", "visits"]])
+    batch = table.to_batches()[0]
+    model, other = (make(random_state=0).fit(each) for each in (table, batch))
+    assert_array_equal(other.feature_names_in_, table.column_names)
+    assert_array_equal(other.score_samples(batch), model.score_samples(table))
+    with pytest.raises(ValueError, match="feature names should match"):
+        other.score_samples(batch.rename_columns(["width", "visits"]))
 
 
 def test_one_likelihood_for_all_speaks_of_the_columns_of_numbers(frame):

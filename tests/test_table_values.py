@@ -73,6 +73,11 @@ def with_base(values):
 
 ARROW_TEXT = pd.ArrowDtype(pa.string())
 
+LONG_DECIMAL = pa.decimal256(50, 2)
+SHORT_DECIMAL = getattr(pa, "decimal32", pa.decimal128)(9, 2)
+
+PAIRS = [("a", int(code)) for code in CODES]
+
 ODD_DTYPES = {
     "polars decimal": lambda: pl.DataFrame(
         {"c": [Decimal(int(code)) / 4 for code in CODES], "x": BASE}
@@ -88,6 +93,12 @@ ODD_DTYPES = {
     ).cast({"c": pl.Enum(list("43210"))}),
     "pyarrow decimal": lambda: with_base(
         pa.array([Decimal(int(code)) / 4 for code in CODES], pa.decimal128(9, 2))
+    ),
+    "pyarrow long decimal": lambda: with_base(
+        pa.array([Decimal(int(c)) / 4 if c else None for c in CODES], LONG_DECIMAL)
+    ),
+    "pyarrow short decimal": lambda: with_base(
+        pa.array([Decimal(int(c)) / 4 if c else None for c in CODES], SHORT_DECIMAL)
     ),
     "pyarrow date64": lambda: with_base(
         pa.array([date(2024, 1, 1 + code) for code in CODES], pa.date64())
@@ -110,6 +121,18 @@ ODD_DTYPES = {
     "pandas decimal of pyarrow": lambda: pd.DataFrame(
         {"c": [Decimal(int(code)) / 4 if code else None for code in CODES], "x": BASE}
     ).astype({"c": pd.ArrowDtype(pa.decimal128(9, 2))}),
+    "pandas long decimal of pyarrow": lambda: pd.DataFrame(
+        {"c": [Decimal(int(code)) / 4 if code else None for code in CODES], "x": BASE}
+    ).astype({"c": pd.ArrowDtype(LONG_DECIMAL)}),
+    "pandas date64 of pyarrow": lambda: pd.DataFrame(
+        {"c": [date(2024, 1, 1 + c) if c else None for c in CODES], "x": BASE}
+    ).astype({"c": pd.ArrowDtype(pa.date64())}),
+    "pandas long double": lambda: pd.DataFrame(
+        {"c": np.where(CODES, CODES, np.nan).astype(np.longdouble), "x": BASE}
+    ),
+    "pandas categories of tuples": lambda: pd.DataFrame(
+        {"c": pd.Categorical(pd.Index(PAIRS, tupleize_cols=False)), "x": BASE}
+    ),
     "pyarrow dictionary of unsigned indices": lambda: with_base(
         pa.array([str(code) for code in CODES])
         .dictionary_encode()
@@ -204,12 +227,37 @@ def test_dates_far_out_can_be_told_by_the_clocks_of_their_zone(zone):
     assert all(each.isoformat() for each in far["c"])
 
 
-def test_names_of_several_levels_are_kept():
-    names = pd.MultiIndex.from_tuples([("a", "b"), ("a", "c")], names=["one", "two"])
-    frame = pd.DataFrame(np.column_stack([CODES, BASE]), columns=names)
+def test_a_long_double_is_read_as_float64_and_observed_values_stay():
+    fine = np.longdouble(1) + np.finfo(np.longdouble).eps * CODES
+    frame = pd.DataFrame({"c": fine, "x": np.where(GAPS, np.nan, BASE)})
+    model, other = (
+        short(n_components=1, max_iter=2).fit(each)
+        for each in (frame, frame.astype(float))
+    )
+    assert_array_equal(model.transform(frame), other.transform(frame))
+    assert_array_equal(model.impute(frame)["c"], fine)
+
+
+HEADINGS = {
+    "a name": pd.Index(["a", "b"], name="measure"),
+    "numbers": pd.Index([3, 1], name="year"),
+    "levels": pd.MultiIndex.from_tuples([("a", "b"), ("a", "c")], names=["one", "two"]),
+    "tuples of one level": pd.Index([("a", "b"), ("a",)], tupleize_cols=False),
+}
+
+
+@pytest.mark.parametrize("first", [CODES, CODES.astype(str)], ids=["numbers", "text"])
+@pytest.mark.parametrize("names", HEADINGS.values(), ids=HEADINGS)
+def test_names_of_columns_keep_their_levels_and_headings(names, first):
+    frame = pd.DataFrame({0: first, 1: BASE}).set_axis(names, axis=1)
     model = short(n_components=1, max_iter=1).fit(frame)
-    assert model.sample(2, random_state=0).columns.equals(names)
-    assert model.impute(frame).columns.names == ["one", "two"]
+    for other in (
+        model.inverse_transform(model.transform(frame)),
+        model.sample(2, random_state=0),
+        model.impute(frame),
+    ):
+        assert other.columns.equals(names)
+        assert other.columns.names == names.names
 
 
 def test_categories_beyond_what_float64_tells_apart_are_an_error():

@@ -2,7 +2,7 @@
 
 from .arrays import float_dtypes, from_tensor, to_tensor
 from .building import build_frame, restored_row
-from .frames import DATES, is_missing, library_of, names_in
+from .frames import DATES, as_frame, is_missing, library_of, names_in
 from .keeping import keep_observed
 from .kinds import asked_likelihood, categorical_columns, column_name, fitted_names
 from .levels import LevelGroups
@@ -27,6 +27,7 @@ __all__ = [
     "ColumnScaling",
     "LevelGroups",
     "TableSchema",
+    "as_frame",
     "asked_likelihood",
     "build_frame",
     "categorical_columns",

@@ -39,7 +39,7 @@ def build_frame(schema: TableSchema, table: np.ndarray, like: Any = None) -> Any
         "polars": _polars,
         "pyarrow": _pyarrow,
     }
-    return builders[schema.library](schema.columns, table, like)
+    return builders[schema.library](schema, table, like)
 
 
 def user_values(column: Column, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -88,17 +88,19 @@ def _whole(values: np.ndarray, dtype: str) -> np.ndarray:
     return np.rint(values).clip(float(limits.min), largest).astype(limits.dtype)
 
 
-def _pandas(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:
+def _pandas(schema: TableSchema, table: np.ndarray, like: Any) -> Any:
     import pandas as pd
 
     index = like.index if like is not None else pd.RangeIndex(len(table))
-    series = {
-        column.name: _pandas_series(pd, column, values, index)
-        for column, values in zip(columns, table.T, strict=True)
-    }
-    frame = pd.DataFrame(series, index=index, columns=[each.name for each in columns])
-    names = pd.Index(list(frame.columns))  # of several levels, where names are tuples
-    # The same names as in the rows to follow may have a name of their own there.
+    series = [
+        _pandas_series(pd, column, values, index)
+        for column, values in zip(schema.columns, table.T, strict=True)
+    ]
+    frame = pd.DataFrame(dict(enumerate(series)), index=index)
+    several = len(schema.headings) > 1  # levels; a name of one may be a tuple as well
+    names = pd.Index([each.name for each in schema.columns], tupleize_cols=several)
+    names.names = schema.headings
+    # The same names as in the rows to follow may have headings of their own there.
     known = like is not None and names.equals(like.columns)
     frame.columns = like.columns if known else names
     return frame
@@ -106,12 +108,11 @@ def _pandas(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:
 
 def _pandas_dtype(pd: Any, printed: str) -> Any:
     """Return the dtype that prints so: not always what pandas takes the name for."""
-    decimal = _decimals(printed)
-    if printed == "string[pyarrow]" or decimal:
-        import pyarrow as pa
+    if not printed.endswith("[pyarrow]"):
+        return printed
+    import pyarrow as pa
 
-        return pd.ArrowDtype(pa.decimal128(*decimal) if decimal else pa.string())
-    return printed
+    return pd.ArrowDtype(_pyarrow_type(pa, printed.removesuffix("[pyarrow]")))
 
 
 def restored_row(schema: TableSchema, row: Any) -> Any:
@@ -140,7 +141,7 @@ def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> A
     if column.dtype == "category":
         codes = np.where(missing, -1, np.nan_to_num(values)).astype(np.intp)
         level_dtype = _pandas_dtype(pd, str(column.level_dtype))
-        levels = pd.Index(_levels(column), dtype=level_dtype)
+        levels = pd.Index(_levels(column), dtype=level_dtype, tupleize_cols=False)
         data = pd.Categorical.from_codes(codes, levels, ordered=column.ordered)
         return pd.Series(data, index=index)
     if column.group in DATES:
@@ -162,13 +163,13 @@ def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> A
     return pd.Series(kept, index=index, dtype=object).astype(dtype)
 
 
-def _polars(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:
+def _polars(schema: TableSchema, table: np.ndarray, like: Any) -> Any:
     import polars as pl
 
     return pl.DataFrame(
         [
             _polars_series(pl, column, values)
-            for column, values in zip(columns, table.T, strict=True)
+            for column, values in zip(schema.columns, table.T, strict=True)
         ]
     )
 
@@ -212,13 +213,13 @@ def _time_unit(dtype: str) -> str:
     return found[0] if found else "us"
 
 
-def _pyarrow(columns: tuple[Column, ...], table: np.ndarray, like: Any) -> Any:
+def _pyarrow(schema: TableSchema, table: np.ndarray, like: Any) -> Any:
     import pyarrow as pa
 
     return pa.table(
         {
             column.name: _pyarrow_array(pa, column, values)
-            for column, values in zip(columns, table.T, strict=True)
+            for column, values in zip(schema.columns, table.T, strict=True)
         }
     )
 

@@ -1,5 +1,6 @@
 """Columns of a pandas, polars or pyarrow table as numbers and codes of levels."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ DATES = ("date", "duration")
 """Groups of columns that hold a number of days."""
 
 MICROSECONDS_A_DAY = 86_400e6
+
+LONG_DOUBLE = ("float96", "float128")
+"""Names of NumPy's longdouble where it is longer than float64."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,20 @@ class RawColumn:
     level_dtype: str | None = None
 
 
+def as_frame(X: Any) -> Any:
+    """Return a record batch of pyarrow as a table, anything else as it is.
+
+    Neither narwhals nor scikit-learn takes a batch for a data frame.
+    """
+    pyarrow = nw.dependencies.get_pyarrow()
+    if pyarrow is not None and isinstance(X, pyarrow.RecordBatch):
+        return pyarrow.Table.from_batches([X])
+    return X
+
+
 def library_of(X: Any) -> str | None:
     """Return the library of a data frame, None for anything else."""
+    X = as_frame(X)
     if not nw.dependencies.is_into_dataframe(X):
         return None
     library = nw.get_native_namespace(X).__name__
@@ -196,8 +212,13 @@ def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
         series = nw.from_native(native, series_only=True)
     dtype = str(printed)
     zone = getattr(series.dtype, "time_zone", None)
-    if dtype == "date64[ms]":  # which narwhals does not know
-        series = nw.from_native(native.cast("timestamp[ms]"), series_only=True)
+    known = _known_dtype(dtype)
+    if known is not None:
+        if library == "pandas":
+            native = native.astype(known)
+        else:
+            native = native.cast(known.removesuffix("[pyarrow]"))
+        series = nw.from_native(native, series_only=True)
     elif library == "pandas" and hasattr(native.dtype, "tz"):
         # Narwhals tells zones by the look of their names: not America/New_York.
         zone = _zone_with_a_name(name, native.dtype)
@@ -227,6 +248,17 @@ def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
         f"Column {name!r} has dtype {dtype}, which stands for no kind of column. "
         f"{step}."
     )
+
+
+def _known_dtype(dtype: str) -> str | None:
+    """Return a dtype that narwhals knows, for one of the same meaning."""
+    if dtype.startswith("date64[ms]"):
+        return "timestamp[ms][pyarrow]"
+    if re.match(r"decimal(32|64|256)\(", dtype):
+        return "double[pyarrow]"
+    if dtype in LONG_DOUBLE:
+        return "float64"
+    return None
 
 
 def _zone_with_a_name(name: Any, dtype: Any) -> str:

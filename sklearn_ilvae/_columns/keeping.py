@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .frames import library_of
+from .frames import DATES, LONG_DOUBLE, library_of
 from .schema import Column, TableSchema
 
 
@@ -43,8 +43,9 @@ def keep_observed(
 
 
 def _may_round(column: Column) -> bool:
-    whole = column.group == "number" and "float" not in column.dtype.lower()
-    return column.levels is None and (whole or column.group in ("date", "duration"))
+    exact = "float" in column.dtype.lower() and column.dtype not in LONG_DOUBLE
+    number = column.group == "number" and not exact
+    return column.levels is None and (number or column.group in DATES)
 
 
 def _pandas(filled: Any, original: Any, name: Any, observed: np.ndarray) -> Any:
@@ -71,4 +72,5 @@ def _pyarrow(filled: Any, original: Any, name: Any, observed: np.ndarray) -> Any
     if field.type != original.schema.field(name).type:
         return filled
     chosen = pc.if_else(pa.array(observed), original[name], filled[name])
-    return filled.set_column(position, field, chosen)
+    # It may have become wider: short decimals do.
+    return filled.set_column(position, field, chosen.cast(field.type))

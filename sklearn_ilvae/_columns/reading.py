@@ -18,6 +18,7 @@ from .arrays import with_gaps_for_masks
 from .frames import (
     DATES,
     RawColumn,
+    as_frame,
     explain_no_table,
     library_of,
     number_columns,
@@ -107,7 +108,8 @@ def read_new_table(
             column, family = _column(raw), asked[index]
         fitted.append(column)
         families.append(family)
-    schema = TableSchema(library or "array", tuple(fitted))
+    headings = tuple(X.columns.names) if library == "pandas" else (None,)
+    schema = TableSchema(library or "array", tuple(fitted), headings)
     return _with_codes(table, codes), weights, schema, families
 
 
@@ -169,6 +171,7 @@ def read_known_table(
             f"handle_unknown={handle_unknown!r} must be 'error' or 'missing'. Set it "
             "with set_params, which needs no new fit."
         )
+    X = as_frame(X)
     library = library_of(X)
     columns = number_columns(X, library) if library else None
     if schema.numbers_only and (library is None or columns is not None):

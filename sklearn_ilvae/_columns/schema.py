@@ -56,10 +56,14 @@ class TableSchema:
         Where the table comes from.
     columns : tuple of Column
         In the order of the table.
+    headings : tuple, default=(None,)
+        What the names of the columns are names of, one for each of their levels, in
+        pandas.
     """
 
     library: str
     columns: tuple[Column, ...]
+    headings: tuple[Any, ...] = (None,)
 
     @property
     def n_levels(self) -> tuple[int, ...]:
@@ -79,13 +83,14 @@ class TableSchema:
         return {
             "library": self.library,
             "columns": [asdict(column) for column in self.columns],
+            "headings": self.headings,
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Rebuild what `to_state` returned."""
         columns = tuple(Column(**column) for column in state["columns"])
-        return cls(state["library"], columns)
+        return cls(state["library"], columns, state["headings"])
 
 
 def as_array(levels: Sequence[Any]) -> np.ndarray:

@@ -14,6 +14,7 @@ from .._sklearn import check_sample_weight
 from .arrays import float_dtypes, to_tensor, with_gaps_for_masks
 from .frames import (
     ENCODE_TEXT,
+    as_frame,
     explain_no_table,
     explain_other_kinds,
     library_of,
@@ -54,6 +55,7 @@ def validated_table(
         In the floating dtype of X, float64 for other dtypes, and in its memory where
         that can be: not to be written to.
     """
+    X = as_frame(X)
     foreign = explain_no_table(X) or explain_other_kinds(X)
     if foreign is not None:
         raise ValueError(foreign)
