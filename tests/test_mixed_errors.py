@@ -59,6 +59,18 @@ def test_other_columns_give_the_error_of_scikit_learn(frame, change, message, co
     assert re.search(message, str(error.value), re.DOTALL)
 
 
+@pytest.mark.parametrize("columns", [["visits", "smoker"], ["visits", "city"]])
+def test_columns_that_are_numbered_may_not_change_their_order(frame, columns):
+    table = frame[columns].set_axis([3, 1], axis=1)
+    model = short(max_iter=1, n_components=1).fit(table)
+    with pytest.raises(ValueError, match="Column 1 of X is in the place of column 3"):
+        model.transform(table[[1, 3]])
+    gaps = table.astype({3: "Int64"}).mask(np.eye(len(table), 2) == 1)
+    renumbered = gaps.set_axis([7, 8], axis=1)  # as rows that scikit-learn takes
+    filled, other = model.impute(gaps), model.impute(renumbered)
+    assert other.equals(filled)
+
+
 @by_library
 def test_a_column_that_changed_its_dtype_is_listed(frame, convert):
     model = short(max_iter=1).fit(convert(frame))

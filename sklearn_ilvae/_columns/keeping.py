@@ -37,7 +37,7 @@ def keep_observed(
     for index, column in enumerate(schema.columns):
         if _may_round(column):
             filled = replace[schema.library](
-                filled, original, column.name, observed[:, index]
+                filled, original, index, observed[:, index]
             )
     return filled
 
@@ -48,29 +48,29 @@ def _may_round(column: Column) -> bool:
     return column.levels is None and (number or column.group in DATES)
 
 
-def _pandas(filled: Any, original: Any, name: Any, observed: np.ndarray) -> Any:
-    if filled[name].dtype == original[name].dtype:
-        filled[name] = original[name].where(observed, filled[name])
+def _pandas(filled: Any, original: Any, index: int, observed: np.ndarray) -> Any:
+    new, old = filled.iloc[:, index], original.iloc[:, index]
+    if new.dtype == old.dtype:
+        filled.isetitem(index, old.where(observed, new))
     return filled
 
 
-def _polars(filled: Any, original: Any, name: Any, observed: np.ndarray) -> Any:
+def _polars(filled: Any, original: Any, index: int, observed: np.ndarray) -> Any:
     import polars as pl
 
-    if filled[name].dtype != original[name].dtype:
+    new, old = filled.to_series(index), original.to_series(index)
+    if new.dtype != old.dtype:
         return filled
-    chosen = original[name].zip_with(pl.Series(observed), filled[name])
-    return filled.with_columns(chosen.alias(name))
+    return filled.replace_column(index, old.zip_with(pl.Series(observed), new))
 
 
-def _pyarrow(filled: Any, original: Any, name: Any, observed: np.ndarray) -> Any:
+def _pyarrow(filled: Any, original: Any, index: int, observed: np.ndarray) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    position = filled.schema.get_field_index(name)
-    field = filled.schema.field(position)
-    if field.type != original.schema.field(name).type:
+    field = filled.schema.field(index)
+    if field.type != original.schema.field(index).type:
         return filled
-    chosen = pc.if_else(pa.array(observed), original[name], filled[name])
+    chosen = pc.if_else(pa.array(observed), original[index], filled[index])
     # It may have become wider: short decimals do.
-    return filled.set_column(position, field, chosen.cast(field.type))
+    return filled.set_column(index, field, chosen.cast(field.type))

@@ -21,6 +21,7 @@ from .frames import (
     as_frame,
     explain_no_table,
     library_of,
+    names_in,
     number_columns,
     read_columns,
     read_objects,
@@ -38,6 +39,7 @@ from .schema import (
     as_array,
     encode_levels,
     explain_other_groups,
+    explain_other_order,
     in_order,
 )
 from .validation import rows_of_weight, validated_table
@@ -174,6 +176,7 @@ def read_known_table(
     X = as_frame(X)
     library = library_of(X)
     columns = number_columns(X, library) if library else None
+    difference = explain_other_order(schema, names_in(X, library)) if library else None
     if schema.numbers_only and (library is None or columns is not None):
         table = validated_table(
             estimator, X, reset=False, min_samples=min_samples, allow_missing=True
@@ -195,9 +198,9 @@ def read_known_table(
         table, columns = _read_mixed(
             estimator, X, library, reset=False, min_samples=min_samples
         )
-        difference = explain_other_groups(schema, columns)
-        if difference is not None:
-            raise ValueError(difference)
+        difference = difference or explain_other_groups(schema, columns)
+    if difference is not None:
+        raise ValueError(difference)
     codes = {}
     for index, column in enumerate(schema.columns):
         raw = None if columns is None else columns[index]

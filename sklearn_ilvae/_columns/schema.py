@@ -169,6 +169,23 @@ def unknown_level(name: Any, level: Any, row: int, levels: np.ndarray) -> str:
     )
 
 
+def explain_other_order(schema: TableSchema, names: Sequence[Any]) -> str | None:
+    """Return which column is out of place, None if none is.
+
+    Scikit-learn compares names of text, and takes columns of other names as they come.
+    Where all are known in another order, that would be silently wrong.
+    """
+    fitted = [column.name for column in schema.columns]
+    if schema.library == "array" or names == fitted or set(names) != set(fitted):
+        return None
+    pairs = zip(names, fitted, strict=True)
+    given, expected = next(pair for pair in pairs if pair[0] != pair[1])
+    return (
+        f"Column {given!r} of X is in the place of column {expected!r} of fit. Give X "
+        "the columns in the order of fit, for example by X[names]."
+    )
+
+
 def explain_other_groups(
     schema: TableSchema, columns: Sequence[RawColumn]
 ) -> str | None:
