@@ -285,9 +285,10 @@ class TableMixin:
         """Return a table in the form of the one that was fitted."""
         schema = self._table_schema()
         if schema.library == "array":
-            if any(column.levels is not None for column in schema.columns):
-                return decoded_levels(schema, table.cpu().numpy())
-            return table.numpy() if like is None else from_tensor(table, like)
+            values = decoded_levels(schema, table.cpu().numpy())
+            if like is None or values.dtype == object:  # which NumPy alone holds
+                return values
+            return from_tensor(torch.from_numpy(values), like)
         pandas = schema.library == "pandas" and library_of(like) == "pandas"
         values = self._decided(table).cpu().double().numpy()
         return build_frame(schema, values, like if pandas else None)

@@ -5,8 +5,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import torch
 from autoencoders import short
-from mixed import LIBRARIES
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 
@@ -91,6 +91,14 @@ BAD_TABLES = {
     "an array of dates": (
         lambda f: np.arange(8).astype("M8[D]").reshape(4, 2),
         "dtype datetime64.* is no table of numbers. Pass pandas.DataFrame",
+    ),
+    "a generator of rows": (
+        lambda f: iter(f.to_numpy()),
+        r"Expected a table, got a .*iterator\. Pass list\(X\)",
+    ),
+    "a sparse tensor": (
+        lambda f: torch.tensor(f.to_numpy()).to_sparse(),
+        r"X is a sparse tensor, .* Pass X.to_dense\(\)",
     ),
     "sparse columns": (
         lambda f: f.astype({"c": "Sparse[float]"}),
@@ -352,47 +360,3 @@ def test_a_failed_fit_does_not_touch_its_table(frame):
     with pytest.raises(ValueError, match="n_components"):
         short(n_components=7).fit(frame)
     assert_array_equal(frame, before)
-
-
-# A gradient of a density takes numbers alone
-
-
-NO_NUMBERS = {
-    "text": (lambda n: ["red", "blue"] * (n // 2), "Encode it"),
-    "categories": (lambda n: pd.Categorical(["red", "blue"] * (n // 2)), "Encode it"),
-    "dates": (lambda n: pd.date_range("2024-01-01", periods=n), "Convert it"),
-    "durations": (lambda n: pd.to_timedelta(np.arange(n), unit="h"), "Convert it"),
-}
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize(("make", "step"), NO_NUMBERS.values(), ids=NO_NUMBERS)
-def test_a_score_of_other_columns_is_refused_by_name(frame, make, step, library):
-    rows = frame[["a", "b"]][: len(frame) // 2 * 2]
-    table = LIBRARIES[library](rows.assign(shade=make(len(rows))))
-    message = f"Column 'shade' holds .* takes numbers alone. {step}"
-    with pytest.raises(ValueError, match=message):
-        SteinScoreEstimator().fit(table)
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_score_of_missing_values_is_refused_by_name(frame, library):
-    rows = frame[["a", "b"]].assign(b=frame["b"].where(frame.index != 3))
-    with pytest.raises(ValueError, match=r"Column 'b' holds nan in row 3\. Impute"):
-        SteinScoreEstimator().fit(LIBRARIES[library](rows))
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda f: f.rename(columns={"b": "a"}), "more than one column named 'a'"),
-        (lambda f: dict(f), "Expected a table, got a dict"),
-        (lambda f: f.replace(f["b"][3], np.inf), "holds inf in row 3. Replace"),
-        (lambda f: pl.DataFrame(f).with_columns(t=pl.time(12)), "'t' holds Time"),
-        (lambda f: pl.DataFrame(f).with_columns(t=pl.lit([1, 2])), "'t' holds .*Conv"),
-    ],
-    ids=["two columns of one name", "dict", "infinity", "times", "lists"],
-)
-def test_a_score_of_no_numbers_says_what_to_do(frame, make, message):
-    with pytest.raises(ValueError, match=message):
-        SteinScoreEstimator().fit(make(frame[["a", "b"]]))

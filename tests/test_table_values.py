@@ -85,6 +85,9 @@ ODD_DTYPES = {
     "polars Int128": lambda: pl.DataFrame({"c": CODES, "x": BASE}).cast(
         {"c": pl.Int128}
     ),
+    "polars UInt128": lambda: pl.DataFrame(
+        {"c": np.where(CODES == 4, 2**60, CODES), "x": BASE, "t": ["a", "b"] * 12}
+    ).cast({"c": pl.UInt128}),
     "polars zone": lambda: pl.DataFrame(
         {"c": [datetime(2024, 1, 1 + code, tzinfo=UTC) for code in CODES], "x": BASE}
     ).cast({"c": pl.Datetime("ns", "Asia/Tokyo")}),

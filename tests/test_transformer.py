@@ -293,3 +293,27 @@ def test_torch_tensors_are_answered_with_torch_tensors(table, dtype):
     reference = short().fit(rows.numpy())
     assert_allclose(codes, reference.transform(rows.numpy()), rtol=1e-6)
     assert_allclose(scores, reference.score_samples(rows.numpy()), rtol=1e-12)
+
+
+def test_categories_of_a_tensor_come_back_in_a_tensor(table):
+    rows = torch.tensor(np.column_stack([table, np.arange(len(table)) % 3 * 2.0]))
+    gaps = rows.clone()
+    gaps[0, -1] = torch.nan
+    with sklearn.config_context(array_api_dispatch=True):
+        model = short(categorical_features=[5]).fit(rows)
+        filled = model.impute(gaps)
+        decoded = model.inverse_transform(model.transform(rows))
+    for values in (filled, decoded):
+        assert values.dtype == rows.dtype
+        assert set(values[:, -1].tolist()) <= {0.0, 2.0, 4.0}
+    assert torch.equal(filled[1:], rows[1:])
+
+
+def test_infinity_in_a_tensor_of_any_float_is_named(table):
+    rows = torch.tensor(table).bfloat16()
+    rows[5, 2] = torch.inf
+    with (
+        sklearn.config_context(array_api_dispatch=True),
+        pytest.raises(ValueError, match="Column 2 holds inf in row 5"),
+    ):
+        short().fit(rows)

@@ -78,9 +78,11 @@ def _whole(values: np.ndarray, dtype: str) -> np.ndarray:
         precision, scale = decimal
         limit = np.nextafter(10.0 ** (precision - scale), 0)
         return values.round(scale).clip(-limit, limit)
+    if dtype in ("Int128", "UInt128"):
+        return np.rint(values).clip(0 if dtype == "UInt128" else None)
     found = re.match(r"(u?)int(8|16|32|64)\b", dtype.lower())
     if found is None:
-        return np.rint(values) if dtype == "Int128" else values
+        return values
     limits = np.iinfo(f"{found[1]}int{found[2]}")
     largest = float(limits.max)
     if int(largest) > limits.max:  # of 64 bits: it has no float64 of its own

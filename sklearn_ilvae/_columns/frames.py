@@ -7,6 +7,7 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
+import torch
 from scipy.sparse import issparse
 
 LIBRARIES = ("pandas", "polars", "pyarrow")
@@ -140,6 +141,10 @@ def explain_no_table(X: Any) -> str | None:
         return f"Expected a table, got a {kind}. Pass pandas.DataFrame({rows})."
     if isinstance(X, list) and X and isinstance(X[0], Mapping):
         return f"Expected a table, got a {kind} of dicts. Pass pandas.DataFrame(X)."
+    if isinstance(X, Iterator):
+        return f"Expected a table, got a {kind}. Pass list(X)."
+    if torch.is_tensor(X) and X.layout != torch.strided:
+        return "X is a sparse tensor, and a dense one is required. Pass X.to_dense()."
     if isinstance(X, np.ndarray) and (X.dtype.names or X.dtype.kind in "mM"):
         return (
             f"An array of dtype {X.dtype} is no table of numbers. Pass "
@@ -147,6 +152,8 @@ def explain_no_table(X: Any) -> str | None:
         )
     return None
 
+
+MAKE_DENSE = "Make it dense: X[name].sparse.to_dense()"
 
 ENCODE_TEXT = "Encode it, for example with sklearn.preprocessing.OneHotEncoder"
 
@@ -240,7 +247,7 @@ def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
     if series.null_count() == len(series):
         return RawColumn(name, dtype, "empty", np.full(len(series), np.nan))
     step = (
-        "Make it dense: X[name].sparse.to_dense()"
+        MAKE_DENSE
         if dtype.startswith("Sparse")
         else "Convert it to numbers, text or dates, or drop it"
     )
@@ -274,7 +281,8 @@ def _zone_with_a_name(name: Any, dtype: Any) -> str:
 
 
 def _floats(series: nw.Series[Any]) -> np.ndarray:
-    if series.dtype.is_integer():  # pyarrow would refuse to round those beyond 2**53
+    # NumPy has no integers of 128 bits; pyarrow refuses to round those beyond 2**53.
+    if series.dtype.is_integer() and "128" not in str(series.dtype):
         values = series.fill_null(0).to_numpy().astype(np.float64)
         return np.where(series.is_null().to_numpy(), np.nan, values)
     return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)

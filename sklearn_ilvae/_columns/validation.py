@@ -14,6 +14,7 @@ from .._sklearn import check_sample_weight
 from .arrays import float_dtypes, to_tensor, with_gaps_for_masks
 from .frames import (
     ENCODE_TEXT,
+    MAKE_DENSE,
     as_frame,
     explain_no_table,
     explain_other_kinds,
@@ -165,8 +166,17 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
     names = names_in(table, library) if library else None
     if names == []:
         return "The table has no columns; at least one is required."
+    if library == "pandas":
+        for name, dtype in zip(names or [], table.dtypes, strict=True):
+            if str(dtype).startswith("Sparse"):
+                return f"Column {name!r} has dtype {dtype}. {MAKE_DENSE}."
     foreign = hasattr(table, "__dlpack__") and not isinstance(table, np.ndarray)
-    array = to_tensor(table).cpu().numpy() if foreign else np.asarray(table)
+    if foreign:
+        tensor = to_tensor(table).cpu()
+        # NumPy has no bfloat16.
+        array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    else:
+        array = np.asarray(table)
     if array.ndim != 2:
         return None
     if array.dtype.kind in "biufc":
