@@ -16,6 +16,7 @@ from sklearn_ilvae.stein.kernels import (
     make_kernel,
     squared_distances,
 )
+from sklearn_ilvae.stein.solvers import FilteredFields
 
 names = st.sampled_from(sorted(KERNELS))
 forms = st.sampled_from(sorted(FORMS))
@@ -133,7 +134,8 @@ def test_changes_are_those_of_the_hyvarinen_loss(form, name, bandwidth, d, seed)
     basis, gains = points(6, 4, seed + 7), points(3, 4, seed + 8)
     moments = points(8, space.linear_width(), seed + 9).unflatten(0, (2, 4))
     scores = torch.stack([base.score(x) for base in bases])
-    found = space.changes(x, weights, scores, metric, basis, moments, gains)
+    fields = FilteredFields(basis, moments, gains)
+    found = space.changes(x, weights, scores, metric, fields)
     for base, own, changes in zip(bases, moments, found, strict=True):
         coefficients = -basis @ (gains[..., None] * own)
         parts = space.evaluate(x, coefficients, metric)

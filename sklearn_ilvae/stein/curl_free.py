@@ -13,6 +13,7 @@ from .products import (
     outward_sums,
     times_each,
 )
+from .solvers import FilteredFields
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,7 @@ class CurlFreeForm:
         base_scores: Tensor,
         basis: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return ``Σ w ∇kᵢ·∇kⱼ`` and ``Σ w (∇k·s₀ + Δk)``.
-
-        With ``∇k = 2φ'·(u − z)`` the Gram matrix needs no array of gradients, because
-        ``2 (u − zᵢ)·(u − zⱼ) = ‖u − zᵢ‖² + ‖u − zⱼ‖² − ‖zᵢ − zⱼ‖²``.
+        """Return ``Σ w ∇kᵢ·∇kⱼ`` and ``Σ w (∇k·s₀ + Δk)``, with ``∇k = 2φ'·(u − z)``.
 
         Parameters
         ----------
@@ -89,18 +87,30 @@ class CurlFreeForm:
         linear = along[..., -1] - outwards + laplacian
 
         slopes.mul_(weights.sqrt()[:, None])
-        if basis is not None:
-            moved = torch.cat(
-                [basis[:, None], self.landmarks[..., None] * basis[:, None]], 1
-            )
-            parts = (slopes @ moved.flatten(1)).unflatten(1, moved.shape[1:])
-            fields = U[..., None] * parts[:, :1] - parts[:, 1:]
-            return gram_matrix(fields.flatten(0, 1)), linear[..., None]
+        if basis is None:
+            return self._gram(squared, slopes), linear[..., None]
+        return self._gram_of_fields(U, slopes, basis), linear[..., None]
+
+    def _gram(self, squared: Tensor, slopes: Tensor) -> Tensor:
+        """Return ``Σ w ∇kᵢ·∇kⱼ`` of ``‖u − z‖²``, which is overwritten, and ``√w 2φ'``.
+
+        It needs no array of gradients, because
+        ``2 (u − zᵢ)·(u − zⱼ) = ‖u − zᵢ‖² + ‖u − zⱼ‖² − ‖zᵢ − zⱼ‖²``.
+        """
         plain = gram_matrix(slopes)
         mixed = squared.mul_(slopes).T @ slopes
         gram = mixed + mixed.T
         gram -= plain.mul_(squared_distances(self.landmarks, self.landmarks))
-        return gram.mul_(0.5), linear[..., None]
+        return gram.mul_(0.5)
+
+    def _gram_of_fields(self, U: Tensor, slopes: Tensor, basis: Tensor) -> Tensor:
+        """Return the Gram matrix of the fields ``Σⱼ Bⱼ ∇kⱼ`` of a basis."""
+        moved = torch.cat(
+            [basis[:, None], self.landmarks[..., None] * basis[:, None]], 1
+        )
+        parts = (slopes @ moved.flatten(1)).unflatten(1, moved.shape[1:])
+        fields = U[..., None] * parts[:, :1] - parts[:, 1:]
+        return gram_matrix(fields.flatten(0, 1))
 
     def field(self, U: Tensor, coefficients: Tensor) -> Tensor:
         """Return ``f``.
@@ -155,9 +165,7 @@ class CurlFreeForm:
         weights: Tensor,
         base_scores: Tensor,
         metric: Tensor,
-        basis: Tensor,
-        moments: Tensor,
-        gains: Tensor,
+        fields: FilteredFields,
     ) -> Tensor:
         """Return ``Σ w (½‖f‖² + f·s₀ + ∇·f)`` of several fields for each base score.
 
@@ -168,21 +176,19 @@ class CurlFreeForm:
         base_scores : Tensor of shape (v, n, d)
         metric : Tensor of shape (d,)
             Weight of each coordinate in the loss.
-        basis : Tensor of shape (m, r)
-        moments : Tensor of shape (v, r, q)
-        gains : Tensor of shape (l, r)
-            The fields have coordinates ``−g m`` in the basis.
+        fields : FilteredFields
+            Of a linear term for each base score.
 
         Returns
         -------
         changes : Tensor of shape (v, l)
         """
-        coefficients = -basis @ (gains[..., None] * moments[:, None])
-        fields, divergences = self.evaluate(U, coefficients.flatten(0, 1), metric)
+        coefficients = fields.coefficients()
         size = coefficients.shape[:2]
-        fields, divergences = fields.unflatten(0, size), divergences.unflatten(0, size)
-        changes = (fields * (0.5 * fields + base_scores[:, None])) @ metric
-        return (changes + divergences) @ weights
+        values, divergences = self.evaluate(U, coefficients.flatten(0, 1), metric)
+        values = values.unflatten(0, size)
+        changes = (values * (0.5 * values + base_scores[:, None])) @ metric
+        return (changes + divergences.unflatten(0, size)) @ weights
 
     def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
         """Return ``(∇f)ᵀ v = Σⱼ βⱼ ∇²k(u, zⱼ) v`` for a vector at each row.

@@ -13,6 +13,7 @@ from .products import (
     outward_sums,
     times_each,
 )
+from .solvers import FilteredFields
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,7 @@ class DiagonalForm:
         weights: Tensor,
         base_scores: Tensor,
         metric: Tensor,
-        basis: Tensor,
-        moments: Tensor,
-        gains: Tensor,
+        fields: FilteredFields,
     ) -> Tensor:
         """Return ``Σ w (½‖f‖² + f·s₀ + ∇·f)`` of several fields for each base score.
 
@@ -135,21 +134,19 @@ class DiagonalForm:
         base_scores : Tensor of shape (v, n, d)
         metric : Tensor of shape (d,)
             Weight of each coordinate in the loss.
-        basis : Tensor of shape (m, r)
-        moments : Tensor of shape (v, r, q)
-        gains : Tensor of shape (l, r)
-            The fields have coordinates ``−g m`` in the basis.
+        fields : FilteredFields
+            Of a linear term for each base score.
 
         Returns
         -------
         changes : Tensor of shape (v, l)
         """
-        gram, linear = self.accumulate(U, weights, base_scores, basis)
-        weighted = moments * metric
+        gram, linear = self.accumulate(U, weights, base_scores, fields.basis)
+        weighted = fields.moments * metric
         # The gains are shared by all components of a field.
-        quadratic = gram * (weighted @ moments.mT)
-        slopes = inner_products(basis.T @ linear, weighted)[:, None]
-        return inner_products(0.5 * gains @ quadratic - slopes, gains)
+        quadratic = gram * (weighted @ fields.moments.mT)
+        slopes = inner_products(fields.basis.T @ linear, weighted)[:, None]
+        return inner_products(0.5 * fields.gains @ quadratic - slopes, fields.gains)
 
     def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
         """Return ``(∇f)ᵀ v = Σⱼ (aⱼ·v) ∇k(u, zⱼ)`` for a vector at each row.

@@ -14,6 +14,7 @@ from torch import Tensor
 from .curl_free import CurlFreeForm
 from .diagonal import DiagonalForm
 from .kernels import Kernel
+from .solvers import FilteredFields
 
 
 class Form(Protocol):
@@ -68,15 +69,9 @@ class Form(Protocol):
         weights: Tensor,
         base_scores: Tensor,
         metric: Tensor,
-        basis: Tensor,
-        moments: Tensor,
-        gains: Tensor,
+        fields: FilteredFields,
     ) -> Tensor:
-        """Return by how much fields change the loss of base scores, of shape (v, l).
-
-        In a `basis` (m, r) their coordinates are `moments` (v, r, q) times minus the
-        `gains` (l, r).
-        """
+        """Return by how much fields change the loss of base scores, of shape (v, l)."""
 
     def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
         """Return ``(∇f)ᵀ v`` (n, d) of one field at a vector ``v`` for each row."""

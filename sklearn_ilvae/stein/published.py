@@ -69,24 +69,26 @@ class PublishedStein:
         q, d = Y.shape
         n = len(self.sample)
         often = self.counts.sqrt()[:, None]
+        # Value k, gradient ∇ᵧk and score G of each point of the sample, times √w.
         values = often * kernel_matrix(self.kernel, self.sample, Y)
         slopes = often * kernel_gradient(self.kernel, Y, self.sample)
         in_sample = often * self.in_sample
-        solved = torch.cholesky_solve(values, self.root)
-        c = 1.0 + self.regularization - (values * solved).sum(0)
-        numerator = values.T @ in_sample
-        numerator -= torch.einsum("jq,qja->qa", solved + often, slopes)
-        score = -numerator / c[:, None]
+        solved = torch.cholesky_solve(values, self.root)  # (K + η)⁻¹k
+        c = (1.0 + self.regularization - (values * solved).sum(0))[:, None]
+        N = values.T @ in_sample
+        N -= torch.einsum("jq,qja->qa", solved + often, slopes)
 
+        # The quotient rule, with ∂N_a/∂y_a and ∂c/∂y_a of each coordinate a. The
+        # squared length of `half` is (∂k/∂y_a)ᵀ(K + η)⁻¹ ∂k/∂y_a.
         columns = slopes.permute(1, 0, 2).reshape(n, q * d)
         half = torch.linalg.solve_triangular(self.root, columns, upper=False)
-        change = (slopes * in_sample).sum(1)
-        change -= half.square().sum(0).reshape(q, d)
+        slope_of_N = (slopes * in_sample).sum(1)
+        slope_of_N -= half.square().sum(0).reshape(q, d)
         curvatures = often * self._curvatures(Y)
-        change -= torch.einsum("jq,qja->qa", solved + often, curvatures)
+        slope_of_N -= torch.einsum("jq,qja->qa", solved + often, curvatures)
         slope_of_c = -2.0 * torch.einsum("jq,qja->qa", solved, slopes)
-        rise = -change / c[:, None] + numerator * slope_of_c / c.square()[:, None]
-        return score, rise @ metric
+        rises = -slope_of_N / c + N * slope_of_c / c.square()
+        return -N / c, rises @ metric
 
     def _curvatures(self, Y: Tensor) -> Tensor:
         """Return ``∂²k(yᵢ, xⱼ)/∂y_a² = 4 φ'' (y − x)_a² + 2 φ'`` of shape (q, n, d)."""

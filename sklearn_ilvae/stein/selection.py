@@ -23,7 +23,7 @@ from .quadratic import (
     quadratic_loss,
     total_loss,
 )
-from .solvers import Spectrum, Whitening, decompose, filter_gains, whiten
+from .solvers import FilteredFields, Whitening, decompose, filter_gains, whiten
 
 STRENGTHS = tuple(10.0 ** (-0.5 - 0.6 * step) for step in range(16))
 """Strengths to compare, relative to the trace of a form, strongest first."""
@@ -162,25 +162,24 @@ class _Fold:
         Over the landmarks of the other parts.
     scores : list of BaseScore
         Of each base, without the part.
-    spectrum : Spectrum
-    moments : Tensor of shape (v, r, q)
-        The linear term of each base in the basis of the spectrum.
-    gains : Tensor of shape (l, r)
-        Of every filter at every strength.
+    eigenvalues : Tensor of shape (r,)
+        Of the spectrum of the form.
+    fields : FilteredFields
+        Of each base and every filter at every strength.
     positions : Tensor of shape (n,)
         The rows held out.
     """
 
     form: Form
     scores: list[BaseScore]
-    spectrum: Spectrum
-    moments: Tensor
-    gains: Tensor
+    eigenvalues: Tensor
+    fields: FilteredFields
     positions: Tensor
 
     def changes(self, frame: Frame) -> Tensor:
         """Return by how much each fit changes the loss of its base score, (v, l)."""
-        changes = self.gains.new_zeros(len(self.moments), len(self.gains))
+        fields = self.fields
+        changes = fields.gains.new_zeros(len(fields.moments), len(fields.gains))
         for chunk in self.positions.split(CHUNK_ROWS):
             U = frame.rows.read(chunk)
             changes += self.form.changes(
@@ -188,16 +187,14 @@ class _Fold:
                 frame.rows.weights[chunk],
                 torch.stack([score.score(U) for score in self.scores]),
                 frame.metric,
-                self.spectrum.basis,
-                self.moments,
-                self.gains,
+                fields,
             )
         return changes
 
     def losses(self, frame: Frame, base: int, fit: int) -> Tensor:
         """Return the loss of each row held out by one fit on one base."""
-        coordinates = -self.gains[fit, :, None] * self.moments[base]
-        coefficients = (self.spectrum.basis @ coordinates)[None]
+        coordinates = -self.fields.gains[fit, :, None] * self.fields.moments[base]
+        coefficients = (self.fields.basis @ coordinates)[None]
         found = []
         for chunk in self.positions.split(CHUNK_ROWS):
             U = frame.rows.read(chunk)
@@ -207,7 +204,7 @@ class _Fold:
 
     def degrees_of_freedom(self) -> Tensor:
         """Return the effective number of parameters of each fit, of shape (l,)."""
-        return self.form.linear_width() * (self.gains @ self.spectrum.eigenvalues)
+        return self.form.linear_width() * (self.fields.gains @ self.eigenvalues)
 
 
 def _fold(
@@ -249,14 +246,9 @@ def _fold(
         filter_gains(method, spectrum.eigenvalues, grid, form.trace())
         for method, grid in grids.items()
     ]
-    return _Fold(
-        form,
-        scores,
-        spectrum,
-        spectrum.basis.T @ (rest.linear / share),
-        torch.cat(gains),
-        part.positions,
-    )
+    moments = spectrum.basis.T @ (rest.linear / share)
+    fields = FilteredFields(spectrum.basis, moments, torch.cat(gains))
+    return _Fold(form, scores, spectrum.eigenvalues, fields, part.positions)
 
 
 def _loss_of_others(

@@ -51,6 +51,29 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
+class FilteredFields:
+    """Fields of several filters, for each of several linear terms.
+
+    Attributes
+    ----------
+    basis : Tensor of shape (m, r)
+        Of a `Spectrum`.
+    moments : Tensor of shape (v, r, q)
+        The ``Bᵀ b`` of each linear term.
+    gains : Tensor of shape (l, r)
+        Values ``g(σ)`` of each filter.
+    """
+
+    basis: Tensor
+    moments: Tensor
+    gains: Tensor
+
+    def coefficients(self) -> Tensor:
+        """Return the ``−B g(σ) Bᵀ b``, of shape (v, l, m, q)."""
+        return -self.basis @ (self.gains[..., None] * self.moments[:, None])
+
+
+@dataclass(frozen=True)
 class Whitening:
     """A penalty ``K`` and a Cholesky factor of it with pivots.
 
@@ -250,16 +273,14 @@ def _landweber(share: Tensor, steps: Tensor) -> Tensor:
 
 
 def _nu_method(share: Tensor, steps: Tensor) -> Tensor:
-    """Run the ν-method with ν = 1 (Engl, Hanke & Neubauer 1996, section 6.3)."""
-    nu = 1.0
+    """Run the ν-method (Engl, Hanke & Neubauer 1996, section 6.3), here with ν = 1."""
     wanted = [int(step) for step in steps]
     results: dict[int, Tensor] = {}
     previous, gain = torch.zeros_like(share), torch.zeros_like(share)
     for t in range(1, max(wanted) + 1):
-        ahead, double = t + 2 * nu - 1, 2 * t + 4 * nu - 1
-        omega = 4 * (2 * t + 2 * nu - 1) * (t + nu - 1) / (ahead * double)
-        mu = (t - 1) * (2 * t - 3) * (2 * t + 2 * nu - 1)
-        mu /= ahead * double * (2 * t + 2 * nu - 3)
+        divisor = (t + 1) * (2 * t + 3)
+        omega = 4 * t * (2 * t + 1) / divisor
+        mu = (t - 1) * (2 * t - 3) * (2 * t + 1) / (divisor * (2 * t - 1))
         step = mu * (gain - previous) + omega * (1.0 - share * gain)
         previous, gain = gain, gain + step
         if t in wanted:
