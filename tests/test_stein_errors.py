@@ -39,6 +39,19 @@ def test_settings_that_mean_nothing_are_refused_by_name(given, message):
         Settings(**given)
 
 
+@pytest.mark.parametrize(
+    ("method", "weak", "message"),
+    [
+        ("stein", 1e-300, "regularization=1e-300 is too small to invert"),
+        ("nu", 1e-30, "regularization=1e-30 would take 1e.15 steps of method='nu'"),
+    ],
+)
+def test_a_strength_too_weak_for_a_method_is_refused_by_name(method, weak, message):
+    x = points(60, 3, 0)
+    with pytest.raises(ValueError, match=message):
+        fit_score(x, Settings(method=method, regularization=weak, base=None))
+
+
 def test_settings_take_the_numbers_of_numpy_and_torch():
     x, _ = two_clusters(50, 0)
     numbers = Settings(

@@ -140,7 +140,8 @@ def fit_published(
     root, info = torch.linalg.cholesky_ex(matrix)
     summed = often[:, None] * summed_gradients(kernel, X, counts)
     scores = -torch.cholesky_solve(summed, root) / often[:, None]
-    if int(info) != 0 or not torch.isfinite(scores).all():
+    vanishes = 1.0 + regularization == 1.0  # and with it the c of a point of the sample
+    if vanishes or int(info) != 0 or not torch.isfinite(scores).all():
         raise ValueError(
             f"regularization={regularization!r} is too small to invert the kernel "
             f"matrix of {len(X)} rows in double precision; choose a larger one"

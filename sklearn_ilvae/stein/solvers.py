@@ -18,6 +18,10 @@ SMALLEST_PIVOT = 1e-5
 """Larger pivots, relative to the first, need no order but that of the landmarks."""
 
 
+MOST_STEPS = 1_000_000
+"""Steps of the ν-method, of which a processor makes some ten thousand a second."""
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """The pencil ``(G, K)`` diagonalised: ``BᵀKB = I`` and ``BᵀGB = diag(σ)``.
@@ -209,6 +213,12 @@ def filter_gains(
         return _landweber(share, torch.ceil(bound / strength)) / bound
     if method == "nu":
         steps = torch.ceil((bound / regularization).sqrt())
+        if steps.max() > MOST_STEPS:
+            raise ValueError(
+                f"regularization={float(regularization.min()):.3g} would take "
+                f"{float(steps.max()):.3g} steps of method='nu'; choose at least "
+                f"{bound / MOST_STEPS**2:.3g}, or method='tikhonov'"
+            )
         # Thousands of steps with few numbers: a GPU starts each longer than it takes.
         return _nu_method(share.cpu(), steps.cpu()).to(share) / bound
     raise ValueError(
