@@ -30,13 +30,17 @@ from ._columns import (
 )
 from ._columns.readable import readable_number, readable_value
 from ._columns.schema import Column
-from ._columns.summary import ColumnSummary
+from ._columns.summary import ColumnSummary, shortened
 from ._random import draw_seed
 from .vae import VariationalAutoencoder, drawn_rows, expected_rows, shared_noise
 from .vae.likelihoods import COUNTS, EMPTY
 
 LAYER_CHUNK = 1 << 18
 """Numbers of a layer held at once: few enough to stay in the processor's cache."""
+
+
+LEVEL_CHARACTERS = 20
+"""Characters of each level that a summary of columns shows."""
 
 
 def widest_layer(module: VariationalAutoencoder) -> int:
@@ -339,7 +343,8 @@ def _values(
         return "all missing"
     if column.levels is not None:
         first = column.levels[:3].tolist()
-        shown = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in first)
+        texts = (f"{v:g}" if isinstance(v, float) else str(v) for v in first)
+        shown = ", ".join(shortened(text, LEVEL_CHARACTERS) for text in texts)
         more = ", …" if len(column.levels) > 3 else ""
         return f"{len(column.levels)} levels: {shown}{more}"
     if family == "bernoulli":

@@ -69,6 +69,19 @@ def test_kinds_can_be_chosen_by_name_and_by_position(frame):
     assert same_form(named.sample(4, random_state=0), frame)
 
 
+def test_tables_of_long_text_stay_readable(capsys):
+    texts = [f"It rained.\nAll day {'and night ' * 40}in {place}." for place in "abc"]
+    frame = pd.DataFrame({"x" * 500: texts * 10, "n": np.arange(30.0)})
+    detector = ILVAEOutlierDetector(max_iter=1, random_state=0).fit(frame)
+    summary = repr(detector.column_summary_).splitlines()
+    detector.explain(frame.iloc[0])
+    explained = capsys.readouterr().out.splitlines()
+    assert (len(summary), len(explained)) == (3, 6)
+    assert max(map(len, summary + explained)) < 260
+    assert "It rained. All day" in summary[1]
+    assert any("It rained. All day and night" in line for line in explained)
+
+
 def test_a_record_batch_is_a_table():
     table = LIBRARIES["pyarrow"](people(gaps=0.1))
     batch = table.to_batches()[0]

@@ -7,6 +7,7 @@ import numpy as np
 
 from .building import build_frame, user_values
 from .schema import Column, TableSchema
+from .summary import shortened
 
 DATE_UNITS = {"D": 10.0, "m": 10 / 1440, "s": 10 / 86_400, "us": 0.0}
 """Units to print dates in, and from which spread of a column on, in days."""
@@ -53,7 +54,7 @@ def readable_value(library: str, column: Column, value: float, spread: float) ->
     if np.isnan(value):
         return "missing"
     if column.levels is not None:
-        return str(column.levels[int(value)])
+        return shortened(str(column.levels[int(value)]))
     if column.group == "date":
         if DAYS_ALONE.match(column.dtype):
             spread = np.inf

@@ -22,6 +22,7 @@ from .._columns import (
     restored_row,
     to_tensor,
 )
+from .._columns.summary import shortened
 from .._tables import TableMixin, readable_cells
 
 
@@ -111,7 +112,8 @@ def reasons_table(
     shown, rest = order[:n_shown], order[n_shown:]
     lines = [("column", "value", "expected", "surprise")]
     lines += [
-        (str(names[i]), values[i], expected[i], f"{surprise[i]:+.1f}") for i in shown
+        (shortened(str(names[i])), values[i], expected[i], f"{surprise[i]:+.1f}")
+        for i in shown
     ]
     if len(rest):
         others = sum(surprise[i] for i in rest)
