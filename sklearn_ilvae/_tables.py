@@ -293,6 +293,7 @@ class TableMixin:
             if like is None or values.dtype == object:  # which NumPy alone holds
                 return values
             return from_tensor(torch.from_numpy(values), like)
+        like = as_frame(like)
         pandas = schema.library == "pandas" and library_of(like) == "pandas"
         values = self._decided(table).cpu().double().numpy()
         return build_frame(schema, values, like if pandas else None)

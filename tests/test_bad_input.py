@@ -96,6 +96,14 @@ BAD_TABLES = {
         lambda f: iter(f.to_numpy()),
         r"Expected a table, got a .*iterator\. Pass list\(X\)",
     ),
+    "a stream of batches": (
+        lambda f: pa.Table.from_pandas(f).to_reader(),
+        r"Expected a table, got a RecordBatchReader\. Pass X\.read_all\(\)",
+    ),
+    "beyond float64 in an array": (
+        lambda f: np.full((9, 2), 10**400, dtype=object),
+        "Column 0 holds a number beyond the largest float64 in row",
+    ),
     "a sparse tensor": (
         lambda f: torch.tensor(f.to_numpy()).to_sparse(),
         r"X is a sparse tensor, .* Pass X.to_dense\(\)",

@@ -56,7 +56,13 @@ FLOORS = [
         "_columns.summary",
     ],
     ["_columns.schema", "_columns.validation"],
-    ["_columns.arrays", "_columns.frames", "_columns.kinds", "_columns.levels"],
+    [
+        "_columns.arrays",
+        "_columns.frames",
+        "_columns.kinds",
+        "_columns.levels",
+        "_columns.refusals",
+    ],
     ["_device", "_pipelines", "_random", "_sklearn"],
     ["vae", "stein"],
     [

@@ -2,6 +2,7 @@
 
 import pickle
 
+import narwhals
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -90,6 +91,19 @@ def test_a_record_batch_is_a_table():
     assert_array_equal(other.score_samples(batch), model.score_samples(table))
     assert other.impute(batch).equals(model.impute(table))
     assert same_form(other.sample(2, random_state=0), table)
+
+
+@by_library
+def test_a_frame_of_narwhals_is_the_one_it_wraps(convert):
+    table = convert(people(gaps=0.1))
+    wrapped = narwhals.from_native(table)
+    model, other = short(max_iter=2).fit(table), short(max_iter=2).fit(wrapped)
+    assert_array_equal(other.score_samples(wrapped), model.score_samples(table))
+    assert other.impute(wrapped).equals(model.impute(table))
+    detector = ILVAEOutlierDetector(max_iter=1, random_state=0).fit(wrapped)
+    terms, expected = detector.feature_contributions(wrapped, return_expected=True)
+    assert terms.equals(detector.feature_contributions(table))
+    assert same_form(expected, table)
 
 
 @pytest.mark.parametrize("make", [ILVAEOutlierDetector, SteinScoreEstimator])

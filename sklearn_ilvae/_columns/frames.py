@@ -1,14 +1,12 @@
 """Columns of a pandas, polars or pyarrow table as numbers and codes of levels."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import narwhals as nw
 import numpy as np
-import torch
-from scipy.sparse import issparse
 
 LIBRARIES = ("pandas", "polars", "pyarrow")
 
@@ -16,6 +14,8 @@ DATES = ("date", "duration")
 """Groups of columns that hold a number of days."""
 
 MICROSECONDS_A_DAY = 86_400e6
+
+MAKE_DENSE = "Make it dense: X[name].sparse.to_dense()"
 
 LONG_DOUBLE = ("float96", "float128")
 """Names of NumPy's longdouble where it is longer than float64."""
@@ -60,10 +60,12 @@ class RawColumn:
 
 
 def as_frame(X: Any) -> Any:
-    """Return a record batch of pyarrow as a table, anything else as it is.
+    """Return a data frame of its own library; anything else as it is.
 
-    Neither narwhals nor scikit-learn takes a batch for a data frame.
+    Neither narwhals nor scikit-learn takes a record batch of pyarrow for a table, and
+    a frame of narwhals wraps one of another library.
     """
+    X = nw.to_native(X, pass_through=True)
     pyarrow = nw.dependencies.get_pyarrow()
     if pyarrow is not None and isinstance(X, pyarrow.RecordBatch):
         return pyarrow.Table.from_batches([X])
@@ -118,75 +120,6 @@ def explain_repeated_names(names: Sequence[Any]) -> str | None:
         f"X has more than one column named {twice!r}. Give every column a name of its "
         "own."
     )
-
-
-def explain_no_table(X: Any) -> str | None:
-    """Say why what a user passed is no table, or none yet; None for a table.
-
-    Arrays of dates are none: their unit would be lost without a word.
-    """
-    library, kind = library_of(X), type(X).__name__
-    if library is not None:
-        return explain_repeated_names(names_in(X, library))
-    if isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
-        return f"X is a {kind} without values yet. Pass X.collect()."
-    if nw.dependencies.is_into_series(X):
-        return (
-            f"Expected a table of two dimensions, got a {kind}. Pass a data frame, for "
-            "example X.to_frame() for one column, or frame[:1] for the first row."
-        )
-    # A sparse matrix may be a mapping: scikit-learn's own check refuses it.
-    if isinstance(X, Mapping) and not issparse(X):
-        rows = "X" if any(np.ndim(each) for each in X.values()) else "[X]"
-        return f"Expected a table, got a {kind}. Pass pandas.DataFrame({rows})."
-    if isinstance(X, list) and X and isinstance(X[0], Mapping):
-        return f"Expected a table, got a {kind} of dicts. Pass pandas.DataFrame(X)."
-    if isinstance(X, Iterator):
-        return f"Expected a table, got a {kind}. Pass list(X)."
-    if torch.is_tensor(X) and X.layout != torch.strided:
-        return "X is a sparse tensor, and a dense one is required. Pass X.to_dense()."
-    if isinstance(X, np.ndarray) and (X.dtype.names or X.dtype.kind in "mM"):
-        return (
-            f"An array of dtype {X.dtype} is no table of numbers. Pass "
-            "pandas.DataFrame(X), whose columns have dtypes and names of their own."
-        )
-    return None
-
-
-MAKE_DENSE = "Make it dense: X[name].sparse.to_dense()"
-
-ENCODE_TEXT = "Encode it, for example with sklearn.preprocessing.OneHotEncoder"
-
-
-def explain_other_kinds(X: Any) -> str | None:
-    """Say why the values of a data frame cannot be numbers.
-
-    Parameters
-    ----------
-    X : DataFrame or array-like
-        What a user passed.
-
-    Returns
-    -------
-    str or None
-        The first such column, its dtype and the next step; None for no reason.
-    """
-    library = library_of(X)
-    if library is None:
-        return None
-    kinds = nw.from_native(X, eager_only=True).schema.values()
-    for name, kind in zip(names_in(X, library), kinds, strict=True):
-        if isinstance(kind, nw.String | nw.Categorical | nw.Enum):
-            step = ENCODE_TEXT
-        elif isinstance(kind, nw.Date | nw.Datetime | nw.Duration | nw.Time):
-            step = "Convert it to numbers, for example of days since the first"
-        else:
-            continue
-        return (
-            f"Column {name!r} holds {type(kind).__name__}, and this estimator takes "
-            f"numbers alone. {step}, or drop the column."
-        )
-    return None
 
 
 def _number_group(kind: Any) -> str:

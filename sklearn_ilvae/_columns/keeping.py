@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .frames import DATES, LONG_DOUBLE, library_of
+from .frames import DATES, LONG_DOUBLE, as_frame, library_of
 from .schema import Column, TableSchema
 
 
@@ -31,6 +31,7 @@ def keep_observed(
     -------
     DataFrame
     """
+    original = as_frame(original)
     if library_of(original) != schema.library:
         return filled
     replace = {"pandas": _pandas, "polars": _polars, "pyarrow": _pyarrow}

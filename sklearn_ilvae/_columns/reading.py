@@ -19,7 +19,6 @@ from .frames import (
     DATES,
     RawColumn,
     as_frame,
-    explain_no_table,
     library_of,
     names_in,
     number_columns,
@@ -32,6 +31,7 @@ from .kinds import (
     family_of_dates,
     family_of_levels,
 )
+from .refusals import explain_no_table
 from .schema import (
     NUMBER_GROUPS,
     Column,

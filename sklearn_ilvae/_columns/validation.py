@@ -13,15 +13,13 @@ from torch import Tensor
 from .._sklearn import check_sample_weight
 from .arrays import float_dtypes, to_tensor, with_gaps_for_masks
 from .frames import (
-    ENCODE_TEXT,
     MAKE_DENSE,
     as_frame,
-    explain_no_table,
-    explain_other_kinds,
     library_of,
     names_in,
 )
 from .kinds import column_name
+from .refusals import ENCODE_TEXT, explain_no_table, explain_other_kinds
 
 MISSING = ("NoneType", "NAType", "NaTType")
 """Types of missing values that are no numbers: None and those of pandas."""
@@ -78,7 +76,7 @@ def bad_column_named(X: Any, allow_missing: bool = False) -> Iterator[None]:
     """Add to an error about a table what `explain_bad_table` finds in it."""
     try:
         yield
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         reason = explain_bad_table(X, allow_missing)
         if reason is None:
             raise
@@ -207,6 +205,11 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
                 )
                 shown = value.item() if isinstance(value, np.generic) else value
                 return f"{name} holds {shown!r} in row {row}, not a number. {step}."
+            except OverflowError:
+                return (
+                    f"{name} holds a number beyond the largest float64 in row {row}. "
+                    "Rescale it, for example by taking logarithms, or drop it."
+                )
             if not np.isfinite(number) and not (allow_missing and isnan(number)):
                 return _not_usable(name, number, row, allow_missing)
     return None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .._columns import (
     TableSchema,
+    as_frame,
     decoded_levels,
     fitted_names,
     from_tensor,
@@ -43,7 +44,7 @@ def frame_like(values: Tensor, names: Sequence[Any], X: Any) -> Any:
     -------
     DataFrame or array of shape (n_samples, n_columns)
     """
-    asked = get_config()["transform_output"]
+    X, asked = as_frame(X), get_config()["transform_output"]
     library = library_of(X) if asked == "default" else asked
     if library is None:
         return from_tensor(values, X)

@@ -1,0 +1,78 @@
+"""What is no table, or none of numbers, and what to pass instead."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import torch
+from scipy.sparse import issparse
+
+from .frames import explain_repeated_names, library_of, names_in
+
+ENCODE_TEXT = "Encode it, for example with sklearn.preprocessing.OneHotEncoder"
+
+
+def explain_no_table(X: Any) -> str | None:
+    """Say why what a user passed is no table, or none yet; None for a table.
+
+    Arrays of dates are none: their unit would be lost without a word.
+    """
+    library, kind = library_of(X), type(X).__name__
+    if library is not None:
+        return explain_repeated_names(names_in(X, library))
+    if isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
+        return f"X is a {kind} without values yet. Pass X.collect()."
+    if nw.dependencies.is_into_series(X):
+        return (
+            f"Expected a table of two dimensions, got a {kind}. Pass a data frame, for "
+            "example X.to_frame() for one column, or frame[:1] for the first row."
+        )
+    # A sparse matrix may be a mapping: scikit-learn's own check refuses it.
+    if isinstance(X, Mapping) and not issparse(X):
+        rows = "X" if any(np.ndim(each) for each in X.values()) else "[X]"
+        return f"Expected a table, got a {kind}. Pass pandas.DataFrame({rows})."
+    if isinstance(X, list) and X and isinstance(X[0], Mapping):
+        return f"Expected a table, got a {kind} of dicts. Pass pandas.DataFrame(X)."
+    if isinstance(X, Iterator):
+        rows = "X.read_all()" if hasattr(X, "read_all") else "list(X)"  # of pyarrow
+        return f"Expected a table, got a {kind}. Pass {rows}."
+    if torch.is_tensor(X) and X.layout != torch.strided:
+        return "X is a sparse tensor, and a dense one is required. Pass X.to_dense()."
+    if isinstance(X, np.ndarray) and (X.dtype.names or X.dtype.kind in "mM"):
+        return (
+            f"An array of dtype {X.dtype} is no table of numbers. Pass "
+            "pandas.DataFrame(X), whose columns have dtypes and names of their own."
+        )
+    return None
+
+
+def explain_other_kinds(X: Any) -> str | None:
+    """Say why the values of a data frame cannot be numbers.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like
+        What a user passed.
+
+    Returns
+    -------
+    str or None
+        The first such column, its dtype and the next step; None for no reason.
+    """
+    library = library_of(X)
+    if library is None:
+        return None
+    kinds = nw.from_native(X, eager_only=True).schema.values()
+    for name, kind in zip(names_in(X, library), kinds, strict=True):
+        if isinstance(kind, nw.String | nw.Categorical | nw.Enum):
+            step = ENCODE_TEXT
+        elif isinstance(kind, nw.Date | nw.Datetime | nw.Duration | nw.Time):
+            step = "Convert it to numbers, for example of days since the first"
+        else:
+            continue
+        return (
+            f"Column {name!r} holds {type(kind).__name__}, and this estimator takes "
+            f"numbers alone. {step}, or drop the column."
+        )
+    return None
