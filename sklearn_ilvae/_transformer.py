@@ -129,6 +129,7 @@ default="anchored"
         - ``"auto"``: Bernoulli for columns of zeros and ones, both; Gaussian for other
           numbers, dates and durations; categorical for text and categories; ordinal
           for categories whose dtype orders them. `column_summary_` shows the outcome.
+          Dates and durations can be Gaussian or Student t alone.
         - ``"gaussian"``: a learned noise variance, of at least 0.01 in standardised
           units.
         - ``"student_t"``: learned scale and degrees of freedom, for columns with rare

@@ -118,6 +118,9 @@ ODD_DTYPES = {
     "pandas text of pyarrow": lambda: pd.DataFrame(
         {"c": [str(code) for code in CODES], "x": BASE}
     ).astype({"c": ARROW_TEXT}),
+    "pandas text of python": lambda: pd.DataFrame(
+        {"c": [str(code) if code else None for code in CODES], "x": BASE}
+    ).astype({"c": "string[python]"}),
     "pandas categories of pyarrow text": lambda: pd.DataFrame(
         {"c": [str(code) for code in CODES], "x": BASE}
     ).astype({"c": pd.CategoricalDtype(pd.Index(list("01234"), dtype=ARROW_TEXT))}),

@@ -151,6 +151,8 @@ def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
         native = native.astype(printed)
         series = nw.from_native(native, series_only=True)
     dtype = str(printed)
+    if dtype == "string" and getattr(printed, "storage", None) == "python":
+        dtype = "string[python]"  # pandas prints both storages alike
     zone = getattr(series.dtype, "time_zone", None)
     known = _known_dtype(dtype)
     if known is not None:
