@@ -1,5 +1,6 @@
 """Displays draw what they are given, with titles, units and legends."""
 
+import narwhals
 import numpy as np
 import pandas as pd
 import pytest
@@ -340,8 +341,11 @@ def test_the_field_points_up_the_density(field, plane):
 def test_the_field_knows_the_names_of_columns(plane, library):
     frame = LIBRARIES[library](pd.DataFrame(plane, columns=["length", "width"]))
     estimator = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(frame)
-    display = ScoreFieldDisplay.from_estimator(estimator, frame, grid_resolution=3)
-    assert display.ax_.get_xlabel() == "length"
+    for rows in (frame, narwhals.from_native(frame)):
+        display = ScoreFieldDisplay.from_estimator(estimator, rows, grid_resolution=3)
+        assert display.ax_.get_xlabel() == "length"
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        ScoreFieldDisplay.from_estimator(estimator, plane, grid_resolution=3)
 
 
 def test_a_field_in_three_dimensions_is_refused(plane):

@@ -18,6 +18,7 @@ from sklearn_ilvae import (
     ILVAETransformer,
     SteinScoreEstimator,
 )
+from sklearn_ilvae.inspection import FeatureContributionsDisplay
 from sklearn_ilvae.metrics import (
     fisher_divergence_lower_bound,
     relative_fisher_divergence,
@@ -103,6 +104,9 @@ def test_a_frame_of_narwhals_is_the_one_it_wraps(convert):
     detector = ILVAEOutlierDetector(max_iter=1, random_state=0).fit(wrapped)
     terms, expected = detector.feature_contributions(wrapped, return_expected=True)
     assert terms.equals(detector.feature_contributions(table))
+    display = FeatureContributionsDisplay.from_estimator(detector, wrapped)
+    rows = list(wrapped.to_native().index) if hasattr(table, "index") else None
+    assert display.row_names == rows
     assert same_form(expected, table)
 
 

@@ -108,6 +108,7 @@ def number_columns(X: Any, library: str) -> list[RawColumn] | None:
 
 def names_in(X: Any, library: str) -> list[Any]:
     """Return the names of the columns of a data frame."""
+    X = as_frame(X)
     return list(X.column_names if library == "pyarrow" else X.columns)
 
 

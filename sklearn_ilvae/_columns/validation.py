@@ -160,6 +160,7 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
     str or None
         Column, value and next step; None when every value is usable.
     """
+    table = as_frame(table)
     library = library_of(table)
     names = names_in(table, library) if library else None
     if names == []:

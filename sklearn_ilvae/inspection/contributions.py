@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from .._columns import fitted_names, library_of, names_in
+from .._columns import as_frame, fitted_names, library_of, names_in
 from .._columns.readable import readable_number
 from .._pipelines import check_gives, last_step
 from ._style import BLUE, RED, grid_of_axes
@@ -255,6 +255,7 @@ class FeatureContributionsDisplay:
 
 
 def _row_names(table: Any) -> list[Any] | None:
+    table = as_frame(table)
     return list(table.index) if library_of(table) == "pandas" else None
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
+from .._columns import as_frame, library_of
 from .._pipelines import check_gives, last_step
 from ._style import COLOUR_MAP, GREY, RED, single_axes
 
@@ -116,7 +117,8 @@ class ScoreFieldDisplay:
         points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
         names = getattr(estimator, "feature_names_in_", None)
         grid = points
-        if names is not None:
+        X = as_frame(X)
+        if names is not None and library_of(X) is not None:
             # Rows with the names that fit has seen, in the table's own library.
             make = getattr(type(X), "from_pydict", type(X))  # the first is pyarrow's
             grid = make(dict(zip(names, points.T, strict=True)))
