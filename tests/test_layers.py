@@ -93,7 +93,7 @@ FLOORS = [
     ["stein.bases"],
     ["stein.families"],
     ["stein.forms", "stein.gaussian", "stein.published"],
-    ["stein.curl_free", "stein.diagonal"],
+    ["stein.curl_free", "stein.diagonal", "stein.few_rows", "stein.many_rows"],
     [
         "stein.bandwidths",
         "stein.mixture",
@@ -102,7 +102,7 @@ FLOORS = [
         "stein.student",
     ],
     ["stein.reading", "stein.settings", "stein.splits"],
-    ["stein.kernels", "stein.rows", "stein.solvers"],
+    ["stein.elliptical", "stein.kernels", "stein.rows", "stein.solvers"],
     ["stein.products"],
 ]
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}

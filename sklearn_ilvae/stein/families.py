@@ -4,7 +4,14 @@ import torch
 from torch import Tensor
 
 from .gaussian import GaussianFit
-from .mixture import Components, MixtureScore, fit_components, fit_like, run_em
+from .mixture import (
+    Components,
+    MixtureScore,
+    admits_components,
+    fit_components,
+    fit_like,
+    run_em,
+)
 from .splits import Split
 from .student import StudentScore, fit_student, run_student_em
 
@@ -45,14 +52,25 @@ class Families:
         shrinkage = self.gaussian.shrinkage
         without = self._weights_without_parts()
         heaviest = max(float(w.max() / w.sum()) for w in [self.weights, *without])
-        full = fit_student(self.V, self.weights, shrinkage, heaviest)
+        V, plane = self.V, None
+        if len(V) < V.shape[1]:
+            # The scatter shrinks to a multiple of the identity: it is one across the
+            # plane of the rows, and EM goes on along it.
+            origin = self.weights @ V
+            basis, places = torch.linalg.qr((V - origin).T)
+            V, plane = places.T, (origin, basis)
+        n_across = self.V.shape[1] - V.shape[1]
+        full = fit_student(V, self.weights, shrinkage, heaviest, n_across)
         if full is None:
             return None
         others = [
-            run_student_em(self.V, weights, full, full.freedom, shrinkage)
+            run_student_em(V, weights, full, full.freedom, shrinkage)
             for weights in without
         ]
-        score, *scores = [each.as_score() for each in (full, *others)]
+        score, *scores = [
+            each.as_score() if plane is None else each.as_score_around(*plane)
+            for each in (full, *others)
+        ]
         return [score, *(scores or [score] * self.split.n_held_out)]
 
     def mixture(self) -> list[MixtureScore] | None:
@@ -60,10 +78,12 @@ class Families:
 
         None where one component is best.
         """
-        target = torch.linalg.inv(self.gaussian.full.precision)
         highest = torch.sort(self.ranks).values[:MOST_ROWS_OF_A_SEARCH][-1]
         few = self.ranks <= highest
         V, weights_of_few = self.V[few], self.weights[few]
+        if not admits_components(*V.shape):
+            return None
+        target = torch.linalg.inv(self.gaussian.full.precision)
         generator = torch.Generator().manual_seed(self.seed)
         some = fit_components(V, weights_of_few, target, generator)
         if some is None:

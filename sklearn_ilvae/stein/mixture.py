@@ -147,6 +147,11 @@ class Components:
         return MixtureScore(constants, self.centers, inner)
 
 
+def admits_components(n: int, r: int, count: int = COUNTS[0]) -> bool:
+    """Tell whether n rows of r coordinates are enough for so many components."""
+    return count * max(FEWEST_ROWS_A_COMPONENT, r + 2) <= n
+
+
 def fit_components(
     V: Tensor, weights: Tensor, target: Tensor, generator: torch.Generator
 ) -> Components | None:
@@ -171,7 +176,7 @@ def fit_components(
     best: Components | None = None
     highest = -torch.inf
     for count in (1, *COUNTS):
-        if count > 1 and count * max(FEWEST_ROWS_A_COMPONENT, r + 2) > n:
+        if count > 1 and not admits_components(n, r, count):
             break
         before = highest
         starts = _starts(V, weights, count, generator)

@@ -43,9 +43,10 @@ def model_to_arrays(model: Score) -> dict[str, Any]:
         saved["axes"] = _array(model.axes)
     for field in fields(model.base):  # type: ignore[arg-type]
         value = getattr(model.base, field.name)
-        saved[f"base_{field.name}"] = (
-            _array(value) if isinstance(value, Tensor) else value
-        )
+        if value is not None:
+            saved[f"base_{field.name}"] = (
+                _array(value) if isinstance(value, Tensor) else value
+            )
     if model.form is not None and model.coefficients is not None:
         form = next(name for name, kind in FORMS.items() if type(model.form) is kind)
         saved |= _kernel_to_values(model.form.kernel)
@@ -80,7 +81,9 @@ def _model_from(saved: dict[str, Any]) -> ScoreModel:
 
     kind = BASES[saved["base"]]
     parts: dict[str, Any] = {
-        field.name: saved[f"base_{field.name}"] for field in fields(kind)
+        field.name: saved[f"base_{field.name}"]
+        for field in fields(kind)
+        if f"base_{field.name}" in saved
     }
     parts = {
         name: value if isinstance(value, float) else torch.tensor(np.asarray(value))

@@ -9,11 +9,11 @@ grid with the largest likelihood. It has no largest value where one point has a 
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from torch import Tensor
 
+from .elliptical import Elliptical
 from .products import inner_products
 
 FREEDOMS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0)
@@ -27,31 +27,24 @@ Each run starts where that of the next larger freedom ended, near its own end.
 
 
 @dataclass(frozen=True)
-class StudentScore:
+class StudentScore(Elliptical):
     """The score of a Student t with ``ν`` degrees of freedom in r dimensions.
 
     Attributes
     ----------
-    mean : Tensor of shape (d,)
-        The location ``μ``.
-    precision : Tensor of shape (d, d)
-        The inverse scatter ``P``.
     freedom : float
         The ``ν``.
     exponent : float
         ``ν + r``.
     """
 
-    mean: Tensor
-    precision: Tensor
     freedom: float
     exponent: float
 
     def _pull(self, U: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``P (u − μ)`` and ``ν + (u − μ)ᵀ P (u − μ)``."""
-        difference = U - self.mean
-        pull = difference @ self.precision
-        distance = inner_products(pull, difference)
+        pull = self.pull(U)
+        distance = inner_products(pull, U - self.mean)
         # Far away squares overflow, to inf − inf in the worst case.
         return pull, self.freedom + distance.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
@@ -63,27 +56,39 @@ class StudentScore:
     def divergence(self, U: Tensor, metric: Tensor) -> Tensor:
         """Return the trace of the Jacobian, weighted by the metric, of shape (n,)."""
         pull, scale = self._pull(U)
-        trace = metric @ self.precision.diagonal()
         bent = 2.0 * (pull / scale.sqrt()[:, None]).square() @ metric
-        return (bent - trace) * self.exponent / scale
+        return (bent - self.trace(metric)) * self.exponent / scale
 
     def log_density(self, U: Tensor) -> Tensor:
-        """Return the log-density up to a constant, of shape (n,)."""
+        """Return ``−½ (ν + r) log(ν + (u − μ)ᵀ P (u − μ))`` of shape (n,)."""
         return -0.5 * self.exponent * self._pull(U)[1].log()
-
-    def stretched(self, ratio: Tensor) -> Self:
-        """Return the same score in coordinates ``u' = ratio · u``."""
-        precision = self.precision / torch.outer(ratio, ratio)
-        return replace(self, mean=self.mean * ratio, precision=precision)
 
 
 @dataclass(frozen=True)
 class Student:
-    """Location, scatter and degrees of freedom of a Student t."""
+    """Location, scatter and degrees of freedom of a Student t.
+
+    Attributes
+    ----------
+    location : Tensor of shape (r,)
+    scatter : Tensor of shape (r, r)
+    freedom : float
+    across : Tensor of shape ()
+        The scatter along every direction beyond these coordinates.
+    n_across : int
+        Number of such directions.
+    """
 
     location: Tensor
     scatter: Tensor
     freedom: float
+    across: Tensor
+    n_across: int
+
+    @property
+    def dimension(self) -> int:
+        """Number of all directions."""
+        return len(self.location) + self.n_across
 
     def as_score(self) -> StudentScore:
         """Return the score of the distribution."""
@@ -91,12 +96,32 @@ class Student:
             self.location,
             torch.linalg.inv(self.scatter),
             self.freedom,
-            self.freedom + len(self.location),
+            self.freedom + self.dimension,
+        )
+
+    def as_score_around(self, origin: Tensor, basis: Tensor) -> StudentScore:
+        """Return the score in coordinates of all directions.
+
+        Parameters
+        ----------
+        origin : Tensor of shape (d,)
+            Where the coordinates of the location are 0.
+        basis : Tensor of shape (d, r)
+            Orthonormal directions of these coordinates.
+        """
+        eigenvalues, turn = torch.linalg.eigh(self.scatter)
+        less = (1.0 / self.across - 1.0 / eigenvalues).clamp(min=0.0)
+        return StudentScore(
+            origin + basis @ self.location,
+            (1.0 / self.across).expand_as(origin),
+            self.freedom,
+            self.freedom + self.dimension,
+            factor=(turn * less.sqrt()).T @ basis.T,
         )
 
 
 def fit_student(
-    V: Tensor, weights: Tensor, shrinkage: float, heaviest: float
+    V: Tensor, weights: Tensor, shrinkage: float, heaviest: float, n_across: int = 0
 ) -> Student | None:
     """Fit a Student t, its degrees of freedom by the likelihood.
 
@@ -110,6 +135,8 @@ def fit_student(
     heaviest : float
         The largest share of one row in this or any other sample that the degrees of
         freedom are to fit.
+    n_across : int, default=0
+        Number of directions along which all rows are 0.
 
     Returns
     -------
@@ -117,17 +144,15 @@ def fit_student(
         None where a Gaussian, the limit, is no worse.
     """
     location = weights @ V
-    start = Student(
-        location,
-        _shrunk((V - location).T @ ((V - location) * weights[:, None]), shrinkage),
-        FREEDOMS[-1],
-    )
+    scatter = (V - location).T @ ((V - location) * weights[:, None])
+    shrunk = _shrunk(scatter, shrinkage, n_across)
+    start = Student(location, shrunk[0], FREEDOMS[-1], shrunk[1], n_across)
     best, highest = start, -math.inf
     for freedom in reversed(FREEDOMS):
-        if heaviest * (freedom + V.shape[1]) >= freedom:
+        if heaviest * (freedom + start.dimension) >= freedom:
             break
         start = run_student_em(V, weights, start, freedom, shrinkage)
-        likelihood = _log_likelihood(V, weights, start)
+        likelihood = log_likelihood(V, weights, start)
         if likelihood > highest:
             best, highest = start, likelihood
     return None if best.freedom == FREEDOMS[-1] else best
@@ -140,30 +165,38 @@ def run_student_em(
     weights = weights / weights.sum()
     # Sums over rows take half the time where the entries of a column lie together.
     columns = V.T.contiguous()
-    location, scatter = start.location, start.scatter
+    location, scatter, across = start.location, start.scatter, start.across
     for _ in range(ITERATIONS):
         difference = columns - location[:, None]
         distance = (torch.linalg.inv(scatter) @ difference).mul_(difference).sum(0)
-        mass = weights * (freedom + len(columns)) / (freedom + distance)
+        mass = weights * (freedom + start.dimension) / (freedom + distance)
         location = (columns @ mass) / mass.sum()
         difference = columns - location[:, None]
-        scatter = _shrunk((difference * mass) @ difference.T, shrinkage)
-    return Student(location, scatter, freedom)
+        scatter = (difference * mass) @ difference.T
+        scatter, across = _shrunk(scatter, shrinkage, start.n_across)
+    return replace(
+        start, location=location, scatter=scatter, freedom=freedom, across=across
+    )
 
 
-def _shrunk(scatter: Tensor, shrinkage: float) -> Tensor:
+def _shrunk(scatter: Tensor, shrinkage: float, n_across: int) -> tuple[Tensor, Tensor]:
+    """Return the shrunk scatter, and what it is along directions without rows."""
     identity = torch.eye(len(scatter), dtype=scatter.dtype, device=scatter.device)
     # Rounding must leave a positive matrix.
     share = max(shrinkage, 1e-12)
-    return (1.0 - share) * scatter + share * scatter.diagonal().mean() * identity
+    across = share * scatter.trace() / (len(scatter) + n_across)
+    return (1.0 - share) * scatter + across * identity, across
 
 
-def _log_likelihood(V: Tensor, weights: Tensor, student: Student) -> float:
-    nu, r = student.freedom, V.shape[1]
+def log_likelihood(V: Tensor, weights: Tensor, student: Student) -> float:
+    """Return the mean log-likelihood of rows, up to a constant of their dimension."""
+    nu, r = student.freedom, student.dimension
     difference = V - student.location
     distance = inner_products(
         difference @ torch.linalg.inv(student.scatter), difference
     )
     constant = math.lgamma((nu + r) / 2) - math.lgamma(nu / 2) - r / 2 * math.log(nu)
-    constant -= 0.5 * float(torch.linalg.slogdet(student.scatter).logabsdet)
+    log_volume = torch.linalg.slogdet(student.scatter).logabsdet
+    log_volume = log_volume + student.n_across * student.across.log()
+    constant -= 0.5 * float(log_volume)
     return constant - 0.5 * (nu + r) * float(weights @ torch.log1p(distance / nu))

@@ -1,0 +1,54 @@
+"""What the scores of a Gaussian and of a Student t share: a center and a precision."""
+
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Elliptical:
+    """A center ``μ`` and a precision ``P`` in coordinates of unit scale.
+
+    Attributes
+    ----------
+    mean : Tensor of shape (d,)
+    precision : Tensor of shape (d, d) or (d,)
+        The ``P``; or, where a sample has fewer rows than columns, the diagonal ``D`` of
+        ``P = D − FᵀF``.
+    factor : Tensor of shape (k, d) or None
+        The ``F``.
+    """
+
+    mean: Tensor
+    precision: Tensor
+    factor: Tensor | None = field(default=None, kw_only=True)
+
+    def pull(self, U: Tensor) -> Tensor:
+        """Return ``P (u − μ)`` of shape (n, d)."""
+        difference = U - self.mean
+        if self.factor is None:
+            return difference @ self.precision
+        along = difference @ self.factor.T
+        return (difference * self.precision).addmm_(along, self.factor, alpha=-1.0)
+
+    def trace(self, metric: Tensor) -> Tensor:
+        """Return ``tr(M P)`` with ``M = diag(metric)``."""
+        if self.factor is None:
+            return metric @ self.precision.diagonal()
+        return metric @ (self.precision - self.factor.square().sum(0))
+
+    def without_pull(self) -> Self:
+        """Return the same with a precision of 0."""
+        factor = None if self.factor is None else self.factor[:0]
+        return replace(self, precision=torch.zeros_like(self.precision), factor=factor)
+
+    def stretched(self, ratio: Tensor) -> Self:
+        """Return the same score in coordinates ``u' = ratio · u``."""
+        mean = self.mean * ratio
+        if self.factor is None:
+            precision = self.precision / torch.outer(ratio, ratio)
+            return replace(self, mean=mean, precision=precision)
+        precision = self.precision / ratio.square()
+        return replace(self, mean=mean, precision=precision, factor=self.factor / ratio)
