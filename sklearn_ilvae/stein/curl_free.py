@@ -1,6 +1,6 @@
 """Vector fields that are gradients of functions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -80,11 +80,7 @@ class CurlFreeForm:
         laplacian = (second.mul_(squared).mul_(4.0)).T @ weights
         slopes = first.mul_(2.0)
         laplacian += self.trace() * (slopes.T @ weights)
-        inner = inner_products(base_scores, U)[..., None]
-        targets = torch.cat([base_scores, inner], -1) * weights[:, None]
-        along = moments_of_each(slopes, targets)
-        outwards = inner_products(along[..., :-1], self.landmarks)
-        linear = along[..., -1] - outwards + laplacian
+        linear = self._linear(U, weights, base_scores, slopes) + laplacian
 
         slopes.mul_(weights.sqrt()[:, None])
         if basis is None:
@@ -111,6 +107,18 @@ class CurlFreeForm:
         parts = (slopes @ moved.flatten(1)).unflatten(1, moved.shape[1:])
         fields = U[..., None] * parts[:, :1] - parts[:, 1:]
         return gram_matrix(fields.flatten(0, 1))
+
+    def _linear(
+        self, U: Tensor, weights: Tensor, base_scores: Tensor, slopes: Tensor
+    ) -> Tensor:
+        """Return ``Σ w ∇k·s₀`` of shape (v, m)."""
+        inner = inner_products(base_scores, U)[..., None]
+        if len(self.landmarks) < U.shape[1]:
+            slopes = slopes * weights[:, None]
+            return (slopes * (inner - base_scores @ self.landmarks.T)).sum(1)
+        targets = torch.cat([base_scores, inner], -1) * weights[:, None]
+        along = moments_of_each(slopes, targets)
+        return along[..., -1] - inner_products(along[..., :-1], self.landmarks)
 
     def field(self, U: Tensor, coefficients: Tensor) -> Tensor:
         """Return ``f``.
@@ -150,14 +158,18 @@ class CurlFreeForm:
         field : Tensor of shape (l, n, d)
         divergence : Tensor of shape (l, n)
         """
+        slopes, laplacian = self._slopes_and_laplacian(U, metric)
+        field = self._gradient(U, slopes, coefficients)
+        return field, times_each(laplacian, coefficients)[..., 0]
+
+    def _slopes_and_laplacian(self, U: Tensor, metric: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``2φ'`` and ``tr(M ∇²k)`` of shape (n, m)."""
         squared = squared_distances(U, self.landmarks)
         _, first, second = self.kernel.derivatives(squared)
         slopes = 2.0 * first
-        field = self._gradient(U, slopes, coefficients)
         root = metric.sqrt()
         stretched = squared_distances(U * root, self.landmarks * root)
-        laplacian = 4.0 * second * stretched + metric.sum() * slopes
-        return field, times_each(laplacian, coefficients)[..., 0]
+        return slopes, 4.0 * second * stretched + metric.sum() * slopes
 
     def changes(
         self,
@@ -185,10 +197,34 @@ class CurlFreeForm:
         """
         coefficients = fields.coefficients()
         size = coefficients.shape[:2]
-        values, divergences = self.evaluate(U, coefficients.flatten(0, 1), metric)
+        coefficients = coefficients.flatten(0, 1)
+        if len(U) + len(self.landmarks) < U.shape[1]:
+            changes = self._changes_of_few(U, base_scores, metric, coefficients)
+            return changes.unflatten(0, size) @ weights
+        values, divergences = self.evaluate(U, coefficients, metric)
         values = values.unflatten(0, size)
         changes = (values * (0.5 * values + base_scores[:, None])) @ metric
         return (changes + divergences.unflatten(0, size)) @ weights
+
+    def _changes_of_few(
+        self, U: Tensor, base_scores: Tensor, metric: Tensor, coefficients: Tensor
+    ) -> Tensor:
+        """Return the changes (v · l, n) of the loss of fewer points than coordinates.
+
+        Fields lie in the span of the points and landmarks, so that their lengths are
+        those of its coordinates, in which few numbers make a field.
+        """
+        slopes, laplacian = self._slopes_and_laplacian(U, metric)
+        points = torch.cat([U, self.landmarks]) * metric.sqrt()
+        places = torch.linalg.qr(points.T, mode="r").R.T
+        flat = replace(self, landmarks=places[len(U) :])
+        fields = flat._gradient(places[: len(U)], slopes, coefficients)
+        weighted = base_scores * metric
+        inner = inner_products(weighted, U)[..., None] - weighted @ self.landmarks.T
+        mine = coefficients.unflatten(0, (len(base_scores), -1))[..., 0]
+        along = mine @ (slopes * inner).mT
+        divergences = times_each(laplacian, coefficients)[..., 0]
+        return 0.5 * inner_products(fields, fields) + along.flatten(0, 1) + divergences
 
     def pull_back(self, U: Tensor, coefficients: Tensor, vectors: Tensor) -> Tensor:
         """Return ``(∇f)ᵀ v = Σⱼ βⱼ ∇²k(u, zⱼ) v`` for a vector at each row.

@@ -82,10 +82,11 @@ class KernelFit:
     def losses_of_parts(self) -> list[QuadraticLoss] | None:
         """Return the loss of each part for all scores of the bases.
 
-        None where folds have a narrow basis each, and no sums in common with this fit.
+        None where folds have a narrow basis each, and no sums in common with this fit,
+        or where sums have more numbers than all rows.
         """
         frame = self.frame
-        if self.basis is not None and frame.split.in_folds:
+        if frame.rows.few or (self.basis is not None and frame.split.in_folds):
             return None
         full = [base.full for base in frame.bases.values()]
         scores = distinct([*scores_without(frame), *full])

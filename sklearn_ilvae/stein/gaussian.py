@@ -118,7 +118,7 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
 
 
 def _sample_of(rows: Rows, split: Split, draws: list[Split]) -> FewRows | ManyRows:
-    kind = FewRows if len(rows) <= rows.dimension else ManyRows
+    kind = FewRows if rows.few else ManyRows
     return kind(rows, split, draws)
 
 

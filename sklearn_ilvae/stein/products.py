@@ -29,15 +29,19 @@ def outward_sums(shares: Tensor, U: Tensor, landmarks: Tensor) -> Tensor:
 
 
 def times_each(matrix: Tensor, stack: Tensor) -> Tensor:
-    """Return ``matrix @ stack[l]`` for every ``l`` by one product."""
+    """Return ``matrix @ stack[l]`` for every ``l``, by one product of few columns."""
     count, m, q = stack.shape
+    if q >= FEW_COLUMNS:
+        return matrix @ stack
     product = matrix @ stack.permute(1, 0, 2).reshape(m, count * q)
     return product.reshape(len(matrix), count, q).permute(1, 0, 2)
 
 
 def moments_of_each(matrix: Tensor, stack: Tensor) -> Tensor:
-    """Return ``matrixᵀ @ stack[v]`` for every ``v`` by one product."""
+    """Return ``matrixᵀ @ stack[v]`` for every ``v``, by one product of few columns."""
     count, n, q = stack.shape
+    if q >= FEW_COLUMNS:
+        return matrix.T @ stack
     product = stack.mT.reshape(count * q, n) @ matrix
     return product.reshape(count, q, -1).mT
 

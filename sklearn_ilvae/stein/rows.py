@@ -69,6 +69,11 @@ class Rows:
         return len(self.center) if self.axes is None else int(self.axes.shape[1])
 
     @property
+    def few(self) -> bool:
+        """Whether there are no more rows than coordinates."""
+        return len(self) <= self.dimension
+
+    @property
     def scale(self) -> Tensor:
         """How far a step of length 1 along each coordinate, in X, moves it, (r,)."""
         if self.axes is None:

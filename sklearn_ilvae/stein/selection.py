@@ -83,7 +83,8 @@ def cross_validate(
         forms = [candidate.build(points[part.landmarks]) for part in parts]
         known = losses
         # Parts have a whitening each, and no sums in common where these are narrow.
-        if known is None and narrow_basis(forms[0], parts[0].whitening) is None:
+        narrow = narrow_basis(forms[0], parts[0].whitening) is not None
+        if known is None and not narrow and not frame.rows.few:
             scores = scores_without(frame)
             known = losses_of_parts(frame.rows, form, scores, frame.split)
         grids = {
@@ -91,7 +92,9 @@ def cross_validate(
             for method in methods
         }
         folds = [
-            _fold(frame, form, part, part.whitening.basis * factor, grids, known)
+            _fold(
+                frame, form, part, part.whitening.basis * factor, grids, known, narrow
+            )
             for form, part in zip(forms, parts, strict=True)
         ]
         choices += _best_of_each_filter(frame, candidate, grids, folds)
@@ -214,6 +217,7 @@ def _fold(
     basis: Tensor,
     grids: dict[str, Tensor],
     known: list[QuadraticLoss] | None,
+    narrow: bool,
 ) -> _Fold:
     """Return the fits to all rows but those of a part.
 
@@ -229,6 +233,8 @@ def _fold(
         The strengths of each filter.
     known : list of QuadraticLoss or None
         Of every part with all landmarks, where that is known.
+    narrow : bool
+        Whether the basis is a `narrow_basis`.
 
     Returns
     -------
@@ -237,7 +243,8 @@ def _fold(
     scores = [base.without[part.number] for base in frame.bases.values()]
     if known is None:
         others = frame.split.others(part.number)
-        rest = quadratic_loss(frame.rows, form, scores, others, basis)
+        fields = basis if narrow else None
+        rest = quadratic_loss(frame.rows, form, scores, others, fields)
     else:
         rest = _loss_of_others(known, part, scores)
     share = 1.0 - frame.rows.weights[part.positions].sum()

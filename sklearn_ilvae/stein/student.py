@@ -25,6 +25,9 @@ ITERATIONS = 15
 Each run starts where that of the next larger freedom ended, near its own end.
 """
 
+COLUMNS_OF_A_SOLUTION = 4
+"""For so many columns, relative to a matrix, to solve takes less than its inverse."""
+
 
 @dataclass(frozen=True)
 class StudentScore(Elliptical):
@@ -110,7 +113,8 @@ class Student:
             Orthonormal directions of these coordinates.
         """
         eigenvalues, turn = torch.linalg.eigh(self.scatter)
-        less = (1.0 / self.across - 1.0 / eigenvalues).clamp(min=0.0)
+        less = 1.0 / self.across - 1.0 / eigenvalues
+        turn, less = turn[:, less > 0], less[less > 0]
         return StudentScore(
             origin + basis @ self.location,
             (1.0 / self.across).expand_as(origin),
@@ -168,7 +172,7 @@ def run_student_em(
     location, scatter, across = start.location, start.scatter, start.across
     for _ in range(ITERATIONS):
         difference = columns - location[:, None]
-        distance = (torch.linalg.inv(scatter) @ difference).mul_(difference).sum(0)
+        distance = _squared_lengths(scatter, difference)
         mass = weights * (freedom + start.dimension) / (freedom + distance)
         location = (columns @ mass) / mass.sum()
         difference = columns - location[:, None]
@@ -177,6 +181,16 @@ def run_student_em(
     return replace(
         start, location=location, scatter=scatter, freedom=freedom, across=across
     )
+
+
+def _squared_lengths(scatter: Tensor, columns: Tensor) -> Tensor:
+    """Return ``vᵀ Σ⁻¹ v`` of columns."""
+    if columns.shape[1] <= COLUMNS_OF_A_SOLUTION * len(scatter):
+        factor, failed = torch.linalg.cholesky_ex(scatter)
+        if not failed:
+            solved = torch.linalg.solve_triangular(factor, columns, upper=False)
+            return solved.square_().sum(0)
+    return (torch.linalg.inv(scatter) @ columns).mul_(columns).sum(0)
 
 
 def _shrunk(scatter: Tensor, shrinkage: float, n_across: int) -> tuple[Tensor, Tensor]:
