@@ -1,6 +1,6 @@
 """Vector fields that are gradients of functions."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -158,18 +158,31 @@ class CurlFreeForm:
         field : Tensor of shape (l, n, d)
         divergence : Tensor of shape (l, n)
         """
-        slopes, laplacian = self._slopes_and_laplacian(U, metric)
+        root = metric.sqrt()
+        slopes, laplacian = self._slopes_and_laplacian(
+            U, U * root, self.landmarks * root, metric.sum()
+        )
         field = self._gradient(U, slopes, coefficients)
         return field, times_each(laplacian, coefficients)[..., 0]
 
-    def _slopes_and_laplacian(self, U: Tensor, metric: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``2φ'`` and ``tr(M ∇²k)`` of shape (n, m)."""
+    def _slopes_and_laplacian(
+        self, U: Tensor, stretched: Tensor, landmarks: Tensor, trace: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``2φ'`` and ``tr(M ∇²k)`` of shape (n, m).
+
+        Parameters
+        ----------
+        U : Tensor of shape (n, d)
+        stretched, landmarks : Tensor of shape (n, r) and (m, r)
+            ``M^½ u`` and ``M^½ z`` in any orthonormal coordinates.
+        trace : Tensor of shape ()
+            That of ``M``.
+        """
         squared = squared_distances(U, self.landmarks)
         _, first, second = self.kernel.derivatives(squared)
         slopes = 2.0 * first
-        root = metric.sqrt()
-        stretched = squared_distances(U * root, self.landmarks * root)
-        return slopes, 4.0 * second * stretched + metric.sum() * slopes
+        laplacian = 4.0 * second * squared_distances(stretched, landmarks)
+        return slopes, laplacian + trace * slopes
 
     def changes(
         self,
@@ -214,11 +227,11 @@ class CurlFreeForm:
         Fields lie in the span of the points and landmarks, so that their lengths are
         those of its coordinates, in which few numbers make a field.
         """
-        slopes, laplacian = self._slopes_and_laplacian(U, metric)
         points = torch.cat([U, self.landmarks]) * metric.sqrt()
         places = torch.linalg.qr(points.T, mode="r").R.T
-        flat = replace(self, landmarks=places[len(U) :])
-        fields = flat._gradient(places[: len(U)], slopes, coefficients)
+        here, there = places[: len(U)], places[len(U) :]
+        slopes, laplacian = self._slopes_and_laplacian(U, here, there, metric.sum())
+        fields = outward_sums(slopes * coefficients.mT, here, there)
         weighted = base_scores * metric
         inner = inner_products(weighted, U)[..., None] - weighted @ self.landmarks.T
         mine = coefficients.unflatten(0, (len(base_scores), -1))[..., 0]

@@ -24,8 +24,8 @@ def inner_products(X: Tensor, Y: Tensor) -> Tensor:
 
 
 def outward_sums(shares: Tensor, U: Tensor, landmarks: Tensor) -> Tensor:
-    """Return ``Σⱼ shareⱼ (u − zⱼ)`` for each row."""
-    return shares.sum(1, keepdim=True) * U - shares @ landmarks
+    """Return ``Σⱼ shareⱼ (u − zⱼ)`` for each row, from shares of shape (..., n, m)."""
+    return shares.sum(-1, keepdim=True) * U - shares @ landmarks
 
 
 def times_each(matrix: Tensor, stack: Tensor) -> Tensor:

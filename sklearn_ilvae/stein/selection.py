@@ -79,7 +79,7 @@ def cross_validate(
     for candidate in candidates:
         form = candidate.build(points)
         # The penalties of two forms differ by a factor.
-        factor = (penalty[:1, :1] / form.penalty()[:1, :1]).sqrt()
+        factor = (penalty[:1, :1] / candidate.build(points[:1]).penalty()).sqrt()
         forms = [candidate.build(points[part.landmarks]) for part in parts]
         known = losses
         # Parts have a whitening each, and no sums in common where these are narrow.
