@@ -49,7 +49,8 @@ class SteinScoreEstimator(DiagramMixin, BaseEstimator):
     Columns are scaled inside: raw tables need no pipeline. Constant columns have a
     score of 0. Columns that are linear combinations of others span no density; the
     score is then the one along the plane that holds the rows, in the units of X, and
-    does not change across that plane.
+    does not change across that plane. With fewer rows than columns all rows lie in a
+    plane; only one of less than ``n − 1`` dimensions, for n distinct rows, counts.
 
     Parameters
     ----------

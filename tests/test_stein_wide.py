@@ -95,6 +95,7 @@ def test_a_student_t_along_the_rows_is_that_of_all_directions(seed, shrinkage):
 @given(seeds)
 def test_an_orthogonal_embedding_in_far_more_columns_gives_the_embedded_score(seed):
     y, _ = two_clusters(40, seed)
+    y[0] *= 1e3
     turn = torch.linalg.qr(points(300, 2, seed + 1)).Q.T
     flat, _ = fit_score(y, Settings(base=None, **FIXED))
     model, _ = fit_score(y @ turn, Settings(base=None, **FIXED))
@@ -122,6 +123,8 @@ def test_rows_in_general_position_lie_in_no_plane():
     for outlier in (1.0, 1e8):
         x = points(30, 29, 0)
         x[0] *= outlier
+        x[1] = x[2] + 1e-9 * x[3]
+        x[4] = (x[5] + x[6]) / 2
         rows = rows_of(torch.cat([x, x], 1), 0)
         assert fit_gaussian(rows, split_rows(rows)).rows.axes is None
 

@@ -15,8 +15,8 @@ class Elliptical:
     ----------
     mean : Tensor of shape (d,)
     precision : Tensor of shape (d, d) or (d,)
-        The ``P``; or, where a sample has fewer rows than columns, the diagonal ``D`` of
-        ``P = D − FᵀF``.
+        The ``P``; or, where a sample has no more rows than columns, the diagonal ``D``
+        of ``P = D − FᵀF``.
     factor : Tensor of shape (k, d) or None
         The ``F``.
     """

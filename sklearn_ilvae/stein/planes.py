@@ -54,8 +54,9 @@ def axes_of_plane(covariance: Tensor, squares: Tensor, rows: Rows) -> Tensor | N
 def axes_of_few_rows(V: Tensor, rows: Rows) -> Tensor | None:
     """Return the axes, see `Rows`, of the plane that holds no more rows than columns.
 
-    Any n rows lie in a plane of ``n − 1`` dimensions, which says nothing. Only one of
-    fewer holds rows that it need not hold.
+    Any n rows lie in a plane of ``n − 1`` dimensions, which says nothing. One of fewer
+    holds rows that it need not hold; it counts where these are most of them, not a few
+    that nearly repeat each other.
 
     Parameters
     ----------
@@ -77,8 +78,9 @@ def axes_of_few_rows(V: Tensor, rows: Rows) -> Tensor | None:
     Z = difference * weights.sqrt()[:, None] * unit
     shares = torch.linalg.eigvalsh(gram_matrix(Z.T))
     if int((shares > RANK_TOLERANCE * shares[-1]).sum()) < most:
-        basis = _span(Z, V * unit, rows.center * inverse_scale * unit)
-        if basis.shape[1] < most:
+        points, offset = V * unit, rows.center * inverse_scale * unit
+        basis = _span(Z, points, offset)
+        if basis.shape[1] < most and _told_by_others(points, offset, basis):
             return _axes_of(basis, deviations, inverse_scale)
     if len(varying) == len(deviations):
         return None
@@ -152,9 +154,25 @@ def _told_from_rounding(
     return directions @ turn, shares > RANK_TOLERANCE
 
 
+def _told_by_others(points: Tensor, offset: Tensor, basis: Tensor) -> bool:
+    """Tell whether most rows lie in the plane through the others.
+
+    The leverage of a row is 1 where it alone reaches into some direction.
+    """
+    ones = torch.ones_like(points[:, :1])
+    places = torch.cat([ones, points @ basis], 1) / _size(points, offset)
+    leverage = torch.linalg.qr(places).Q.square().sum(1)
+    return bool((leverage < 1.0 - RANK_TOLERANCE**0.5).double().mean() >= 0.5)
+
+
+def _size(Z: Tensor, offset: Tensor) -> Tensor:
+    """Return how large the numbers of each row are, of shape (n, 1)."""
+    return (Z.abs() + offset.abs()).sum(1, keepdim=True)
+
+
 def _relative(Z: Tensor, offset: Tensor) -> Tensor:
     """Return rows less the one of least size, each relative to its own."""
-    size = (Z.abs() + offset.abs()).sum(1, keepdim=True)
+    size = _size(Z, offset)
     # A linear combination of columns that is constant is so from any row on.
     return (Z - Z[size.argmin()]) / size
 

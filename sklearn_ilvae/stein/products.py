@@ -46,15 +46,15 @@ def moments_of_each(matrix: Tensor, stack: Tensor) -> Tensor:
     return product.reshape(count, q, -1).mT
 
 
-def gram_matrix(A: Tensor) -> Tensor:
-    """Return ``AᵀA``, computing one triangle of blocks only."""
-    m = A.shape[1]
+def gram_matrix(A: Tensor, B: Tensor | None = None) -> Tensor:
+    """Return ``AᵀA``, or a symmetric ``AᵀB``, computing one triangle of blocks only."""
+    B, m = A if B is None else B, A.shape[1]
     if m < FEW_COLUMNS:
-        return A.T @ A
+        return A.T @ B
     gram = A.new_empty(m, m)
     step = -(-m // 4)
     for start in range(0, m, step):
-        block = A[:, start : start + step].T @ A[:, start:]
+        block = A[:, start : start + step].T @ B[:, start:]
         gram[start : start + step, start:] = block
         gram[start:, start : start + step] = block.T
     return gram

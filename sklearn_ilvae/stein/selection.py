@@ -243,8 +243,8 @@ def _fold(
     scores = [base.without[part.number] for base in frame.bases.values()]
     if known is None:
         others = frame.split.others(part.number)
-        fields = basis if narrow else None
-        rest = quadratic_loss(frame.rows, form, scores, others, fields)
+        small = basis if narrow else None
+        rest = quadratic_loss(frame.rows, form, scores, others, small)
     else:
         rest = _loss_of_others(known, part, scores)
     share = 1.0 - frame.rows.weights[part.positions].sum()

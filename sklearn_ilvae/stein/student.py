@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .elliptical import Elliptical
-from .products import inner_products
+from .products import gram_matrix, inner_products
 
 FREEDOMS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0)
 """Degrees of freedom to compare. The largest stands for the limit, a Gaussian."""
@@ -176,7 +176,7 @@ def run_student_em(
         mass = weights * (freedom + start.dimension) / (freedom + distance)
         location = (columns @ mass) / mass.sum()
         difference = columns - location[:, None]
-        scatter = (difference * mass) @ difference.T
+        scatter = gram_matrix((difference * mass).T, difference.T)
         scatter, across = _shrunk(scatter, shrinkage, start.n_across)
     return replace(
         start, location=location, scatter=scatter, freedom=freedom, across=across
