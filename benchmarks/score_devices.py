@@ -23,14 +23,14 @@ from score_estimation import FRESH_ROWS
 from score_tasks import Task, banana, four_clusters
 
 from sklearn_ilvae.stein import Report, ScoreModel, Settings, fit_score
-from sklearn_ilvae.stein.candidates import Candidate
 from sklearn_ilvae.stein.fitting import greatest_length
-from sklearn_ilvae.stein.frames import make_frame
-from sklearn_ilvae.stein.quadratic import narrow_basis, quadratic_loss
-from sklearn_ilvae.stein.reading import read_rows
-from sklearn_ilvae.stein.rows import Rows
-from sklearn_ilvae.stein.solvers import solve, whiten
-from sklearn_ilvae.stein.splits import split_rows
+from sklearn_ilvae.stein.kernels.solvers import solve, whiten
+from sklearn_ilvae.stein.sample.reading import read_rows
+from sklearn_ilvae.stein.sample.rows import Rows
+from sklearn_ilvae.stein.sample.splits import split_rows
+from sklearn_ilvae.stein.selection.candidates import Candidate
+from sklearn_ilvae.stein.selection.frames import make_frame
+from sklearn_ilvae.stein.selection.quadratic import narrow_basis, quadratic_loss
 
 COLUMNS = ["task", "n", "device", "fit", "setting", "error", "seconds", "gpu_mib"]
 PRECISIONS = {"double": torch.float64, "single": torch.float32}

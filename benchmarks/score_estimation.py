@@ -41,10 +41,10 @@ from score_tasks import (
 )
 
 from sklearn_ilvae.stein import Report, ScoreModel, Settings, fit_score
-from sklearn_ilvae.stein.gaussian import fit_gaussian
-from sklearn_ilvae.stein.kernels import KERNELS
-from sklearn_ilvae.stein.reading import read_rows
-from sklearn_ilvae.stein.splits import split_rows
+from sklearn_ilvae.stein.bases.gaussian import fit_gaussian
+from sklearn_ilvae.stein.kernels.radial import KERNELS
+from sklearn_ilvae.stein.sample.reading import read_rows
+from sklearn_ilvae.stein.sample.splits import split_rows
 
 Row = dict[str, Any]
 FRESH_ROWS = 2000

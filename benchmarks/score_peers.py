@@ -14,13 +14,13 @@ from collections.abc import Container, Iterable, Iterator
 import torch
 from torch import Tensor
 
-from sklearn_ilvae.stein.kernels import (
+from sklearn_ilvae.stein.kernels.published import fit_published
+from sklearn_ilvae.stein.kernels.radial import (
     Kernel,
     kernel_matrix,
     make_kernel,
     squared_distances,
 )
-from sklearn_ilvae.stein.published import fit_published
 
 STRENGTHS = tuple(10.0 ** (-k) for k in range(1, 8))
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from samples import points
 
 from sklearn_ilvae.stein import Settings, fit_score
-from sklearn_ilvae.stein.bases import BASE_NAMES, fit_bases
-from sklearn_ilvae.stein.forms import FORMS
-from sklearn_ilvae.stein.gaussian import fit_gaussian
-from sklearn_ilvae.stein.kernels import make_kernel
-from sklearn_ilvae.stein.mixture import fit_components, fit_like
-from sklearn_ilvae.stein.reading import read_rows
-from sklearn_ilvae.stein.solvers import whiten
-from sklearn_ilvae.stein.splits import split_rows
+from sklearn_ilvae.stein.bases.fitted import BASE_NAMES, fit_bases
+from sklearn_ilvae.stein.bases.gaussian import fit_gaussian
+from sklearn_ilvae.stein.bases.mixture import fit_components, fit_like
+from sklearn_ilvae.stein.kernels.forms import FORMS
+from sklearn_ilvae.stein.kernels.radial import make_kernel
+from sklearn_ilvae.stein.kernels.solvers import whiten
+from sklearn_ilvae.stein.sample.reading import read_rows
+from sklearn_ilvae.stein.sample.splits import split_rows
 
 few = settings(max_examples=8, deadline=None)
 seeds = st.integers(0, 2**16)

@@ -15,7 +15,7 @@ from sklearn_ilvae.stein import (
     fit_score,
     kernel_stein_discrepancy,
 )
-from sklearn_ilvae.stein.kernels import (
+from sklearn_ilvae.stein.kernels.radial import (
     KERNELS,
     kernel_gradient,
     kernel_matrix,

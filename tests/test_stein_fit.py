@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from samples import points, two_clusters
 
 from sklearn_ilvae.stein import Settings, fit_score
-from sklearn_ilvae.stein.reading import read_rows
+from sklearn_ilvae.stein.sample.reading import read_rows
 
 METHODS = ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
 seeds = st.integers(0, 2**16)
@@ -140,7 +140,7 @@ def test_estimate_moves_and_scales_with_the_data(seed, shift, scale):
 
 
 def test_filters_are_compared_on_few_rows_unless_the_strength_is_given(monkeypatch):
-    monkeypatch.setattr("sklearn_ilvae.stein.options.MANY_ROWS", 2400)
+    monkeypatch.setattr("sklearn_ilvae.stein.selection.options.MANY_ROWS", 2400)
     generator = torch.Generator().manual_seed(0)
     draw = {"generator": generator, "dtype": torch.float64}
     angles = 2 * torch.pi * torch.rand(2400, **draw)
@@ -295,7 +295,7 @@ def test_read_in_chunks_equals_read_at_once(monkeypatch):
     x, _ = two_clusters(900, 0)
     fixed = Settings(kernel="rbf", form="curl_free", regularization=1e-3)
     whole, _ = fit_score(x, fixed)
-    monkeypatch.setattr("sklearn_ilvae.stein.rows.CHUNK_ELEMENTS", 1)
+    monkeypatch.setattr("sklearn_ilvae.stein.sample.rows.CHUNK_ELEMENTS", 1)
     monkeypatch.setattr("sklearn_ilvae.stein.model.CHUNK_ELEMENTS", 1)
     pieces, _ = fit_score(x, fixed)
     torch.testing.assert_close(pieces.score(x), whole.score(x), rtol=1e-6, atol=1e-6)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from sklearn_ilvae.stein import entropy_surrogate, stein_score
-from sklearn_ilvae.stein.kernels import KERNELS, make_kernel
-from sklearn_ilvae.stein.published import fit_published
+from sklearn_ilvae.stein.kernels.published import fit_published
+from sklearn_ilvae.stein.kernels.radial import KERNELS, make_kernel
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -6,17 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import points
 
-from sklearn_ilvae.stein.bases import hyvarinen_loss
-from sklearn_ilvae.stein.forms import FORMS
-from sklearn_ilvae.stein.gaussian import GaussianScore
-from sklearn_ilvae.stein.kernels import (
+from sklearn_ilvae.stein.bases.fitted import hyvarinen_loss
+from sklearn_ilvae.stein.bases.gaussian import GaussianScore
+from sklearn_ilvae.stein.kernels.forms import FORMS
+from sklearn_ilvae.stein.kernels.radial import (
     KERNELS,
     kernel_gradient,
     kernel_matrix,
     make_kernel,
     squared_distances,
 )
-from sklearn_ilvae.stein.solvers import FilteredFields
+from sklearn_ilvae.stein.kernels.solvers import FilteredFields
 
 names = st.sampled_from(sorted(KERNELS))
 forms = st.sampled_from(sorted(FORMS))

@@ -5,16 +5,16 @@ import torch
 from samples import points
 
 from sklearn_ilvae.stein import Settings, fit_score
-from sklearn_ilvae.stein.reading import read_rows
-from sklearn_ilvae.stein.splits import split_rows
+from sklearn_ilvae.stein.sample.reading import read_rows
+from sklearn_ilvae.stein.sample.splits import split_rows
 
 SMALL = {
-    "search.SUBSET_ROWS": 200,
-    "options.MANY_ROWS": 400,
-    "refinement.REFINEMENT_ROWS": 600,
-    "refinement.REFINEMENT_HELD_OUT": 150,
-    "splits.MOST_ROWS_IN_FOLDS": 300,
-    "splits.HELD_OUT_ROWS": 250,
+    "selection.search.SUBSET_ROWS": 200,
+    "selection.options.MANY_ROWS": 400,
+    "selection.refinement.REFINEMENT_ROWS": 600,
+    "selection.refinement.REFINEMENT_HELD_OUT": 150,
+    "sample.splits.MOST_ROWS_IN_FOLDS": 300,
+    "sample.splits.HELD_OUT_ROWS": 250,
 }
 
 

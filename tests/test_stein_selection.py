@@ -7,15 +7,15 @@ import torch
 from samples import points
 
 from sklearn_ilvae.stein import Settings
-from sklearn_ilvae.stein.bases import hyvarinen_loss
-from sklearn_ilvae.stein.candidates import Candidate
-from sklearn_ilvae.stein.comparison import choose
-from sklearn_ilvae.stein.frames import make_frame
-from sklearn_ilvae.stein.options import options_of
-from sklearn_ilvae.stein.reading import read_rows
-from sklearn_ilvae.stein.search import Search
-from sklearn_ilvae.stein.selection import cross_validate
-from sklearn_ilvae.stein.splits import split_rows
+from sklearn_ilvae.stein.bases.fitted import hyvarinen_loss
+from sklearn_ilvae.stein.sample.reading import read_rows
+from sklearn_ilvae.stein.sample.splits import split_rows
+from sklearn_ilvae.stein.selection.candidates import Candidate
+from sklearn_ilvae.stein.selection.comparison import choose
+from sklearn_ilvae.stein.selection.cross_validation import cross_validate
+from sklearn_ilvae.stein.selection.frames import make_frame
+from sklearn_ilvae.stein.selection.options import options_of
+from sklearn_ilvae.stein.selection.search import Search
 
 
 def banana(n: int, seed: int) -> torch.Tensor:

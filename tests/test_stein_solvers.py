@@ -10,14 +10,14 @@ from samples import points
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sklearn_ilvae.stein import Settings, fit_score
-from sklearn_ilvae.stein.kernels import (
+from sklearn_ilvae.stein.kernels.published import fit_published
+from sklearn_ilvae.stein.kernels.radial import (
     KERNELS,
     kernel_gradient,
     kernel_matrix,
     make_kernel,
 )
-from sklearn_ilvae.stein.published import fit_published
-from sklearn_ilvae.stein.solvers import decompose, filter_gains, solve, whiten
+from sklearn_ilvae.stein.kernels.solvers import decompose, filter_gains, solve, whiten
 
 quick = settings(max_examples=20, deadline=None)
 seeds = st.integers(0, 2**16)

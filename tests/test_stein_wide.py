@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from samples import points, two_clusters
 
 from sklearn_ilvae.stein import Settings, fit_score
-from sklearn_ilvae.stein.few_rows import FewRows
-from sklearn_ilvae.stein.gaussian import SHRINKAGES, fit_gaussian
-from sklearn_ilvae.stein.many_rows import ManyRows
-from sklearn_ilvae.stein.reading import read_rows
-from sklearn_ilvae.stein.splits import split_rows
+from sklearn_ilvae.stein.bases.few_rows import FewRows
+from sklearn_ilvae.stein.bases.gaussian import SHRINKAGES, fit_gaussian
+from sklearn_ilvae.stein.bases.many_rows import ManyRows
+from sklearn_ilvae.stein.bases.student import Student, log_likelihood, run_student_em
+from sklearn_ilvae.stein.sample.reading import read_rows
+from sklearn_ilvae.stein.sample.splits import split_rows
 from sklearn_ilvae.stein.state import model_from_arrays, model_to_arrays
-from sklearn_ilvae.stein.student import Student, log_likelihood, run_student_em
 
 few = settings(max_examples=4, deadline=None)
 seeds = st.integers(0, 2**16)

@@ -17,7 +17,7 @@ from .._columns.frames import names_in
 from .._columns.validation import bad_column_named
 from ..stein.divergences import EvaluatedScore
 from ..stein.functional import width_of
-from ..stein.kernels import make_kernel
+from ..stein.kernels.radial import make_kernel
 
 MEDIAN_ROWS = 1000
 """Rows from which a median distance is taken."""

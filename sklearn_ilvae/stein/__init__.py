@@ -9,7 +9,7 @@ from .divergences import (
 )
 from .estimation import fit_score
 from .functional import entropy_surrogate, stein_score
-from .kernels import RBF, InverseMultiquadric
+from .kernels.radial import RBF, InverseMultiquadric
 from .model import AveragedScore, ScoreModel
 from .settings import Report, Settings
 

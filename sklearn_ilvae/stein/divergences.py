@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .kernels import Kernel, squared_distances
-from .reading import row_keys
+from .kernels.radial import Kernel, squared_distances
+from .sample.reading import row_keys
 
 CHUNK_ROWS = 1024
 """Rows whose pairs with all others are computed at once."""

@@ -7,9 +7,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .bandwidths import in_bandwidths
-from .candidates import Candidate
-from .comparison import Setting
 from .fitting import (
     KernelFit,
     base_alone,
@@ -17,15 +14,18 @@ from .fitting import (
     fit_cross_validated,
     fit_published_estimator,
 )
-from .frames import OWN_SCALES, Frame, make_frame
 from .model import AveragedScore, Score
-from .options import Options, options_of
-from .reading import read_rows
-from .refinement import refine
-from .rows import Rows
-from .search import Found, Search
+from .sample.reading import read_rows
+from .sample.rows import Rows
+from .sample.splits import N_FOLDS, Split, split_rows
+from .selection.bandwidths import in_bandwidths
+from .selection.candidates import Candidate
+from .selection.comparison import Setting
+from .selection.frames import OWN_SCALES, Frame, make_frame
+from .selection.options import Options, options_of
+from .selection.refinement import refine
+from .selection.search import Found, Search
 from .settings import Report, Settings
-from .splits import N_FOLDS, Split, split_rows
 
 FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
 """Fewer rows are not split into folds."""

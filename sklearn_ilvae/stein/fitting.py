@@ -5,25 +5,25 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .bases import Base
-from .candidates import Candidate
-from .comparison import Choice, Setting, choose, evidence_against, improves
-from .forms import Form
-from .frames import Frame
-from .kernels import make_kernel
+from .bases.fitted import Base
+from .kernels.forms import Form
+from .kernels.published import fit_published
+from .kernels.radial import make_kernel
+from .kernels.solvers import solve, whiten
 from .model import ScoreModel
-from .published import fit_published
-from .quadratic import (
+from .sample.rows import Rows
+from .selection.candidates import Candidate
+from .selection.comparison import Choice, Setting, choose, evidence_against, improves
+from .selection.cross_validation import cross_validate, distinct, scores_without
+from .selection.frames import Frame
+from .selection.quadratic import (
     QuadraticLoss,
     losses_of_parts,
     narrow_basis,
     quadratic_loss,
     total_loss,
 )
-from .rows import Rows
-from .selection import cross_validate, distinct, scores_without
 from .settings import Report
-from .solvers import solve, whiten
 
 MOST_ROWS_MEASURED = 20_000
 """Rows at most among which a kernel part is measured.

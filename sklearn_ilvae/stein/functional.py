@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from .kernels import kernel_matrix, make_kernel, median_distance
-from .published import summed_gradients
+from .kernels.published import summed_gradients
+from .kernels.radial import kernel_matrix, make_kernel, median_distance
 
 
 def stein_score(

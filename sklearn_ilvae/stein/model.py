@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .bases import BaseScore
-from .curl_free import CurlFreeForm
-from .forms import Form
-from .published import PublishedStein
+from .bases.fitted import BaseScore
+from .kernels.curl_free import CurlFreeForm
+from .kernels.forms import Form
+from .kernels.published import PublishedStein
 
 CHUNK_ELEMENTS = 2**20
 """Numbers of the arrays computed at once: 8 MiB of float64."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .kernels import KERNELS
+from .kernels.radial import KERNELS
 
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "kernel": ("auto", *KERNELS),

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .bases import BASES
-from .forms import FORMS
-from .kernels import KERNELS, Kernel, make_kernel
+from .bases.fitted import BASES
+from .kernels.forms import FORMS
+from .kernels.published import fit_published
+from .kernels.radial import KERNELS, Kernel, make_kernel
 from .model import AveragedScore, Score, ScoreModel
-from .published import fit_published
 
 Record = TypeVar("Record")
 

@@ -18,12 +18,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ..products import inner_products
+from ..sample.rows import Rows
+from ..sample.splits import N_FOLDS, Split
 from .elliptical import Elliptical
 from .few_rows import FewRows
 from .many_rows import ManyRows, Target
-from .products import inner_products
-from .rows import Rows
-from .splits import N_FOLDS, Split
 
 SHRINKAGES = (0.0, *(10.0 ** (-step / 2) for step in range(16, -1, -1)))
 """Shrinkages to compare."""

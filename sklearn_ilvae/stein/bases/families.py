@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..sample.splits import Split
 from .gaussian import GaussianFit
 from .mixture import (
     Components,
@@ -12,7 +13,6 @@ from .mixture import (
     fit_like,
     run_em,
 )
-from .splits import Split
 from .student import StudentScore, fit_student, run_student_em
 
 MOST_ROWS = 20_000

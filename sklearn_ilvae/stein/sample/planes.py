@@ -7,7 +7,7 @@ of the sample, so the plane gets axes that are orthogonal there.
 import torch
 from torch import Tensor
 
-from .products import gram_matrix
+from ..products import gram_matrix
 from .rows import Rows, slices
 
 RANK_TOLERANCE = 1e-12

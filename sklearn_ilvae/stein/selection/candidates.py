@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from .forms import FORMS, Form
+from ..kernels.forms import FORMS, Form
+from ..kernels.radial import make_kernel
 from .frames import OWN_SCALES
-from .kernels import make_kernel
 
 FIRST_FACTORS = (0.5, 2.0)
 """Multiples of the median distance to begin with."""

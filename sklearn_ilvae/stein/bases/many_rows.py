@@ -6,11 +6,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..sample.moments import Moments, diagonal, moments_of_parts
+from ..sample.planes import axes_of_plane
+from ..sample.rows import Rows
+from ..sample.splits import Split
 from .elliptical import Elliptical
-from .moments import Moments, diagonal, moments_of_parts
-from .planes import axes_of_plane
-from .rows import Rows
-from .splits import Split
 
 ROUNDING = 1e-15
 """Smaller eigenvalues, relative to the mean variance, are as often negative."""

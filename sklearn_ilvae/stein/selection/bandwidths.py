@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from .kernels import median_distance
-from .rows import Rows
+from ..kernels.radial import median_distance
+from ..sample.rows import Rows
 
 MEDIAN_ROWS = 1000
 """Rows that a median distance is taken of, drawn at random."""

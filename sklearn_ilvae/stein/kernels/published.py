@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .kernels import Kernel, kernel_gradient, kernel_matrix
+from .radial import Kernel, kernel_gradient, kernel_matrix
 
 CHUNK_ELEMENTS = 2**20
 """Numbers of the arrays computed at once: 8 MiB of float64."""

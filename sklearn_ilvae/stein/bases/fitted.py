@@ -11,11 +11,11 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from ..sample.rows import Rows
+from ..sample.splits import Split
 from .families import Families
 from .gaussian import GaussianFit, GaussianScore
 from .mixture import MixtureScore
-from .rows import Rows
-from .splits import Split
 from .student import StudentScore
 
 BASE_NAMES = ("gaussian", "student_t", "mixture")

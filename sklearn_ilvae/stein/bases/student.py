@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..products import gram_matrix, inner_products
 from .elliptical import Elliptical
-from .products import gram_matrix, inner_products
 
 FREEDOMS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0)
 """Degrees of freedom to compare. The largest stands for the limit, a Gaussian."""

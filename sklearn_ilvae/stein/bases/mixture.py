@@ -15,7 +15,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from .products import inner_products
+from ..products import inner_products
 
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 24)
 """Numbers of components to compare with one."""

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .products import inner_products
+from ..products import inner_products
 
 LARGEST_EXPONENT = 300.0
 """Of the Gaussian kernel, whose exp(−300) is far below any rounding error.

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from ..sample.rows import Rows
+from ..sample.splits import hold_out
 from .candidates import Candidate, Neighbourhood
 from .comparison import Choice, choose, improves
+from .cross_validation import cross_validate
 from .frames import Frame, make_frame
 from .options import Options
-from .rows import Rows
 from .search import Found
-from .selection import cross_validate
-from .splits import hold_out
 
 REFINEMENT_ROWS = 20_000
 """Most rows of a refinement."""

@@ -6,10 +6,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from .bases import Base, fit_bases
-from .gaussian import fit_gaussian
-from .rows import Rows
-from .splits import Split
+from ..bases.fitted import Base, fit_bases
+from ..bases.gaussian import fit_gaussian
+from ..sample.rows import Rows
+from ..sample.splits import Split
 
 OWN_SCALES = "own_scales"
 """Coordinates in which each column has unit scale."""

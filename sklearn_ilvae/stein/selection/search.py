@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ..sample.rows import Rows
+from ..sample.splits import split_rows
 from .bandwidths import median_distance_of
 from .candidates import (
     FEW_ROWS,
@@ -11,11 +13,9 @@ from .candidates import (
     Neighbourhood,
 )
 from .comparison import Choice, choose, close_to, evidence_against, improves
+from .cross_validation import cross_validate
 from .frames import OWN_SCALES, in_all_scalings, make_frame
 from .options import Options
-from .rows import Rows
-from .selection import cross_validate
-from .splits import split_rows
 
 SEARCH_LANDMARKS = 200
 """Landmarks of a search."""

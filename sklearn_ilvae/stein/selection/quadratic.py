@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .bases import BaseScore
-from .forms import Form
-from .rows import Rows
-from .solvers import Whitening
-from .splits import Split
+from ..bases.fitted import BaseScore
+from ..kernels.forms import Form
+from ..kernels.solvers import Whitening
+from ..sample.rows import Rows
+from ..sample.splits import Split
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .curl_free import CurlFreeForm
 from .diagonal import DiagonalForm
-from .kernels import Kernel
+from .radial import Kernel
 from .solvers import FilteredFields
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .bases import BaseScore, hyvarinen_loss
+from ..bases.fitted import BaseScore, hyvarinen_loss
+from ..kernels.forms import Form
+from ..kernels.solvers import FilteredFields, Whitening, decompose, filter_gains, whiten
 from .candidates import Candidate
 from .comparison import Choice
-from .forms import Form
 from .frames import Frame
 from .quadratic import (
     QuadraticLoss,
@@ -23,7 +24,6 @@ from .quadratic import (
     quadratic_loss,
     total_loss,
 )
-from .solvers import FilteredFields, Whitening, decompose, filter_gains, whiten
 
 STRENGTHS = tuple(10.0 ** (-0.5 - 0.6 * step) for step in range(16))
 """Strengths to compare, relative to the trace of a form, strongest first."""

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from .bases import BASE_NAMES
+from ..bases.fitted import BASE_NAMES
+from ..kernels.forms import FORMS
+from ..kernels.radial import KERNELS
+from ..settings import Settings
 from .candidates import Candidate
-from .forms import FORMS
-from .kernels import KERNELS
-from .settings import Settings
 
 COMPARED_METHODS = ("tikhonov", "spectral_cutoff")
 """Filters to compare.

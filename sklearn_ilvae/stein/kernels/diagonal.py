@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .kernels import Kernel, kernel_matrix
-from .products import (
+from ..products import (
     gram_matrix,
     inner_products,
     moments_of_each,
     outward_sums,
     times_each,
 )
+from .radial import Kernel, kernel_matrix
 from .solvers import FilteredFields
 
 

@@ -7,12 +7,12 @@ those of ``AAᵀ``. All that a Gaussian needs of it are products of rows with ea
 import torch
 from torch import Tensor
 
+from ..products import gram_matrix, inner_products
+from ..sample.planes import axes_of_few_rows
+from ..sample.rows import Rows
+from ..sample.splits import Split
 from .elliptical import Elliptical
 from .many_rows import ROUNDING, Target
-from .planes import axes_of_few_rows
-from .products import gram_matrix, inner_products
-from .rows import Rows
-from .splits import Split
 
 
 class FewRows:

@@ -1,0 +1,1 @@
+"""Parametric estimates of a score, which the kernel part corrects."""

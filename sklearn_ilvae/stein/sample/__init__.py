@@ -1,0 +1,1 @@
+"""A sample: read, scaled, split into parts, and the plane that holds it."""

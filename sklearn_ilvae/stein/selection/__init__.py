@@ -1,0 +1,1 @@
+"""What a fit chooses: kernel, form, bandwidth, base and strength."""
