@@ -38,7 +38,6 @@ from .vae.likelihoods import COUNTS, EMPTY
 LAYER_CHUNK = 1 << 18
 """Numbers of a layer held at once: few enough to stay in the processor's cache."""
 
-
 LEVEL_CHARACTERS = 20
 """Characters of each level that a summary of columns shows."""
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import points
 
+from sklearn_ilvae.stein.bases.elliptical import GaussianScore
 from sklearn_ilvae.stein.bases.fitted import hyvarinen_loss
-from sklearn_ilvae.stein.bases.gaussian import GaussianScore
 from sklearn_ilvae.stein.kernels.forms import FORMS
 from sklearn_ilvae.stein.kernels.radial import (
     KERNELS,

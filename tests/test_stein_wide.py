@@ -50,9 +50,7 @@ def test_shrunk_gaussians_are_those_of_the_matrices_of_moments(seed, target):
     losses, expected = (each.losses(target, shrinkages)[1:] for each in (thin, whole))
     torch.testing.assert_close(losses, expected, rtol=1e-5, atol=0.0)
     for part, shrinkage in ((None, 1e-4), (0, 0.1), (2, 1.0)):
-        found, direct = (
-            each.precision(part, shrinkage, target) for each in (thin, whole)
-        )
+        found, direct = (each.score(part, shrinkage, target) for each in (thin, whole))
         U, metric = points(9, D, seed), points(1, D, seed)[0].square()
         torch.testing.assert_close(found.pull(U), direct.pull(U), rtol=1e-8, atol=1e-8)
         torch.testing.assert_close(found.trace(metric), direct.trace(metric))

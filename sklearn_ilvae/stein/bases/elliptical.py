@@ -1,10 +1,12 @@
-"""What the scores of a Gaussian and of a Student t share: a center and a precision."""
+"""The score of a Gaussian, and what that of a Student t shares with it."""
 
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
 from torch import Tensor
+
+from ..products import inner_products
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,20 @@ class Elliptical:
             return replace(self, mean=mean, precision=precision)
         precision = self.precision / ratio.square()
         return replace(self, mean=mean, precision=precision, factor=self.factor / ratio)
+
+
+@dataclass(frozen=True)
+class GaussianScore(Elliptical):
+    """The score of a Gaussian in coordinates of unit scale."""
+
+    def score(self, U: Tensor) -> Tensor:
+        """Return ``−P (u − μ)`` of shape (n, d)."""
+        return self.pull(U).neg_()
+
+    def divergence(self, U: Tensor, metric: Tensor) -> Tensor:
+        """Return ``−tr(M P)`` with ``M = diag(metric)`` for each row, of shape (n,)."""
+        return -self.trace(metric).expand(len(U))
+
+    def log_density(self, U: Tensor) -> Tensor:
+        """Return ``−½ (u − μ)ᵀ P (u − μ)`` of shape (n,)."""
+        return -0.5 * inner_products(U - self.mean, self.pull(U))

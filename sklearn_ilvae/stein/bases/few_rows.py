@@ -11,7 +11,7 @@ from ..products import gram_matrix, inner_products
 from ..sample.planes import axes_of_few_rows
 from ..sample.rows import Rows
 from ..sample.splits import Split
-from .elliptical import Elliptical
+from .elliptical import GaussianScore
 from .many_rows import ROUNDING, Target
 
 
@@ -35,10 +35,10 @@ class FewRows:
         """Return the axes of the plane that holds the rows."""
         return axes_of_few_rows(self.V, self.rows)
 
-    def precision(
+    def score(
         self, part: int | None, shrinkage: float, target: Target
-    ) -> Elliptical:
-        """Return the mean of rows, and the inverse of their shrunk covariance.
+    ) -> GaussianScore:
+        """Return the score with the inverse of the shrunk covariance of rows.
 
         ``(D⁻¹ + AᵀA)⁻¹ = D − FᵀF`` with ``F = (1 + A D Aᵀ)^(−1/2) A D`` (Woodbury
         1950), where the diagonal ``D⁻¹`` is the share of the target.
@@ -57,12 +57,12 @@ class FewRows:
         shared = (variances * squares).mean()
         diagonal = squares / (max(shrinkage, ROUNDING) * shared)
         if shrinkage == 1.0:
-            return Elliptical(mean, diagonal, factor=difference[:0])
+            return GaussianScore(mean, diagonal, factor=difference[:0])
         shares = ((1.0 - shrinkage) * weights).sqrt()
         A = difference * shares[:, None] * diagonal.sqrt()
         eigenvalues, turn = torch.linalg.eigh(gram_matrix(A.T))
         turn = turn * (1.0 + eigenvalues.clamp(min=0.0)).rsqrt()
-        return Elliptical(mean, diagonal, factor=turn.T @ A * diagonal.sqrt())
+        return GaussianScore(mean, diagonal, factor=turn.T @ A * diagonal.sqrt())
 
     def losses(self, target: Target, shrinkages: Tensor) -> Tensor:
         """Return the mean held-out loss for each shrinkage, infinite for 0.

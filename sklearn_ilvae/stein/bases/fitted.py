@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ..sample.rows import Rows
 from ..sample.splits import Split
+from .elliptical import GaussianScore
 from .families import Families
-from .gaussian import GaussianFit, GaussianScore
+from .gaussian import GaussianFit
 from .mixture import MixtureScore
 from .student import StudentScore
 

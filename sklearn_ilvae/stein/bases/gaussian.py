@@ -18,10 +18,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..products import inner_products
 from ..sample.rows import Rows
 from ..sample.splits import N_FOLDS, Split
-from .elliptical import Elliptical
+from .elliptical import GaussianScore
 from .few_rows import FewRows
 from .many_rows import ManyRows, Target
 
@@ -37,23 +36,6 @@ DRAWS = 4
 The mean of their losses hangs less on how they were drawn; each takes a pass over the
 rows.
 """
-
-
-@dataclass(frozen=True)
-class GaussianScore(Elliptical):
-    """The score of a Gaussian in coordinates of unit scale."""
-
-    def score(self, U: Tensor) -> Tensor:
-        """Return ``−P (u − μ)`` of shape (n, d)."""
-        return self.pull(U).neg_()
-
-    def divergence(self, U: Tensor, metric: Tensor) -> Tensor:
-        """Return ``−tr(M P)`` with ``M = diag(metric)`` for each row, of shape (n,)."""
-        return -self.trace(metric).expand(len(U))
-
-    def log_density(self, U: Tensor) -> Tensor:
-        """Return ``−½ (u − μ)ᵀ P (u − μ)`` of shape (n,)."""
-        return -0.5 * inner_products(U - self.mean, self.pull(U))
 
 
 @dataclass(frozen=True)
@@ -111,19 +93,13 @@ def fit_gaussian(rows: Rows, split: Split) -> GaussianFit:
         sample = _sample_of(rows, split, draws)
     parts = range(split.n_held_out if rows.dimension > 0 else 0)
     shrinkage, target = _best_shrinkage(sample, len(parts))
-    full, *without = (
-        _as_score(sample.precision(part, shrinkage, target)) for part in (None, *parts)
-    )
+    full, *without = (sample.score(part, shrinkage, target) for part in (None, *parts))
     return GaussianFit(shrinkage, rows, full, without)
 
 
 def _sample_of(rows: Rows, split: Split, draws: list[Split]) -> FewRows | ManyRows:
     kind = FewRows if rows.few else ManyRows
     return kind(rows, split, draws)
-
-
-def _as_score(found: Elliptical) -> GaussianScore:
-    return GaussianScore(found.mean, found.precision, factor=found.factor)
 
 
 def _best_shrinkage(

@@ -10,7 +10,7 @@ from ..sample.moments import Moments, diagonal, moments_of_parts
 from ..sample.planes import axes_of_plane
 from ..sample.rows import Rows
 from ..sample.splits import Split
-from .elliptical import Elliptical
+from .elliptical import GaussianScore
 
 ROUNDING = 1e-15
 """Smaller eigenvalues, relative to the mean variance, are as often negative."""
@@ -42,10 +42,10 @@ class ManyRows:
         squares = diagonal(self.total.second) / self.total.weight
         return axes_of_plane(covariance, squares, self.rows)
 
-    def precision(
+    def score(
         self, part: int | None, shrinkage: float, target: Target
-    ) -> Elliptical:
-        """Return the mean of rows, and the inverse of their shrunk covariance.
+    ) -> GaussianScore:
+        """Return the score with the inverse of the shrunk covariance of rows.
 
         Parameters
         ----------
@@ -56,13 +56,13 @@ class ManyRows:
         """
         moments = self.total if part is None else self.total - self.parts[part]
         if self.rows.dimension == 0:
-            return Elliptical(moments.mean, torch.zeros_like(moments.second))
+            return GaussianScore(moments.mean, torch.zeros_like(moments.second))
         ratio = target(moments.variances)
         moments = moments.stretched(ratio)
         variance, eigenvalues, vectors = _eigen(moments)
         relative = (1.0 - shrinkage) * eigenvalues + shrinkage
         precision = (vectors * (1.0 / (relative * variance))) @ vectors.T
-        return Elliptical(moments.mean, precision).stretched(1.0 / ratio)
+        return GaussianScore(moments.mean, precision).stretched(1.0 / ratio)
 
     def losses(self, target: Target, shrinkages: Tensor) -> Tensor:
         """Return the mean held-out loss for each shrinkage.
