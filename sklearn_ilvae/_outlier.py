@@ -181,7 +181,9 @@ default="from_dtype"
 
     A column that held only zeros and ones in training may hold another value in a new
     row. Its probability is that of the rarer of the two values, but at most 1 / (n + 2)
-    for n rows: the rule of succession for a value that was never seen.
+    for n rows: the rule of succession for a value that was never seen. In a column of
+    counts a negative number or a fraction is an error, and so is an unknown category
+    unless `handle_unknown` says otherwise.
 
     References
     ----------

@@ -114,6 +114,22 @@ def test_what_cannot_be_a_count_is_no_row_to_encode(frame, value):
             method(other)
 
 
+@pytest.mark.parametrize(
+    ("column", "kind"), [("visits", "poisson"), ("smoker", "bernoulli")]
+)
+def test_an_impossible_value_of_a_new_row_need_not_change_the_model(
+    frame, column, kind
+):
+    frame = frame.astype({column: float})
+    model = short(likelihood={column: kind}, max_iter=1).fit(frame)
+    new = frame.copy()
+    new.loc[3, column] = -1.0
+    with pytest.raises(ValueError, match="Correct such values, make them missing, or"):
+        model.score_samples(new)
+    new.loc[3, column] = np.nan
+    assert np.isfinite(model.score_samples(new)).all()
+
+
 @by_library
 def test_dates_may_change_their_zone_but_not_lose_it(frame, convert):
     zoned = frame.assign(joined=frame["joined"].dt.tz_localize("UTC"))

@@ -318,7 +318,8 @@ def check_counts(
                 raise ValueError(
                     f"{column_name(column, names)} has likelihood {kind!r} but holds "
                     f"{float(others[0])}; only whole numbers from 0 on are possible. "
-                    "Refit with likelihood 'gaussian' for it."
+                    "Correct such values, make them missing, or refit with likelihood "
+                    "'gaussian' for it."
                 )
 
 
@@ -337,6 +338,6 @@ def check_binary(
         if len(others):
             raise ValueError(
                 f"{column_name(column, names)} has a Bernoulli likelihood but holds "
-                f"{float(others[0])}; only 0 and 1 are possible. Refit with "
-                "likelihood='gaussian', or name the likelihood of every column."
+                f"{float(others[0])}; only 0 and 1 are possible. Correct such values, "
+                "make them missing, or refit with likelihood 'gaussian' for it."
             )
