@@ -346,7 +346,8 @@ def _values(
         texts = (f"{v:g}" if isinstance(v, float) else str(v) for v in first)
         shown = ", ".join(shortened(text, LEVEL_CHARACTERS) for text in texts)
         more = ", …" if len(column.levels) > 3 else ""
-        return f"{len(column.levels)} levels: {shown}{more}"
+        noun = "level" if len(column.levels) == 1 else "levels"
+        return f"{len(column.levels)} {noun}: {shown}{more}"
     if family == "bernoulli":
         return f"{100 * mean:.3g}% ones"
     if family in COUNTS:

@@ -154,6 +154,11 @@ def test_the_summary_shows_every_column(frame):
     assert summary._repr_html_().count("<tr>") == len(lines)
 
 
+def test_the_summary_counts_one_level_in_the_singular(frame):
+    summary = short(max_iter=1).fit(frame.assign(city="Rome")).column_summary_
+    assert summary[3]["values"] == "1 level: Rome"
+
+
 # Round trips
 
 
