@@ -137,6 +137,9 @@ default="anchored"
         - ``"bernoulli"``: zeros and ones.
         - ``"categorical"``: unordered levels; the logits sum to zero.
         - ``"ordinal"``: ordered levels, by the cumulative logit model; at most 256.
+          Their order is that of the categories of pandas, of an Enum of polars or of an
+          ordered dictionary of pyarrow; other text is in alphabetical order, and
+          numbers ascend.
         - ``"poisson"``, ``"negative_binomial"``: counts, whose variance is their mean,
           or more.
     categorical_features : "from_dtype", array-like of {bool, int, str} or None, \

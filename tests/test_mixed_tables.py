@@ -154,6 +154,31 @@ def test_the_summary_shows_every_column(frame):
     assert summary._repr_html_().count("<tr>") == len(lines)
 
 
+LEVELS_IN_ORDER = {
+    "pandas text": (pd.Series(["mid", "low", "high"] * 4), "high, low, mid"),
+    "pandas categories": (
+        pd.Series(pd.Categorical(["mid", "low"] * 6, ["mid", "low", "high"])),
+        "mid, low, high",
+    ),
+    "numbers": (pd.Series([10, 9, 100] * 4), "9, 10, 100"),
+    "polars text": (pl.Series(["mid", "low", "high"] * 4), "high, low, mid"),
+    "polars Enum": (
+        pl.Series(["mid", "low"] * 6, dtype=pl.Enum(["mid", "low", "high"])),
+        "mid, low, high",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "order"), LEVELS_IN_ORDER.values(), ids=LEVELS_IN_ORDER
+)
+def test_ordinal_levels_are_in_the_order_of_their_dtype(column, order):
+    frames = pd if isinstance(column, pd.Series) else pl
+    table = frames.DataFrame({"c": column, "x": np.arange(12.0)})
+    model = short(likelihood={"c": "ordinal"}, max_iter=1).fit(table)
+    assert model.column_summary_[0]["values"] == f"3 levels: {order}"
+
+
 def test_the_summary_counts_one_level_in_the_singular(frame):
     summary = short(max_iter=1).fit(frame.assign(city="Rome")).column_summary_
     assert summary[3]["values"] == "1 level: Rome"
