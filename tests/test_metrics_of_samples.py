@@ -107,6 +107,10 @@ def test_samples_may_be_data_frames():
             lambda X: fisher_divergence_from_density(X, lambda x: -x.numpy()),
             "score returned ndarray for .* must return a tensor",
         ),
+        (
+            lambda X: fisher_divergence_from_density(X, lambda x: -x.detach()),
+            "torch cannot differentiate",
+        ),
         (lambda X: fisher_divergence_from_sample(X, X[:, :1]), "Y has 1;"),
         (
             lambda X: fisher_divergence_from_sample(

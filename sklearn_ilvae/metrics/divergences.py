@@ -67,7 +67,7 @@ def fisher_divergence_from_density(
     ------
     ValueError
         For an unknown method, a number of folds that does not fit the rows, or a score
-        of another shape than the rows.
+        of another shape than the rows or one that torch cannot differentiate.
 
     See Also
     --------

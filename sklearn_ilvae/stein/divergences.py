@@ -65,10 +65,22 @@ class DensityScore:
         -------
         score : Tensor of shape (n, d)
         divergence : Tensor of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            For a score that varies, but not by operations that torch differentiates.
         """
         with torch.enable_grad():
             points = X.detach().requires_grad_()
             score = self.function(points)
+            if not score.requires_grad and (score != score[:1]).any():
+                raise ValueError(
+                    "the score varies from row to row but torch cannot differentiate "
+                    "it: detach() or NumPy cut it off from the rows. Compute it by "
+                    "operations of torch alone, or estimate it from a sample of the "
+                    "density, as fisher_divergence_from_sample does"
+                )
             divergence = torch.zeros_like(points[:, 0])
             for column in range(X.shape[1] if score.requires_grad else 0):
                 (row,) = torch.autograd.grad(
