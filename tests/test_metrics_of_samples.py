@@ -88,6 +88,12 @@ def test_samples_may_be_data_frames():
     assert one == two
 
 
+def test_a_score_in_single_precision_is_taken():
+    X = sample(50, 2, 0)
+    values = [kernel_stein_discrepancy(X, s) for s in (lambda x: -x.float(), -X)]
+    np.testing.assert_allclose(*values, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("act", "message"),
     [
@@ -105,7 +111,7 @@ def test_samples_may_be_data_frames():
         ),
         (
             lambda X: fisher_divergence_from_density(X, lambda x: -x.numpy()),
-            "score returned ndarray for .* must return a tensor",
+            "score returned ndarray for .* must return a tensor .* use fisher_diverg",
         ),
         (
             lambda X: fisher_divergence_from_density(X, lambda x: -x.detach()),
@@ -130,6 +136,10 @@ def test_samples_may_be_data_frames():
         (
             lambda X: kernel_stein_discrepancy(X, lambda x: x[:, 0]),
             r"score returned \(20,\) for rows of shape \(20, 2\)",
+        ),
+        (
+            lambda X: kernel_stein_discrepancy(X, lambda x: -x.numpy()),
+            "score returned ndarray for .* Or pass the array of its values",
         ),
         (
             lambda X: kernel_stein_discrepancy(X, X, bandwidth="auto"),

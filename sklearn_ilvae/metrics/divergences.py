@@ -89,7 +89,11 @@ def fisher_divergence_from_density(
     True
     """
     rows = _rows(X)
-    _values(score, rows[:1])
+    _values(
+        score,
+        rows[:1],
+        "If there is only a sample of the density, use fisher_divergence_from_sample.",
+    )
     reference = stein.DensityScore(score)
     return _fisher_divergence(rows, reference, method, n_folds, settings, random_state)
 
@@ -213,7 +217,11 @@ def kernel_stein_discrepancy(
     True
     """
     rows = _rows(X)
-    scores = _values(score, rows) if callable(score) else _rows(score)
+    scores = (
+        _values(score, rows, "Or pass the array of its values at the rows of X.")
+        if callable(score)
+        else _rows(score)
+    )
     if scores.shape != rows.shape:
         raise ValueError(
             f"score has shape {tuple(scores.shape)} but X has {tuple(rows.shape)}; "
@@ -237,16 +245,16 @@ def _names(X: Any) -> list[Any]:
     return names_in(X, library) if library else []
 
 
-def _values(score: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """Return the values of a score at rows, after checking their shape."""
+def _values(score: Callable[[Tensor], Tensor], rows: Tensor, otherwise: str) -> Tensor:
+    """Return the values of a score at rows, or an error that says what else to do."""
     found = score(rows.clone())
     if not torch.is_tensor(found) or found.shape != rows.shape:
         shape = tuple(found.shape) if torch.is_tensor(found) else type(found).__name__
         raise ValueError(
             f"score returned {shape} for rows of shape {tuple(rows.shape)}; it must "
-            "return a tensor of their shape"
+            f"return a tensor of their shape. {otherwise}"
         )
-    return found.detach()
+    return found.detach().to(rows)
 
 
 def _fisher_divergence(
