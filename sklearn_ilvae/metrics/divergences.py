@@ -125,7 +125,9 @@ def fisher_divergence_from_sample(
     Returns
     -------
     float
-        In the reciprocal squared units of X. It is not symmetric.
+        In the reciprocal squared units of X, so that columns of small spread weigh
+        most: where units differ, scale both samples by the same numbers first. It is
+        not symmetric.
 
     Raises
     ------
