@@ -366,3 +366,13 @@ def test_a_converted_network_computes_as_a_deep_copy_does(family, dtype):
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
         assert tensor.dtype == before[name].dtype
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_torch_exports_every_decoder(family):
+    decoder = started_model(correlated_rows(40, 5, 2, seed=0), family, 2).decoder
+    size = {0: torch.export.Dim("n_rows")}
+    codes = torch.zeros(3, 2, dtype=torch.float64)
+    exported = torch.export.export(decoder, (codes,), dynamic_shapes=(size,)).module()
+    more = correlated_rows(5, 2, 1, seed=1)
+    torch.testing.assert_close(exported(more), decoder(more))
