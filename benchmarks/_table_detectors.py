@@ -1,5 +1,6 @@
 """What gaps and codes cost a detector: jobs of ``tables.py`` that read labels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,29 @@ from sklearn.metrics import roc_auc_score
 
 from sklearn_ilvae import ILVAEOutlierDetector
 
+Table = np.ndarray | pd.DataFrame
+
 
 def auroc(
-    table: np.ndarray | pd.DataFrame,
+    table: Table,
     y: np.ndarray,
     parts: tuple[np.ndarray, np.ndarray],
     seed: int,
+    fitted: Table | None = None,
     **parameters: object,
 ) -> float:
-    """Fit a detector to one part of a table and rank the other, in percent."""
-    first, second = (
-        table.iloc[part] if isinstance(table, pd.DataFrame) else table[part]
-        for part in parts
-    )
+    """Fit a detector to one part of a table and rank the other, in percent.
+
+    It is fitted to that part of `fitted`, where this is another form of the table.
+    """
+    first = rows_of(table if fitted is None else fitted, parts[0])
     detector = ILVAEOutlierDetector(random_state=seed, device="cpu", **parameters)
-    detector.fit(first)
-    return 100 * float(roc_auc_score(y[parts[1]], -detector.score_samples(second)))
+    scores = detector.fit(first).score_samples(rows_of(table, parts[1]))
+    return 100 * float(roc_auc_score(y[parts[1]], -scores))
+
+
+def rows_of(table: Table, part: np.ndarray) -> Table:
+    return table.iloc[part] if isinstance(table, pd.DataFrame) else table[part]
 
 
 def with_gaps(
@@ -36,12 +44,13 @@ def with_gaps(
     seed: int,
     folder: Path,
     n_rows: int,
-    fill: bool,
+    methods: Sequence[str],
 ) -> dict[str, float]:
     """Return AUROC of rows with values removed at random, in training and in test.
 
-    ``filled`` is the same detector on rows whose gaps hold the means of the training
-    rows, where `fill` asks for it.
+    ``filled``, by the method ``"mean"``, is the same detector on rows whose gaps hold
+    the means of the training rows. ``learned complete``, by ``"complete"``, is one
+    fitted to training rows without gaps: what it loses is lost in the rows to rank.
     """
     random = np.random.RandomState(seed)
     X, y = labelled_table(name, folder, n_rows, random)
@@ -49,7 +58,9 @@ def with_gaps(
     X = X[:, np.ptp(X[parts[0]], axis=0) > 0]
     missing = np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
     found = {"auroc": auroc(missing, y, parts, seed)}
-    if share > 0 and fill:
+    if share > 0 and "complete" in methods:
+        found["learned complete"] = auroc(missing, y, parts, seed, fitted=X)
+    if share > 0 and "mean" in methods:
         imputer = SimpleImputer(keep_empty_features=True).fit(missing[parts[0]])
         found["filled"] = auroc(imputer.transform(missing), y, parts, seed)
     return found

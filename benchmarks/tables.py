@@ -74,6 +74,7 @@ TABLES = {
     "overhead": ["5", "20", "100"],
 }
 SHARES, RULES = (0.1, 0.3, 0.5), ("MCAR", "MNAR")
+GAP_METHODS = ("auroc", "filled", "learned complete")
 
 
 def likelihood_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -189,12 +190,12 @@ def compare_gaps(
     arguments: argparse.Namespace, table: str, protocol: str, seed: int, share: float
 ) -> dict[str, float]:
     sizes = (arguments.data, arguments.rows)
-    return with_gaps(table, protocol, share, seed, *sizes, "mean" in arguments.methods)
+    return with_gaps(table, protocol, share, seed, *sizes, arguments.methods)
 
 
 def summarise_gaps(found: pd.DataFrame) -> None:
     keys = ["table", "protocol", "share"]
-    methods = [each for each in ("auroc", "filled") if each in found]
+    methods = [each for each in GAP_METHODS if each in found]
     means = found.groupby(keys)[methods].mean().unstack("share")
     complete = means["auroc", 0.0]
     for share, allowed in zip(SHARES[:2], (1.5, 4.0), strict=True):
@@ -295,9 +296,10 @@ def main() -> None:
     parser.add_argument(
         "--methods",
         nargs="+",
-        choices=methods,
+        choices=[*methods, "complete"],
         default=methods,
-        help="imputers; for gaps, mean adds the detector on filled rows",
+        help="imputers; for gaps, mean adds the detector on filled rows, complete one "
+        "fitted to rows without gaps",
     )
     parser.add_argument("--resume", action="store_true", help="add to the output")
     parser.add_argument("--output", type=Path)
