@@ -59,6 +59,18 @@ def test_discrepancy_scales_with_the_units_of_the_sample(kernel, statistic):
     assert scaled == pytest.approx(whole / 100)
 
 
+@pytest.mark.parametrize("kernel", ["rbf", "inverse_multiquadric"])
+@pytest.mark.parametrize("statistic", ["U", "V"])
+@pytest.mark.parametrize("unit", [2.0**-500, 2.0**-350, 2.0**350, 2.0**500])
+def test_discrepancy_of_samples_in_very_small_or_large_units(kernel, statistic, unit):
+    """The fourth power of their bandwidth is no number, the discrepancy is one."""
+    X = sample(50, 3, 0)
+    options = {"kernel": kernel, "statistic": statistic}
+    whole = kernel_stein_discrepancy(X, 0.5 - X, **options)
+    scaled = kernel_stein_discrepancy(unit * X, (0.5 - X) / unit, **options)
+    assert scaled * unit * unit == pytest.approx(whole, rel=1e-12)
+
+
 def test_v_statistic_adds_the_pairs_of_a_row_with_itself():
     X = sample(200, 3, 0)
     u, v = (kernel_stein_discrepancy(X, -X, statistic=s) for s in ("U", "V"))

@@ -1,5 +1,6 @@
 """Divergences between samples and densities, from their scores."""
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -269,8 +270,13 @@ def kernel_stein_discrepancy(
         raise ValueError(f"statistic={statistic!r} is unknown; choose 'U' or 'V'")
     if statistic == "U" and n < 2:
         raise ValueError("X has 1 row; statistic='U' needs at least 2")
+    # The fourth power of a bandwidth vanishes or overflows long before the discrepancy
+    # does. A power of two as unit of length rounds nothing.
+    unit = math.ldexp(1.0, math.frexp(kernel.bandwidth)[1] - 1)
+    kernel = kernel.with_bandwidth(kernel.bandwidth / unit)
+    scores = scores * unit
     # Differences do not change with the origin, and are exact near it.
-    X = X - X.mean(0)
+    X = (X - X.mean(0)) / unit
     own = (scores * X).sum(1)
     farthest = torch.linalg.vector_norm(X, dim=1).max()
     near = bool(farthest < FAR_BANDWIDTHS * kernel.bandwidth)
@@ -291,8 +297,8 @@ def kernel_stein_discrepancy(
         stein -= 4.0 * second * squared + 2.0 * d * first
         total = total + stein.sum()
     if statistic == "V":
-        return total / n**2
+        return total / n**2 / unit / unit
     # On the diagonal φ = 1 and the distance is 0.
     slope = kernel.first_derivative(torch.ones_like(own))
     diagonal = scores.square().sum(1) - 2.0 * d * slope
-    return (total - diagonal.sum()) / (n * (n - 1))
+    return (total - diagonal.sum()) / (n * (n - 1)) / unit / unit

@@ -1,5 +1,7 @@
 """Differentiable Stein estimates, to train samplers whose density is unknown."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -164,7 +166,11 @@ def median_bandwidth(X: Tensor) -> float:
     bandwidth : float
     """
     points = X.detach()
-    median = median_distance(points - points.mean(-2, keepdim=True))
+    centered = points - points.mean(-2, keepdim=True)
+    # In units of the size of the samples, a power of two, no square vanishes or
+    # overflows.
+    unit = math.ldexp(1.0, math.frexp(float(centered.abs().max()))[1] - 1)
+    median = median_distance(centered / unit) * unit
     if median == 0.0:
         raise ValueError(
             "the median distance between samples is 0, because most are equal; pass "

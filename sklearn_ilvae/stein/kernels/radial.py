@@ -1,7 +1,7 @@
 """Radial kernels with their derivatives in closed form."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -29,6 +29,9 @@ class Kernel(Protocol):
     def bandwidth(self) -> float:
         """Length scale, in the units of the points."""
 
+    def with_bandwidth(self, bandwidth: float) -> "Kernel":
+        """Return the kernel of the same family with another bandwidth."""
+
     def value(self, squared_distance: Tensor) -> Tensor:
         """Return ``φ``."""
 
@@ -55,6 +58,10 @@ class RBF:
     """
 
     bandwidth: float
+
+    def with_bandwidth(self, bandwidth: float) -> Self:
+        """Return the kernel with another bandwidth."""
+        return replace(self, bandwidth=bandwidth)
 
     def value(self, squared_distance: Tensor) -> Tensor:
         """Return ``φ``, elementwise."""
@@ -89,6 +96,10 @@ class InverseMultiquadric:
     """
 
     bandwidth: float
+
+    def with_bandwidth(self, bandwidth: float) -> Self:
+        """Return the kernel with another bandwidth."""
+        return replace(self, bandwidth=bandwidth)
 
     def value(self, squared_distance: Tensor) -> Tensor:
         """Return ``φ``, elementwise."""
