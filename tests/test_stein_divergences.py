@@ -43,6 +43,17 @@ def test_a_constant_score_has_no_divergence():
     assert (divergence == 0).all()
 
 
+def test_a_score_that_torch_cannot_differentiate_is_refused():
+    with pytest.raises(ValueError, match=r"cannot differentiate it; .* detach\(\)"):
+        DensityScore(lambda x: -x.detach()).evaluate(points(4, 2, 0))
+
+
+def test_divergence_of_a_density_score_where_torch_does_without_gradients():
+    with torch.inference_mode():
+        _, divergence = standard.evaluate(points(4, 2, 0))
+    assert (divergence == -2).all()
+
+
 def test_plug_in_divergence_of_known_gaussians_is_the_distance_of_their_means():
     x = points(100, 2, 0)
     found = fisher_divergence_plug_in(x, gaussian(0.0), gaussian(1.5))

@@ -72,8 +72,9 @@ class DensityScore:
         ValueError
             For a score that varies, but not by operations that torch differentiates.
         """
-        with torch.enable_grad():
-            points = X.detach().requires_grad_()
+        # Also where the user's own code does without gradients.
+        with torch.inference_mode(False), torch.enable_grad():
+            points = X.detach().clone().requires_grad_()
             score = self.function(points)
             if not score.requires_grad and (score != score[:1]).any():
                 raise ValueError(
