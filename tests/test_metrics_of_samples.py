@@ -83,6 +83,12 @@ def test_discrepancy_takes_a_score_as_a_function():
     assert kernel_stein_discrepancy(X, lambda x: 0.5 - x) == at_rows
 
 
+def test_discrepancy_takes_a_score_in_single_precision():
+    X = sample(200, 3, 0)
+    found = kernel_stein_discrepancy(X, lambda x: 0.5 - x.float())
+    assert found == pytest.approx(kernel_stein_discrepancy(X, 0.5 - X), rel=1e-5)
+
+
 def test_median_of_many_rows_is_taken_from_some():
     X = sample(2500, 2, 0)
     found = kernel_stein_discrepancy(X, 0.5 - X)
@@ -119,7 +125,15 @@ def test_a_score_in_single_precision_is_taken():
         ),
         (
             lambda X: fisher_divergence_from_density(X, lambda x: -x.sum(1)),
-            r"score returned \(1,\) for rows of shape \(1, 2\)",
+            r"score returned \(20,\) for rows of shape \(20, 2\)",
+        ),
+        (
+            lambda X: fisher_divergence_from_density(X, lambda x: -x[:1]),
+            r"score returned \(1, 2\) for rows of shape \(20, 2\)",
+        ),
+        (
+            lambda X: fisher_divergence_from_density(X, lambda x: x.log()),
+            "score returned nan in column 1 for row 0 of X; it must be finite",
         ),
         (
             lambda X: fisher_divergence_from_density(X, lambda x: -x.numpy()),
@@ -143,6 +157,10 @@ def test_a_score_in_single_precision_is_taken():
         (
             lambda X: kernel_stein_discrepancy(pd.DataFrame(X).assign(t="u"), X),
             r"Column 't' holds 'u' in row 0, not a number\. Encode it",
+        ),
+        (
+            lambda X: kernel_stein_discrepancy(X, lambda x: x / 0),
+            "score returned inf in column 0 for row 0 of X; .* drop the rows outside",
         ),
         (lambda X: kernel_stein_discrepancy(X, X[:5]), r"score has shape \(5, 2\)"),
         (

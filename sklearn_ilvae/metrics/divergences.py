@@ -67,7 +67,8 @@ def fisher_divergence_from_density(
     ------
     ValueError
         For an unknown method, a number of folds that does not fit the rows, or a score
-        of another shape than the rows or one that torch cannot differentiate.
+        that is not finite, of another shape than the rows or one that torch cannot
+        differentiate.
 
     See Also
     --------
@@ -91,7 +92,7 @@ def fisher_divergence_from_density(
     rows = _rows(X)
     _values(
         score,
-        rows[:1],
+        rows,
         "If there is only a sample of the density, use fisher_divergence_from_sample.",
     )
     reference = stein.DensityScore(score)
@@ -200,7 +201,7 @@ def kernel_stein_discrepancy(
     ------
     ValueError
         For an unknown kernel, bandwidth or statistic, for a bandwidth that is not
-        positive, or for scores of another shape than the rows.
+        positive, or for scores that are not finite, or of another shape than the rows.
 
     References
     ----------
@@ -248,13 +249,21 @@ def _names(X: Any) -> list[Any]:
 
 
 def _values(score: Callable[[Tensor], Tensor], rows: Tensor, otherwise: str) -> Tensor:
-    """Return the values of a score at rows, or an error that says what else to do."""
+    """Return the finite values of a score, or an error that says what else to do."""
     found = score(rows.clone())
     if not torch.is_tensor(found) or found.shape != rows.shape:
         shape = tuple(found.shape) if torch.is_tensor(found) else type(found).__name__
         raise ValueError(
             f"score returned {shape} for rows of shape {tuple(rows.shape)}; it must "
             f"return a tensor of their shape. {otherwise}"
+        )
+    bad = ~found.isfinite()
+    if bad.any():
+        row, column = torch.nonzero(bad)[0].tolist()
+        raise ValueError(
+            f"score returned {float(found[row, column])} in column {column} for row "
+            f"{row} of X; it must be finite, so drop the rows outside the support of "
+            "the density"
         )
     return found.detach().to(rows)
 
