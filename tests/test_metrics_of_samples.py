@@ -162,6 +162,12 @@ def test_a_score_in_single_precision_is_taken():
             lambda X: kernel_stein_discrepancy(X, lambda x: x / 0),
             "score returned inf in column 0 for row 0 of X; .* drop the rows outside",
         ),
+        (
+            lambda X: kernel_stein_discrepancy(
+                pd.DataFrame(X, columns=["a", "b"]), pd.DataFrame(X, columns=["b", "a"])
+            ),
+            r"columns \['a', 'b'\] but score has \['b', 'a'\]",
+        ),
         (lambda X: kernel_stein_discrepancy(X, X[:5]), r"score has shape \(5, 2\)"),
         (
             lambda X: kernel_stein_discrepancy(X, lambda x: x[:, 0]),

@@ -230,6 +230,13 @@ def kernel_stein_discrepancy(
             f"score has shape {tuple(scores.shape)} but X has {tuple(rows.shape)}; "
             "pass the score at every row"
         )
+    names, score_names = _names(X), _names(score)
+    # Scores may have names of their own.
+    if names != score_names and set(names) == set(score_names):
+        raise ValueError(
+            f"X has the columns {names} but score has {score_names}; both must have "
+            "the same, in the same order"
+        )
     some = rows[:: -(-len(rows) // MEDIAN_ROWS)]
     function = make_kernel(kernel, width_of(bandwidth, some))
     return float(
