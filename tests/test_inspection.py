@@ -346,6 +346,9 @@ def test_the_field_knows_the_names_of_columns(plane, library):
         assert display.ax_.get_xlabel() == "length"
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
         ScoreFieldDisplay.from_estimator(estimator, plane, grid_resolution=3)
+    turned = LIBRARIES[library](pd.DataFrame(plane, columns=["width", "length"]))
+    with pytest.raises(ValueError, match="must be in the same order"):
+        ScoreFieldDisplay.from_estimator(estimator, turned, grid_resolution=3)
 
 
 def test_a_field_in_three_dimensions_is_refused(plane):

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from .._columns import as_frame, library_of
+from .._columns import as_frame, library_of, names_in
 from .._pipelines import check_gives, last_step
 from ._style import COLOUR_MAP, GREY, RED, single_axes
 
@@ -93,7 +93,8 @@ class ScoreFieldDisplay:
         Raises
         ------
         ValueError
-            For an estimator fitted to another number of columns, or rows of another.
+            For an estimator fitted to another number of columns, or rows of another
+            number, names or order of columns.
         """
         estimator, X = last_step(estimator, X)
         check_is_fitted(estimator)
@@ -118,10 +119,12 @@ class ScoreFieldDisplay:
         names = getattr(estimator, "feature_names_in_", None)
         grid = points
         X = as_frame(X)
-        if names is not None and library_of(X) is not None:
-            # Rows with the names that fit has seen, in the table's own library.
+        library = library_of(X)
+        if names is not None and library is not None:
+            # Rows with the names of the table, in its own library: the estimator
+            # refuses those that fit has not seen.
             make = getattr(type(X), "from_pydict", type(X))  # the first is pyarrow's
-            grid = make(dict(zip(names, points.T, strict=True)))
+            grid = make(dict(zip(names_in(X, library), points.T, strict=True)))
         gradients = np.asarray(estimator.score_gradient(grid))
         return cls.from_predictions(
             points, gradients, sample=sample, feature_names=names, ax=ax
