@@ -272,6 +272,14 @@ def test_scores_far_below_share_the_leftmost_bin():
     )
 
 
+@pytest.mark.parametrize("threshold", [-50.0, 0.0, 50.0])
+def test_the_coloured_region_lies_below_the_threshold(threshold):
+    scores = np.random.default_rng(0).normal(size=100)
+    display = ScoreHistogramDisplay.from_predictions(scores, threshold=threshold)
+    region = display.ax_.patches[-1]
+    assert region.get_x() < region.get_x() + region.get_width() == threshold
+
+
 def test_a_constant_score_is_drawn():
     display = ScoreHistogramDisplay.from_predictions(np.zeros(10), threshold=0.0)
     display.figure_.canvas.draw()

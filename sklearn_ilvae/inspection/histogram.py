@@ -147,7 +147,8 @@ class ScoreHistogramDisplay:
         beyond = int((scores < low).sum())
         if self.threshold is not None:
             flagged = int((scores < self.threshold).sum())
-            ax.axvspan(bins[0], self.threshold, color=RED, alpha=0.12, linewidth=0)
+            left = min(bins[0], self._left_of_threshold(scores))
+            ax.axvspan(left, self.threshold, color=RED, alpha=0.12, linewidth=0)
             ax.axvline(
                 self.threshold,
                 color="black",
@@ -171,6 +172,10 @@ class ScoreHistogramDisplay:
         first, third = np.quantile(scores, [0.25, 0.75])
         low = first - FAR * (third - first)
         if self.threshold is not None:
-            # The region below the threshold must have a width.
-            low = min(low, self.threshold - 0.1 * abs(scores.max() - self.threshold))
+            low = min(low, self._left_of_threshold(scores))
         return float(max(low, scores.min()))
+
+    def _left_of_threshold(self, scores: np.ndarray) -> float:
+        """Return an edge that gives the region below the threshold a width."""
+        assert self.threshold is not None
+        return float(self.threshold - 0.1 * abs(scores.max() - self.threshold))
