@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from mixed import LIBRARIES, short
+from mixed import LIBRARIES, by_library, short
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -94,6 +94,14 @@ def test_gaps_are_counted_by_column_and_by_pattern():
     assert [tick.get_text() for tick in display.ax_[1].get_xticklabels()] == ["a", "c"]
     lines = [tick.get_text() for tick in display.ax_[1].get_yticklabels()]
     assert lines == ["2 rows, complete", "2 rows", "1 rows"]
+
+
+@by_library
+def test_gaps_given_as_a_frame_keep_the_names_of_its_columns(convert):
+    gone = convert(pd.DataFrame({"pulse": [True, False], "weight": [True, True]}))
+    display = MissingnessDisplay.from_predictions(gone)
+    ticks = [tick.get_text() for tick in display.ax_[1].get_xticklabels()]
+    assert ticks == ["pulse", "weight"]
 
 
 def test_what_is_left_out_of_the_picture_of_gaps_is_counted():

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import check_array, check_scalar
 
-from .._columns import fitted_names
+from .._columns import fitted_names, library_of, names_in
 from .._pipelines import autoencoder
 from ._style import BLUE, GREY, grid_of_axes
 
@@ -124,8 +124,9 @@ class MissingnessDisplay:
         -------
         MissingnessDisplay
         """
-        if feature_names is None and hasattr(missing, "columns"):
-            feature_names = [str(name) for name in missing.columns]
+        library = library_of(missing)
+        if feature_names is None and library is not None:
+            feature_names = names_in(missing, library)
         display = cls(
             missing=missing,
             feature_names=feature_names,
