@@ -104,6 +104,13 @@ def test_gaps_given_as_a_frame_keep_the_names_of_its_columns(convert):
     assert ticks == ["pulse", "weight"]
 
 
+@pytest.mark.parametrize("value", [np.nan, 2.5, "u"])
+def test_a_table_of_values_is_refused_in_place_of_its_gaps(value):
+    table = pd.DataFrame({"a": [1, 0], "b": [0, value]})
+    with pytest.raises(ValueError, match=f"holds {value} in row 1 of column 1; .*isna"):
+        MissingnessDisplay.from_predictions(table)
+
+
 def test_what_is_left_out_of_the_picture_of_gaps_is_counted():
     gone = np.triu(np.ones((6, 6), dtype=bool))
     display = MissingnessDisplay.from_predictions(gone, max_features=3, max_patterns=1)

@@ -151,11 +151,11 @@ class MissingnessDisplay:
         Raises
         ------
         ValueError
-            For names that do not match the columns.
+            For names that do not match the columns, and for a table of values.
         """
         check_scalar(self.max_features, "max_features", Integral, min_val=1)
         check_scalar(self.max_patterns, "max_patterns", Integral, min_val=1)
-        missing = check_array(self.missing, dtype=bool)
+        missing = self._gaps()
         names = self._names(missing.shape[1])
         n_gaps = missing.sum(0)
         most = np.argsort(-n_gaps, kind="stable")[: self.max_features]
@@ -175,6 +175,19 @@ class MissingnessDisplay:
         long = sum(map(len, labels)) > 60
         self.ax_[1].set_xticks(np.arange(len(shown)), labels, rotation=90 * long)
         return self
+
+    def _gaps(self) -> np.ndarray:
+        """Return what is missing, after refusing a table of values in its place."""
+        given = check_array(self.missing, dtype=None, ensure_all_finite=False)
+        values = ~np.isin(given, [False, True])
+        if values.any():
+            row, column = np.argwhere(values)[0]
+            raise ValueError(
+                f"missing holds {given[row, column]!s} in row {row} of column "
+                f"{column}; it must be True where a value is missing and False "
+                "elsewhere, for example frame.isna()"
+            )
+        return given.astype(bool)
 
     def _names(self, n_columns: int) -> list[str]:
         if self.feature_names is None:
