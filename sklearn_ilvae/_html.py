@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
+from math import isnan
 from typing import Any
 
 import torch
@@ -140,8 +141,9 @@ def summary_of_autoencoder(estimator: Any) -> str:
         f"{units} · certified L {estimator.inverse_lipschitz_:.3g} · "
         f"{estimator.n_iter_} epochs"
     )
-    if estimator.validation_scores_:
-        rows, bound = "validation", max(estimator.validation_scores_)
+    validation = [each for each in estimator.validation_scores_ if not isnan(each)]
+    if validation:
+        rows, bound = "validation", max(validation)
     elif estimator.loss_curve_:
         rows, bound = "training", -estimator.loss_curve_[-1]
     else:  # interrupted in the first epoch

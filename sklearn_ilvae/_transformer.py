@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from math import nan
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -224,7 +225,8 @@ default="from_dtype"
         standardised columns.
     validation_scores_ : list of float
         Bound on the validation rows after every epoch, in the same unit. Empty
-        without early stopping.
+        without early stopping; NaN at epochs without it where others had it, after
+        `partial_fit` or a warm start.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of str, shape (n_features_in_,)
@@ -660,9 +662,13 @@ default="from_dtype"
                 divergences_of_units(module, training.rows) if summarize else None
             )
             self.module_ = module.cpu().eval()
+            before, added = self.validation_scores_, result.validation_scores
+            if before or added:
+                before = before or [nan] * self.n_iter_
+                added = added or [nan] * len(result.loss_curve)
+            self.validation_scores_ = before + added
             self.n_iter_ += len(result.loss_curve)
             self.loss_curve_ = self.loss_curve_ + result.loss_curve
-            self.validation_scores_ = self.validation_scores_ + result.validation_scores
             self._optimizer_state = result.optimizer_state
             context.call_on_fit_task_end(estimator=self)
         return self

@@ -116,6 +116,17 @@ def test_training_curve_shows_bounds_and_the_best_epoch(fitted):
     assert f"best epoch: {best}" in legend_texts(display.ax_)
 
 
+def test_validation_keeps_its_epochs_where_others_go_without(table):
+    model = ILVAETransformer(n_components=2, max_iter=3, random_state=0)
+    model.partial_fit(table).set_params(warm_start=True).fit(table).partial_fit(table)
+    display = TrainingCurveDisplay.from_estimator(model)
+    epochs, validation = display.lines_[1].get_data()
+    assert epochs[~np.isnan(validation)].tolist() == [2, 3, 4]
+    best = np.nanargmax(model.validation_scores_) + 1
+    assert f"best epoch: {best}" in legend_texts(display.ax_)
+    assert f"bound {np.nanmax(model.validation_scores_):.2f}" in model._fit_summary()
+
+
 def test_shares_of_units_sum_to_the_fisher_divergence(fitted, table):
     shares = metrics.fisher_divergence_per_unit(fitted, table[:50])
     total = metrics.relative_fisher_divergence(fitted, table[:50]).mean()

@@ -16,7 +16,8 @@ class TrainingCurveDisplay:
     loss_curve : array-like of shape (n_epochs,)
         Negative bound on the training rows, in nats a row.
     validation_scores : array-like of shape (n_epochs,), default=None
-        Bound on the validation rows after every epoch, in nats a row.
+        Bound on the validation rows after every epoch, in nats a row; NaN at epochs
+        without them. One shorter than `loss_curve` is that of the last epochs.
 
     Attributes
     ----------
@@ -118,7 +119,7 @@ class TrainingCurveDisplay:
                 label="validation rows",
                 **point,
             )
-            best = int(validation.argmax())
+            best = int(np.nanargmax(validation))
             ax.plot(
                 last[best],
                 validation[best],
