@@ -1,13 +1,12 @@
 """Divergences between samples and densities, from their scores."""
 
-import math
 from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .kernels.radial import Kernel, squared_distances
+from .kernels.radial import Kernel, squared_distances, unit_of_length
 from .sample.reading import row_keys
 
 CHUNK_ROWS = 1024
@@ -272,8 +271,8 @@ def kernel_stein_discrepancy(
     if statistic == "U" and n < 2:
         raise ValueError("X has 1 row; statistic='U' needs at least 2")
     # The fourth power of a bandwidth vanishes or overflows long before the discrepancy
-    # does. A power of two as unit of length rounds nothing.
-    unit = math.ldexp(1.0, math.frexp(kernel.bandwidth)[1] - 1)
+    # does.
+    unit = unit_of_length(kernel.bandwidth)
     kernel = kernel.with_bandwidth(kernel.bandwidth / unit)
     scores = scores * unit
     # Differences do not change with the origin, and are exact near it.

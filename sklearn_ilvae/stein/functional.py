@@ -1,12 +1,15 @@
 """Differentiable Stein estimates, to train samplers whose density is unknown."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from .kernels.published import summed_gradients
-from .kernels.radial import kernel_matrix, make_kernel, median_distance
+from .kernels.radial import (
+    kernel_matrix,
+    make_kernel,
+    median_distance,
+    unit_of_length,
+)
 
 
 def stein_score(
@@ -167,9 +170,7 @@ def median_bandwidth(X: Tensor) -> float:
     """
     points = X.detach()
     centered = points - points.mean(-2, keepdim=True)
-    # In units of the size of the samples, a power of two, no square vanishes or
-    # overflows.
-    unit = math.ldexp(1.0, math.frexp(float(centered.abs().max()))[1] - 1)
+    unit = unit_of_length(float(centered.abs().max()))
     median = median_distance(centered / unit) * unit
     if median == 0.0:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Radial kernels with their derivatives in closed form."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
@@ -148,6 +149,14 @@ def make_kernel(name: str, bandwidth: float) -> Kernel:
     if not bandwidth > 0:
         raise ValueError(f"bandwidth={bandwidth!r} is not allowed; it must be positive")
     return KERNELS[name](float(bandwidth))
+
+
+def unit_of_length(size: float) -> float:
+    """Return the power of two at or below a size: to divide by it rounds nothing.
+
+    In such units the squares of lengths about that size neither vanish nor overflow.
+    """
+    return math.ldexp(1.0, math.frexp(size)[1] - 1)
 
 
 def squared_distances(X: Tensor, Y: Tensor) -> Tensor:
