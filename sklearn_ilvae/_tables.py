@@ -34,6 +34,7 @@ from ._columns.summary import ColumnSummary, shortened
 from ._random import draw_seed
 from .vae import VariationalAutoencoder, drawn_rows, expected_rows, shared_noise
 from .vae.likelihoods import COUNTS, EMPTY
+from .vae.posterior import codes_at_once
 
 LAYER_CHUNK = 1 << 18
 """Numbers of a layer held at once: few enough to stay in the processor's cache."""
@@ -46,6 +47,12 @@ def widest_layer(module: VariationalAutoencoder) -> int:
     """Return how many numbers a row needs in the widest layer of a decoder."""
     n_parameters = module.likelihood.n_parameters
     return max(n_parameters, *module.architecture.hidden_layer_sizes)
+
+
+def rows_at_once(module: VariationalAutoencoder, n_draws: int, width: int) -> int:
+    """Return how many rows to take at once, with layers of a width for each draw."""
+    n_codes = codes_at_once(n_draws, module.architecture.n_components)
+    return max(1, LAYER_CHUNK // (n_codes * width))
 
 
 @dataclass(frozen=True)
@@ -216,7 +223,8 @@ class TableMixin:
 
         Notes
         -----
-        Importance sampling with `n_importance_samples` draws from the encoder [1]_.
+        Importance sampling [1]_ with `n_importance_samples` draws from a Gaussian
+        fitted to the posterior of each row.
         Expected values of columns of numbers are means on the scale of the network,
         which is logarithmic beyond three standard deviations.
 
@@ -261,7 +269,7 @@ class TableMixin:
             return drawn_rows(module, scaled, noise, generator)
 
         widest = max(module.likelihood.layout.n_statistics, widest_layer(module))
-        chunk = max(1, LAYER_CHUNK // (len(noise) * widest))
+        chunk = rows_at_once(module, len(noise), widest)
         if generator is None:
             rows = self._in_chunks(impute, table[incomplete], chunk)
         else:

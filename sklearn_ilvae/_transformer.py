@@ -39,6 +39,7 @@ from ._tables import (
     TrainingTable,
     levels_to_arrays,
     read_training_table,
+    rows_at_once,
     widest_layer,
 )
 from ._training import (
@@ -189,8 +190,8 @@ default="from_dtype"
         `activation`, `prior`) and its columns (`likelihood`, `categorical_features`,
         `max_categories`) must then be as before.
     n_importance_samples : int, default=100
-        Draws from the posterior in `score_samples`. More draws raise the bound
-        towards the log-likelihood.
+        Draws from the posterior in `score_samples` and `impute`. More draws raise the
+        bound towards the log-likelihood.
     device : str, default="auto"
         Where to compute: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``…
         ``"auto"`` is CUDA where there is any. A fitted model falls back to the CPU
@@ -508,8 +509,9 @@ default="from_dtype"
     def score_samples(self, X: Any) -> Any:
         """Return the log-likelihood of every row.
 
-        It is the importance-weighted bound [1]_ with `n_importance_samples` draws, the
-        same noise for all rows: a row scores the same alone and in any batch.
+        It is the importance-weighted bound [1]_ with `n_importance_samples` draws from
+        a Gaussian that two Newton steps fit to the posterior of the row. All rows share
+        the noise: a row scores the same alone and in any batch.
 
         Parameters
         ----------
@@ -539,7 +541,7 @@ default="from_dtype"
             bound = importance_weighted_bound(module, scaled, noise.to(rows))
             return bound + scaling.log_slope(rows, scaled)
 
-        chunk = max(1, LAYER_CHUNK // (len(noise) * widest_layer(module)))
+        chunk = rows_at_once(module, len(noise), widest_layer(module))
         return from_tensor(self._in_chunks(log_likelihood, table, chunk), X)
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -114,6 +114,52 @@ def test_score_is_the_gradient(families):
     torch.testing.assert_close(likelihood.score(rows, parameters), gradient)
 
 
+@pytest.mark.parametrize(
+    "families",
+    [each for each in TABLES if not {"student_t", "negative_binomial"} & {*each}],
+    ids="-".join,
+)
+def test_information_is_the_curvature_of_the_log_likelihood(families):
+    likelihood = random_likelihood(families)
+    parameters = natural(likelihood, 20)
+    rows = drawn(likelihood, parameters)
+    rows[::3, 0] = torch.nan
+    slopes = normal(4, *parameters.shape, seed=2)
+    steps = torch.zeros(20, 4, dtype=torch.float64, requires_grad=True)
+    moved = parameters + torch.einsum("ns,snp->np", steps, slopes)
+    log_prob = likelihood.log_prob(rows, moved).sum()
+    (gradient,) = torch.autograd.grad(log_prob, steps, create_graph=True)
+    curvatures = [
+        torch.autograd.grad(column.sum(), steps, retain_graph=True)[0]
+        for column in gradient.T
+    ]
+    expected = -torch.stack(curvatures, dim=1)
+    found = likelihood.information(rows, parameters, slopes)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_curvature_of_a_negative_binomial_is_its_fisher_information():
+    likelihood = random_likelihood(("negative_binomial",))
+    (head,) = likelihood.heads
+    parameters = natural(likelihood, 10)
+    counts = torch.arange(2000.0).double()[:, None, None]
+    probabilities = head.log_prob(counts, parameters).exp()
+    expected = (probabilities * head.score(counts, parameters).square()).sum(0)
+    torch.testing.assert_close(head.curvature(counts, parameters), expected)
+
+
+def test_the_curvature_of_a_student_t_is_that_of_a_gaussian_below_it():
+    likelihood = random_likelihood(("student_t",))
+    (head,) = likelihood.heads
+    here, values = natural(likelihood, 50), 5 * normal(50, 1, seed=3)
+    curvature = head.curvature(values, here)
+    other = 5 * normal(200, 50, 1, seed=4)
+    step = other - here
+    gaussian = head.score(values, here) * step - 0.5 * curvature * step.square()
+    gain = head.log_prob(values, other) - head.log_prob(values, here)
+    assert (gain >= gaussian - 1e-12).all()
+
+
 @by_table
 def test_a_missing_value_adds_nothing_and_passes_no_gradient(families):
     likelihood = random_likelihood(families)

@@ -112,14 +112,6 @@ def linear_model(n_components):
 
 
 class TestBounds:
-    def test_one_draw_from_the_exact_posterior_gives_the_likelihood(self):
-        # With as many units as columns the noise is the same in all columns, so that
-        # the exact posterior has independent units, as the encoder's has.
-        model, rows, exact = linear_model(5)
-        with torch.no_grad():
-            bound = importance_weighted_bound(model, rows, normal(1, 5))
-        torch.testing.assert_close(bound, exact, rtol=1e-9, atol=1e-9)
-
     def test_importance_weighted_bound_reaches_the_likelihood(self):
         model, rows, exact = linear_model(2)
         with torch.no_grad():
@@ -127,6 +119,8 @@ class TestBounds:
         torch.testing.assert_close(bound, exact, rtol=0, atol=0.01)
 
     def test_evidence_lower_bound_is_exact_in_expectation(self):
+        # With as many units as columns the noise is the same in all columns, so that
+        # the exact posterior has independent units, as the encoder's has.
         model, rows, exact = linear_model(5)
         noise = shared_noise(8192, 5, 0)[:, None]
         with torch.no_grad():
@@ -140,7 +134,7 @@ class TestBounds:
             rows, "anchored", 2, n_mixture_components=n_mixture_components
         )
         torch.nn.init.constant_(model.encoder.log_variance, -1.0)
-        noise = normal(2000, 2)
+        noise = normal(1000, 2)
         with torch.no_grad():
             bounds = [evidence_lower_bound(model, rows, noise[:, None]).mean()]
             for n_draws in (5, 50, 500):

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from .autoencoder import VariationalAutoencoder
 from .encoders import EncoderInputs
+from .likelihoods.heads import any_missing
+from .posterior import fit_posterior
 from .priors import StandardNormalPrior, standard_normal_log_prob
 
 
@@ -110,6 +112,9 @@ def importance_log_weights(
 ) -> tuple[Tensor, Tensor]:
     """Return codes drawn from q and ``log p(x, z) − log q(z|x)`` of each.
 
+    Here q is a Gaussian fitted to the posterior of each row, and a little wider. It
+    is a constant for autograd: gradients reach decoder, likelihood and prior alone.
+
     Parameters
     ----------
     model : VariationalAutoencoder
@@ -155,16 +160,13 @@ def weighted_draws(
 
     The natural parameters (n_draws, n_rows, n_parameters) come second.
     """
-    inputs = model.encoder.inputs(rows)
-    mean, log_variance = model.encoder.from_inputs(inputs)
-    noise = noise[:, None, :]
-    codes = mean + (0.5 * log_variance).exp() * noise
+    gaps = any_missing(rows)
+    posterior = fit_posterior(model, rows, gaps).broadened()
+    codes = posterior.draw(noise)
     parameters = model.decoder(codes)
-    gaps = inputs.increase is not None
     joint = model.likelihood.log_prob(rows, parameters, gaps)
     joint = joint + model.prior.log_prob(codes)
-    posterior = standard_normal_log_prob(noise) - 0.5 * log_variance.sum(-1)
-    return codes, parameters, joint - posterior
+    return codes, parameters, joint - posterior.log_prob(noise)
 
 
 def importance_weighted_bound(

@@ -3,7 +3,7 @@
 Two of them judge the encoder's q(z|x), from its means and log-variances: the
 divergence of every unit and the mutual information. The relative Fisher divergence and
 its lower bound judge the posterior p(z|x) of the model itself, which the
-inverse-Lipschitz constant governs; draws from q are reweighted to reach it.
+inverse-Lipschitz constant governs; draws from a Gaussian close to it are reweighted.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from torch import Tensor
 from .autoencoder import VariationalAutoencoder
 from .bounds import importance_log_weights
 from .likelihoods import EMPTY
+from .posterior import codes_at_once
 from .priors import MixturePrior, StandardNormalPrior, standard_normal_log_prob
 
 QUADRATURE_NODES = 32
@@ -223,7 +224,7 @@ def fisher_divergence_per_unit(
     Returns
     -------
     Tensor of shape (n_rows, n_components)
-        By self-normalised importance sampling from the encoder's posterior.
+        By self-normalised importance sampling, see `importance_log_weights`.
 
     Examples
     --------
@@ -404,8 +405,9 @@ def _numbers_per_row(
     """Return the numbers that the largest array holds for a row."""
     shape = model.architecture
     widths = (model.encoder.design.width, *shape.hidden_layer_sizes)
+    layers = codes_at_once(n_draws, shape.n_components) * max(widths)
     # To encode a row with gaps takes a matrix, whatever the number of draws.
-    return max(n_draws * max(numbers_per_draw, *widths), shape.n_components**2)
+    return max(layers, n_draws * numbers_per_draw, shape.n_components**2)
 
 
 @torch.no_grad()

@@ -43,6 +43,10 @@ class StandardNormalPrior(nn.Module):
         """Return log p(z) in nats: shape (…,)."""
         return standard_normal_log_prob(codes)
 
+    def precision(self, codes: Tensor) -> Tensor:
+        """Return ``−∂² log p(z_k) / ∂z_k²`` of every unit: shape of codes."""
+        return torch.ones_like(codes)
+
     def kl_divergence(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """Return KL(N(mean, exp(log_variance)) ‖ p) in closed form, a unit each."""
         return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
@@ -99,6 +103,18 @@ class MixturePrior(nn.Module):
         The squares are expanded, which turns the sums over units into products of
         matrices: several times faster than broadcasting codes against Gaussians.
         """
+        return log_of_sum(self._joint_log_prob(codes), -1)
+
+    def precision(self, codes: Tensor) -> Tensor:
+        """Return the mean precision of the Gaussians that codes may come from.
+
+        At least ``−∂² log p(z) / ∂z²``, and always positive: shape of codes.
+        """
+        _, _, variances = self.components()
+        return self._joint_log_prob(codes).softmax(-1) @ variances.reciprocal()
+
+    def _joint_log_prob(self, codes: Tensor) -> Tensor:
+        """Return the log-density of codes and each Gaussian: shape (…, K)."""
         log_weights, means, variances = self.components()
         precisions = variances.reciprocal()
         scaled = means * precisions
@@ -106,7 +122,7 @@ class MixturePrior(nn.Module):
             (means * scaled + variances.log()).sum(1) + self.n_components * log(2 * pi)
         )
         exponents = codes @ scaled.T - 0.5 * codes.square() @ precisions.T
-        return log_of_sum(exponents + constant, -1)
+        return exponents + constant
 
     def marginal_log_prob(self, codes: Tensor) -> Tensor:
         """Return the log-density of every unit by itself: shape of codes."""

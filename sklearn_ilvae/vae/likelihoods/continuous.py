@@ -60,6 +60,10 @@ class GaussianHead(Head):
         """Return ``∂ log p(x | f) / ∂f``."""
         return (values - natural) / self.variance()
 
+    def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Return the precisions of the noise."""
+        return self.variance().reciprocal()
+
     def statistics(self, natural: Tensor) -> Tensor:
         """Return the means."""
         return natural
@@ -118,6 +122,15 @@ class StudentTHead(Head):
         scale, freedom = self.squared_scale(), self.freedom()
         residuals = values - natural
         return (freedom + 1) * residuals / (freedom * scale + residuals.square())
+
+    def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Return the precisions of the Gaussians that touch the density from below.
+
+        At least its negative curvature, and unlike that always positive (Lange, Little
+        & Taylor, JASA 1989, Section 3).
+        """
+        scale, freedom = self.squared_scale(), self.freedom()
+        return (freedom + 1) / (freedom * scale + (values - natural).square())
 
     def statistics(self, natural: Tensor) -> Tensor:
         """Return the means, which are the medians."""

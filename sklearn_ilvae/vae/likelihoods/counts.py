@@ -68,6 +68,10 @@ class PoissonHead(Head):
         beyond = natural + self.log_rate_offset > LARGEST_LOG_RATE
         return (values - self.statistics(natural)).masked_fill(beyond, 0)
 
+    def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Return the rates."""
+        return self.statistics(natural)
+
     def statistics(self, natural: Tensor) -> Tensor:
         """Return the expected counts."""
         return self._log_rate(natural).exp()
@@ -110,6 +114,11 @@ class NegativeBinomialHead(PoissonHead):
         """Return ``∂ log p(x | f) / ∂f``."""
         rate, size = self.statistics(natural), self._log_size().exp()
         return super().score(values, natural) * (size / (size + rate))
+
+    def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Return the Fisher information."""
+        rate, size = self.statistics(natural), self._log_size().exp()
+        return rate * (size / (size + rate))
 
     def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
         """Draw counts: Poisson, with rates from a gamma distribution."""

@@ -38,6 +38,26 @@ class Head(nn.Module):
         """Return ``∂ log p(x | f) / ∂f``."""
         raise NotImplementedError
 
+    def information(self, values: Tensor, natural: Tensor, slopes: Tensor) -> Tensor:
+        """Return the information of the columns about what f depends on.
+
+        ``A Aᵀ`` with A of `scaled_slopes`: shape (…, n_slopes, n_slopes).
+        """
+        scaled = self.scaled_slopes(values, natural, slopes).movedim(0, -2)
+        return scaled @ scaled.mT
+
+    def scaled_slopes(self, values: Tensor, natural: Tensor, slopes: Tensor) -> Tensor:
+        """Return ``A = S I^½`` for slopes S of f, shape (n_slopes, …, n_values).
+
+        I is the negative curvature of the log-likelihood in f, or one of its positive
+        substitutes where that may be negative.
+        """
+        return slopes * self.curvature(values, natural).sqrt()
+
+    def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Return I of every column, where a column has one natural parameter."""
+        raise NotImplementedError
+
     def statistics(self, natural: Tensor) -> Tensor:
         """Return the means, or the probabilities of all levels."""
         raise NotImplementedError

@@ -35,6 +35,10 @@ class BernoulliHead(Head):
         logits = natural + self.logit_offset
         return (values > 0).to(logits) - torch.sigmoid(logits)
 
+    def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Return the variances."""
+        return bernoulli_variance(natural + self.logit_offset)
+
     def statistics(self, natural: Tensor) -> Tensor:
         """Return the probabilities of ones."""
         return torch.sigmoid(natural + self.logit_offset)
@@ -107,6 +111,17 @@ class CategoricalHead(Head):
         basis = zero_sum_basis(self.n_statistics).to(natural)
         return ((chosen.to(natural) - probabilities) @ basis).flatten(-2)
 
+    def scaled_slopes(self, values: Tensor, natural: Tensor, slopes: Tensor) -> Tensor:
+        """Return the slopes of the logits, centred and scaled by their probabilities.
+
+        So that their products are those of the covariance of the levels,
+        ``diag(p) − ppᵀ``.
+        """
+        probabilities = self._logits(natural).softmax(-1)
+        logits = zero_sum_logits(slopes.unflatten(-1, (self.n_columns, self.width)))
+        centred = logits - (probabilities * logits).sum(-1, keepdim=True)
+        return (centred * probabilities.sqrt()).flatten(-2)
+
     def statistics(self, natural: Tensor) -> Tensor:
         """Return the probabilities of all levels."""
         return self._logits(natural).softmax(-1).flatten(-2)
@@ -170,6 +185,12 @@ class OrdinalHead(Head):
         )
         return gather_levels(scores, values)
 
+    def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Return the negative curvature, which is that of the two thresholds beside."""
+        variances = bernoulli_variance(self.thresholds() - natural[..., None])
+        beside = functional.pad(variances, (1, 0)) + functional.pad(variances, (0, 1))
+        return gather_levels(beside, values)
+
     def statistics(self, natural: Tensor) -> Tensor:
         """Return the probabilities of all levels."""
         return self._log_probabilities(natural).exp().flatten(-2)
@@ -190,6 +211,11 @@ class OrdinalHead(Head):
         self.threshold.copy_(thresholds[:, :1])
         gaps = thresholds.diff(dim=-1) - LEAST_GAP
         self.log_gap.copy_(gaps.clamp(min=LEAST_GAP).log())
+
+
+def bernoulli_variance(logits: Tensor) -> Tensor:
+    """Return ``p (1 − p)`` of the probabilities with these logits."""
+    return torch.sigmoid(logits) * torch.sigmoid(-logits)
 
 
 def gather_levels(table: Tensor, values: Tensor) -> Tensor:

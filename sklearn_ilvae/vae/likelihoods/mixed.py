@@ -153,6 +153,36 @@ class MixedLikelihood(nn.Module):
             score[..., self._at("parameters", number)] = found.masked_fill(absent, 0)
         return score
 
+    def information(self, rows: Tensor, parameters: Tensor, slopes: Tensor) -> Tensor:
+        """Return what observed columns say about what the parameters depend on.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_rows, n_features)
+            The rows, NaN where missing.
+        parameters : Tensor of shape (n_rows, n_parameters)
+            Their natural parameters.
+        slopes : Tensor of shape (n_slopes, n_rows, n_parameters)
+            By how much the parameters change along each direction.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_slopes, n_slopes)
+            ``S I Sᵀ`` with I as in `Head.scaled_slopes`; positive semidefinite.
+        """
+        missing = rows.isnan()
+        filled = rows.masked_fill(missing, 0)
+        total = slopes.new_zeros(len(rows), len(slopes), len(slopes))
+        for number, head in self._numbered():
+            absent = self._pick(missing, "columns", number)
+            absent = absent.repeat_interleave(head.width, dim=-1)
+            total = total + head.information(
+                self._pick(filled, "columns", number),
+                self._pick(parameters, "parameters", number),
+                self._pick(slopes, "parameters", number).masked_fill(absent, 0),
+            )
+        return total
+
     def statistics(self, parameters: Tensor) -> Tensor:
         """Return means, and probabilities of all levels: shape (…, n_statistics).
 

@@ -1,0 +1,166 @@
+"""The Gaussian that codes are drawn from, against posteriors that are known."""
+
+import pytest
+import torch
+from autoencoders import CERTIFIED, correlated_rows, randomise, started_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_ilvae.vae import (
+    importance_log_weights,
+    importance_weighted_bound,
+    shared_noise,
+)
+from sklearn_ilvae.vae.posterior import fit_posterior
+from sklearn_ilvae.vae.priors import MixturePrior, StandardNormalPrior
+
+
+def normal(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def linear_model(seed=0):
+    """A linear Gaussian model of two correlated units, whose encoder is wrong."""
+    rows = correlated_rows(40, 5, 2, seed)
+    model = started_model(rows, "mlp", 2)
+    with torch.no_grad():
+        model.decoder.linear.copy_(normal(5, 2, seed=seed))
+        model.encoder.log_variance.add_(normal(2, seed=seed + 1))
+    return model, rows
+
+
+def exact_posterior(model, row):
+    """Return mean and covariance of the code of a row, by its observed columns."""
+    seen = ~row.isnan()
+    loadings = model.decoder.linear[seen]
+    scaled = loadings.T / model.likelihood.variance()[seen]
+    covariance = torch.linalg.inv(scaled @ loadings + torch.eye(2).double())
+    origin = model.decoder(torch.zeros(1, 2).double())[0, seen]
+    return covariance @ scaled @ (row[seen] - origin), covariance
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000))
+def test_the_posterior_of_a_linear_gaussian_model_is_found_exactly(gaps, seed):
+    model, rows = linear_model(seed)
+    if gaps:
+        rows = rows.masked_fill(normal(*rows.shape, seed=seed) > 0.5, torch.nan)
+    with torch.no_grad():
+        fitted = fit_posterior(model, rows, gaps)
+        expected = [exact_posterior(model, row) for row in rows]
+    means, covariances = map(torch.stack, zip(*expected, strict=True))
+    # The start is linear up to the last bits of its networks.
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    torch.testing.assert_close(fitted.mean, means, **close)
+    covariance = fitted.factor @ fitted.factor.mT
+    torch.testing.assert_close(covariance, covariances, **close)
+    volume = 0.5 * torch.logdet(covariances)
+    torch.testing.assert_close(fitted.log_volume, volume, **close)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_few_draws_give_the_likelihood_where_the_encoder_is_wrong(gaps):
+    model, rows = linear_model()
+    if gaps:
+        rows[::2, ::2] = torch.nan
+    with torch.no_grad():
+        covariance = model.decoder.linear @ model.decoder.linear.T
+        covariance += model.likelihood.variance().diag()
+        centre = model.decoder(torch.zeros(1, 2).double())[0]
+        bound = importance_weighted_bound(model, rows, shared_noise(64, 2, 0))
+    for row, found in zip(rows, bound, strict=True):
+        seen = ~row.isnan()
+        exact = torch.distributions.MultivariateNormal(
+            centre[seen], covariance[seen][:, seen]
+        )
+        assert abs(found - exact.log_prob(row[seen])) < 0.02
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from(CERTIFIED),
+    st.sampled_from([0, 4]),
+    st.integers(0, 2**32 - 1),
+    st.floats(0.1, 2),
+)
+def test_weights_are_those_of_the_density_that_codes_are_drawn_from(
+    family, clusters, seed, size
+):
+    rows = correlated_rows(20, 4, 2, seed=0)
+    model = started_model(rows, family, 2, n_mixture_components=clusters)
+    randomise(model, size, seed)
+    noise = normal(30, 2)
+    with torch.no_grad():
+        codes, log_weights = importance_log_weights(model, rows, noise)
+        drawn = fit_posterior(model, rows, gaps=False).broadened()
+        density = torch.distributions.MultivariateNormal(
+            drawn.mean, scale_tril=torch.linalg.cholesky(drawn.factor @ drawn.factor.mT)
+        )
+        joint = model.likelihood.log_prob(rows, model.decoder(codes))
+        joint = joint + model.prior.log_prob(codes)
+        expected = joint - density.log_prob(codes)
+    torch.testing.assert_close(log_weights, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", CERTIFIED)
+def test_the_fit_is_closer_to_the_posterior_than_the_encoder(family):
+    """By the spread of the weights of draws, which are equal for the posterior."""
+    rows = correlated_rows(100, 6, 3, seed=0)
+    model = started_model(rows, family, 3, n_mixture_components=4)
+    randomise(model.encoder, 0.2, 0)
+    noise = normal(200, 3)
+    with torch.no_grad():
+        _, fitted = importance_log_weights(model, rows, noise)
+        mean, log_variance = model.encoder(rows)
+        encoder = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+        codes = mean + encoder.stddev * noise[:, None]
+        joint = model.likelihood.log_prob(rows, model.decoder(codes))
+        joint = joint + model.prior.log_prob(codes)
+        encoded = joint - encoder.log_prob(codes).sum(-1)
+    assert fitted.std(0).max() < 0.5 < encoded.std(0).min()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("family", ["anchored", "mlp"])
+def test_rows_far_outside_keep_a_proper_gaussian(family, dtype):
+    counts = torch.poisson(torch.full((60, 1), 3.0), torch.Generator().manual_seed(0))
+    rows = torch.cat([correlated_rows(60, 5, 2, seed=0), counts], dim=1)
+    likelihood = ("gaussian",) * 5 + ("poisson",)
+    model = started_model(rows, family, 2, likelihood=likelihood).to(dtype)
+    far = rows.to(dtype)
+    far[:20, :5] *= 1e3
+    far[20:40, 5] = 1e9
+    far[40:, :5] *= 1e30
+    with torch.no_grad():
+        fitted = fit_posterior(model, far, gaps=False)
+    for tensor in (fitted.mean, fitted.factor, fitted.log_volume):
+        assert tensor.isfinite().all()
+    assert (fitted.factor.det() != 0).all()
+
+
+def test_gradients_reach_all_but_the_encoder():
+    rows = correlated_rows(20, 4, 2, seed=0)
+    model = started_model(rows, "anchored", 2, n_mixture_components=3)
+    importance_weighted_bound(model, rows, normal(10, 2)).sum().backward()
+    for part in (model.decoder, model.likelihood, model.prior):
+        assert any(p.grad is not None and p.grad.any() for p in part.parameters())
+    assert all(p.grad is None for p in model.encoder.parameters())
+
+
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_the_precision_of_the_prior_bounds_its_curvature(n_units, n_clusters, seed):
+    prior = randomise(MixturePrior(n_units, n_clusters).double(), 1.0, seed)
+    codes = normal(10, n_units, seed=seed)
+    hessian = torch.func.jacrev(torch.func.jacrev(prior.log_prob))
+    curvature = -torch.func.vmap(hessian)(codes)
+    excess = torch.diag_embed(prior.precision(codes)) - curvature
+    assert torch.linalg.eigvalsh(excess).min() > -1e-9
+    if n_clusters == 1:
+        torch.testing.assert_close(excess, torch.zeros_like(excess))
+
+
+def test_the_precision_of_the_standard_normal_is_one():
+    assert (StandardNormalPrior(3).precision(normal(5, 3)) == 1).all()
