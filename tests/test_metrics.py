@@ -361,6 +361,26 @@ def test_there_is_at_least_one_draw(measure):
         measure(trained("anchored"), TABLES["wine"], n_draws=1.5)
 
 
+DRAWING = [*PER_ROW, metrics.fisher_divergence_per_unit, metrics.mutual_information]
+
+
+@pytest.mark.parametrize("measure", DRAWING)
+def test_draws_come_from_any_source_that_scikit_learn_takes(measure):
+    estimator, X = trained("anchored"), TABLES["wine"][:20]
+
+    def measured(source):
+        return measure(estimator, X, random_state=source)
+
+    first, source = measured(3), np.random.RandomState(3)
+    np.testing.assert_array_equal(measured(np.int64(3)), first)
+    np.testing.assert_array_equal(measured(source), first)
+    # An instance gives other draws the next time.
+    assert not np.array_equal(measured(source), first)
+    assert not np.array_equal(measured(None), measured(None))
+    with pytest.raises(ValueError, match="'often' cannot be used to seed"):
+        measured("often")
+
+
 @pytest.mark.parametrize("measure", [*ON_TABLES, metrics.mutual_information])
 def test_table_and_estimator_are_checked(measure):
     with pytest.raises(NotFittedError):

@@ -34,6 +34,25 @@ def test_divergence_of_gaussians_is_the_squared_distance_of_their_means(method):
     assert density == fisher_divergence_from_density(X, lambda x: -x, **options)
 
 
+@pytest.mark.parametrize("reference", ["density", "sample"])
+def test_draws_come_from_any_source_that_scikit_learn_takes(reference):
+    X, Y = sample(50, 2, 0), sample(50, 2, 1)
+
+    def measured(source):
+        options = {"settings": FIXED, "random_state": source}
+        if reference == "sample":
+            return fisher_divergence_from_sample(X, Y, **options)
+        return fisher_divergence_from_density(X, lambda x: -x, **options)
+
+    first, source = measured(3), np.random.RandomState(3)
+    assert measured(np.int64(3)) == measured(source) == first
+    # An instance gives other draws the next time.
+    assert measured(source) != first
+    assert measured(None) != measured(None)
+    with pytest.raises(ValueError, match="'often' cannot be used to seed"):
+        measured("often")
+
+
 def test_only_the_plug_in_divergence_is_positive_for_equal_distributions():
     rough = stein.Settings(
         kernel="rbf", form="diagonal", bandwidth=0.5, regularization=1e-4

@@ -3,8 +3,8 @@
 All functions take a fitted `ILVAETransformer` or `ILVAEOutlierDetector`, or a pipeline
 that ends in one, and a table in its own units, compute in float64 and return NumPy
 arrays or Python floats. Divergences and information are in nats. Where they average
-over random draws, the draws are a fixed function of `random_state`, so that two calls
-agree.
+over random draws, these are a fixed function of `random_state` where that is an
+integer, as it is by default: two calls agree.
 """
 
 from copy import deepcopy
@@ -16,6 +16,7 @@ from sklearn.utils import check_scalar
 from torch import Tensor
 
 from .._pipelines import autoencoder
+from .._random import draw_seed
 from ..vae import VariationalAutoencoder, diagnostics, shared_noise
 
 
@@ -97,7 +98,10 @@ def active_units(estimator: Any, X: Any, threshold: float = 0.01) -> np.ndarray:
 
 
 def mutual_information(
-    estimator: Any, X: Any, n_draws: int = 10, random_state: int = 0
+    estimator: Any,
+    X: Any,
+    n_draws: int = 10,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> float:
     """Mutual information of row and code under the encoder.
 
@@ -114,8 +118,8 @@ def mutual_information(
         Rows.
     n_draws : int, default=10
         Draws from the posterior of each row.
-    random_state : int, default=0
-        Seed of the draws.
+    random_state : int, RandomState instance or None, default=0
+        Source of the draws.
 
     Returns
     -------
@@ -147,7 +151,10 @@ def mutual_information(
 
 
 def relative_fisher_divergence(
-    estimator: Any, X: Any, n_draws: int = 100, random_state: int = 0
+    estimator: Any,
+    X: Any,
+    n_draws: int = 100,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> np.ndarray:
     """Relative Fisher information divergence of the posterior from the prior.
 
@@ -163,8 +170,8 @@ def relative_fisher_divergence(
         Rows.
     n_draws : int, default=100
         Draws from the encoder's posterior.
-    random_state : int, default=0
-        Seed of the draws.
+    random_state : int, RandomState instance or None, default=0
+        Source of the draws.
 
     Returns
     -------
@@ -198,7 +205,10 @@ def relative_fisher_divergence(
 
 
 def fisher_divergence_per_unit(
-    estimator: Any, X: Any, n_draws: int = 100, random_state: int = 0
+    estimator: Any,
+    X: Any,
+    n_draws: int = 100,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> np.ndarray:
     """Share of every latent unit in the relative Fisher divergence.
 
@@ -214,8 +224,8 @@ def fisher_divergence_per_unit(
         Rows.
     n_draws : int, default=100
         Draws from the encoder's posterior.
-    random_state : int, default=0
-        Seed of the draws.
+    random_state : int, RandomState instance or None, default=0
+        Source of the draws.
 
     Returns
     -------
@@ -239,7 +249,10 @@ def fisher_divergence_per_unit(
 
 
 def fisher_divergence_lower_bound(
-    estimator: Any, X: Any, n_draws: int = 100, random_state: int = 0
+    estimator: Any,
+    X: Any,
+    n_draws: int = 100,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> np.ndarray:
     """Lower bound on the relative Fisher divergence that the constant L guarantees.
 
@@ -257,9 +270,9 @@ def fisher_divergence_lower_bound(
         Rows.
     n_draws : int, default=100
         Draws from the encoder's posterior.
-    random_state : int, default=0
-        Seed of the draws. With those of `relative_fisher_divergence` the bound holds
-        exactly, not just up to Monte Carlo error.
+    random_state : int, RandomState instance or None, default=0
+        Source of the draws. With the integer of `relative_fisher_divergence` the bound
+        holds exactly, not just up to Monte Carlo error.
 
     Returns
     -------
@@ -334,8 +347,11 @@ def _prepared(
 
 
 def _noise(
-    n_draws: int, n_components: int, random_state: int, n_rows: int = 1
+    n_draws: int,
+    n_components: int,
+    random_state: int | np.random.RandomState | None,
+    n_rows: int = 1,
 ) -> Tensor:
     """Return draws that all rows share, or as many for each of several rows."""
     check_scalar(n_draws, "n_draws", Integral, min_val=1)
-    return shared_noise(n_draws * n_rows, n_components, random_state)
+    return shared_noise(n_draws * n_rows, n_components, draw_seed(random_state))

@@ -1,12 +1,14 @@
 """How far a sample is from a density, or from another sample, by their scores.
 
 All functions take arrays, compute in float64 and return Python floats. Draws are a
-fixed function of `random_state`, so that two calls agree.
+fixed function of `random_state` where that is an integer, as it is by default: two
+calls agree.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.utils import check_array
 from torch import Tensor
@@ -15,6 +17,7 @@ from .. import stein
 from .._columns import float_dtypes, library_of, to_tensor
 from .._columns.frames import names_in
 from .._columns.validation import bad_column_named
+from .._random import draw_seed
 from ..stein.divergences import EvaluatedScore
 from ..stein.functional import width_of
 from ..stein.kernels.radial import make_kernel
@@ -30,7 +33,7 @@ def fisher_divergence_from_density(
     method: str = "cross_fitted",
     n_folds: int = 5,
     settings: stein.Settings | None = None,
-    random_state: int = 0,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> float:
     """Relative Fisher divergence of the distribution of a sample from a density.
 
@@ -55,8 +58,8 @@ def fisher_divergence_from_density(
         one fold.
     settings : sklearn_ilvae.stein.Settings, default=None
         How to estimate the score; by default everything is chosen from the sample.
-    random_state : int, default=0
-        Seed of folds and estimates.
+    random_state : int, RandomState instance or None, default=0
+        Source of folds and estimates.
 
     Returns
     -------
@@ -96,7 +99,8 @@ def fisher_divergence_from_density(
         "If there is only a sample of the density, use fisher_divergence_from_sample.",
     )
     reference = stein.DensityScore(score)
-    return _fisher_divergence(rows, reference, method, n_folds, settings, random_state)
+    seed = draw_seed(random_state)
+    return _fisher_divergence(rows, reference, method, n_folds, settings, seed)
 
 
 def fisher_divergence_from_sample(
@@ -106,7 +110,7 @@ def fisher_divergence_from_sample(
     method: str = "cross_fitted",
     n_folds: int = 5,
     settings: stein.Settings | None = None,
-    random_state: int = 0,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> float:
     """Relative Fisher divergence between the distributions of two samples.
 
@@ -157,8 +161,9 @@ def fisher_divergence_from_sample(
             f"X has the columns {names} but Y has {other_names}; both samples must "
             "have the same, in the same order"
         )
-    reference, _ = stein.fit_score(others, settings, seed=random_state)
-    return _fisher_divergence(rows, reference, method, n_folds, settings, random_state)
+    seed = draw_seed(random_state)
+    reference, _ = stein.fit_score(others, settings, seed=seed)
+    return _fisher_divergence(rows, reference, method, n_folds, settings, seed)
 
 
 def kernel_stein_discrepancy(
