@@ -365,6 +365,18 @@ DRAWING = [*PER_ROW, metrics.fisher_divergence_per_unit, metrics.mutual_informat
 
 
 @pytest.mark.parametrize("measure", DRAWING)
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+def test_a_measure_does_not_depend_on_the_gradients_of_its_surroundings(
+    measure, without
+):
+    estimator, X = trained("anchored"), TABLES["wine"][:20]
+    expected = measure(estimator, X)
+    with without():
+        found = measure(estimator, X)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("measure", DRAWING)
 def test_draws_come_from_any_source_that_scikit_learn_takes(measure):
     estimator, X = trained("anchored"), TABLES["wine"][:20]
 

@@ -12,12 +12,16 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils import check_scalar
 from torch import Tensor
 
 from .._pipelines import autoencoder
 from .._random import draw_seed
 from ..vae import VariationalAutoencoder, diagnostics, shared_noise
+
+WITH_GRADIENTS = torch.inference_mode(False)
+"""Of the decoder, which a measure needs also where the user's code does without."""
 
 
 def kl_per_unit(estimator: Any, X: Any) -> np.ndarray:
@@ -150,6 +154,7 @@ def mutual_information(
     return float(diagnostics.mutual_information(mean, log_variance, noise))
 
 
+@WITH_GRADIENTS
 def relative_fisher_divergence(
     estimator: Any,
     X: Any,
@@ -204,6 +209,7 @@ def relative_fisher_divergence(
     return diagnostics.relative_fisher_divergence(module, rows, noise).numpy()
 
 
+@WITH_GRADIENTS
 def fisher_divergence_per_unit(
     estimator: Any,
     X: Any,
@@ -248,6 +254,7 @@ def fisher_divergence_per_unit(
     return shares.mean(0).numpy()
 
 
+@WITH_GRADIENTS
 def fisher_divergence_lower_bound(
     estimator: Any,
     X: Any,
