@@ -126,6 +126,17 @@ def test_samples_may_be_data_frames():
 
 
 @pytest.mark.parametrize(
+    "bandwidth", [0, -1.0, np.nan, np.inf, True, None, [1.0], np.ones(2)]
+)
+def test_a_bandwidth_that_is_no_positive_number_is_named(bandwidth):
+    X = sample(20, 2, 0)
+    with pytest.raises(
+        ValueError, match=r"bandwidth=.* is not allowed; choose 'median"
+    ):
+        kernel_stein_discrepancy(X, -X, bandwidth=bandwidth)
+
+
+@pytest.mark.parametrize(
     ("act", "message"),
     [
         (
@@ -192,10 +203,21 @@ def test_samples_may_be_data_frames():
         ),
         (
             lambda X: kernel_stein_discrepancy(X, X, bandwidth="auto"),
-            "bandwidth='auto' is unknown; choose 'median'",
+            "bandwidth='auto' is not allowed; choose 'median' or a positive number",
         ),
         (lambda X: kernel_stein_discrepancy(X, X, kernel="cubic"), "kernel='cubic'"),
-        (lambda X: kernel_stein_discrepancy(X, X, bandwidth=0), "must be positive"),
+        (
+            lambda X: kernel_stein_discrepancy(X, X, kernel=["rbf"]),
+            r"kernel=\['rbf'\] is unknown",
+        ),
+        (
+            lambda X: kernel_stein_discrepancy(X, X, bandwidth=1e200),
+            "no number .* 1e\\+200; choose one nearer to the distances of rows",
+        ),
+        (
+            lambda X: kernel_stein_discrepancy(X, X, bandwidth=1e-200),
+            "no number .* 1e-200; choose one nearer to the distances of rows",
+        ),
         (lambda X: kernel_stein_discrepancy(X, X, statistic="W"), "'U' or 'V'"),
         (lambda X: kernel_stein_discrepancy(0 * X, X), "median distance .* is 0"),
         (lambda X: kernel_stein_discrepancy(X[:1], X[:1]), "minimum of 2"),

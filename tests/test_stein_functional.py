@@ -1,5 +1,7 @@
 """Differentiable scores and the gradient of an entropy."""
 
+import math
+
 import pytest
 import torch
 
@@ -45,15 +47,24 @@ def test_dtype_of_the_samples_is_kept():
     [
         (noise(5), {}, r"X has shape \(5,\) .* shape \(..., n, d\)"),
         (noise(5, 0), {}, "at least one column"),
-        (noise(5, 2).long(), {}, "dtype torch.int64; pass floating-point"),
+        (noise(5, 2).long(), {}, "dtype torch.int64; pass samples in single or double"),
+        (noise(5, 2).half(), {}, "dtype torch.float16; pass samples in single or"),
         (noise(1, 2), {}, "at least 2"),
         (noise(5, 2) / 0, {}, "X holds NaN or infinity; .* smaller learning rate"),
         (
             noise(5, 2),
             {"bandwidth": "auto"},
-            "bandwidth='auto' is unknown; .* 'median'",
+            "bandwidth='auto' is not allowed; .* 'median'",
         ),
         (noise(5, 2), {"bandwidth": 0.0}, "bandwidth=0.0 is not allowed"),
+        (
+            noise(5, 2),
+            {"bandwidth": torch.ones(2)},
+            "bandwidth=tensor.* is not allowed",
+        ),
+        (noise(5, 2).float(), {"bandwidth": 1e200}, "1e\\+200 .* to 3.4e\\+38"),
+        (noise(5, 2).float(), {"bandwidth": 1e-30}, "larger bandwidth than 1e-30"),
+        (1e-39 * noise(5, 2).float(), {}, "overflows torch.float32; multiply them"),
     ],
 )
 def test_samples_and_bandwidths_that_mean_nothing_are_explained(
@@ -109,9 +120,30 @@ def test_following_the_entropy_gradient_fits_a_sampler_to_its_target():
     assert (scale.detach().abs() - 1).abs().max() < 0.2
 
 
-def test_ridge_must_be_positive():
-    with pytest.raises(ValueError, match="regularization=0"):
-        stein_score(noise(5, 2), regularization=0)
+@pytest.mark.parametrize("ridge", [0, -1.0, math.nan, math.inf, True, None, "a", [0.1]])
+def test_ridge_is_a_positive_number(ridge):
+    with pytest.raises(
+        ValueError, match=r"regularization=.*; choose a positive number"
+    ):
+        stein_score(noise(5, 2), regularization=ridge)
+
+
+def test_a_ridge_lost_to_rounding_is_refused():
+    x = noise(100, 2).float()
+    with pytest.raises(
+        ValueError, match=r"regularization=1e-09 is too small .* double"
+    ):
+        stein_score(x, regularization=1e-9)
+    assert stein_score(x.double(), regularization=1e-9).isfinite().all()
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+@pytest.mark.parametrize("unit", [2.0**-100, 2.0**-60, 2.0**60, 2.0**100])
+def test_score_scales_with_the_units_of_the_samples(kernel, unit):
+    """In single precision the squares of these units vanish or overflow."""
+    x = noise(20, 2).float()
+    expected = stein_score(x, kernel=kernel) / unit
+    torch.testing.assert_close(stein_score(unit * x, kernel=kernel), expected)
 
 
 def test_equal_samples_need_a_bandwidth():

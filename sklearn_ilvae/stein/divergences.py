@@ -254,6 +254,12 @@ def kernel_stein_discrepancy(
     -------
     discrepancy : Tensor of shape ()
 
+    Raises
+    ------
+    ValueError
+        For an unknown statistic, fewer than two rows for ``"U"``, and for a bandwidth
+        or scores for which the discrepancy is no number.
+
     Examples
     --------
     >>> import torch
@@ -272,8 +278,9 @@ def kernel_stein_discrepancy(
         raise ValueError("X has 1 row; statistic='U' needs at least 2")
     # The fourth power of a bandwidth vanishes or overflows long before the discrepancy
     # does.
-    unit = unit_of_length(kernel.bandwidth)
-    kernel = kernel.with_bandwidth(kernel.bandwidth / unit)
+    bandwidth = kernel.bandwidth
+    unit = unit_of_length(bandwidth)
+    kernel = kernel.with_bandwidth(bandwidth / unit)
     scores = scores * unit
     # Differences do not change with the origin, and are exact near it.
     X = (X - X.mean(0)) / unit
@@ -296,9 +303,19 @@ def kernel_stein_discrepancy(
         stein = value * (scores[part] @ scores.T) + 2.0 * first * across
         stein -= 4.0 * second * squared + 2.0 * d * first
         total = total + stein.sum()
-    if statistic == "V":
-        return total / n**2 / unit / unit
-    # On the diagonal φ = 1 and the distance is 0.
-    slope = kernel.first_derivative(torch.ones_like(own))
-    diagonal = scores.square().sum(1) - 2.0 * d * slope
-    return (total - diagonal.sum()) / (n * (n - 1)) / unit / unit
+    n_pairs = n**2
+    if statistic == "U":
+        # On the diagonal φ = 1 and the distance is 0.
+        slope = kernel.first_derivative(torch.ones_like(own))
+        total = total - (scores.square().sum(1) - 2.0 * d * slope).sum()
+        n_pairs -= n
+    discrepancy = total / n_pairs / unit / unit
+    if not discrepancy.isfinite():
+        raise ValueError(
+            f"the discrepancy is no number in {X.dtype} where rows are up to "
+            f"{float(farthest):.3g} bandwidths from their mean and scores up to "
+            f"{float(scores.abs().max()):.3g} over the bandwidth, {bandwidth:.3g}; "
+            "choose one nearer to the distances of rows, such as their median, and "
+            "leave out rows of far larger scores than others"
+        )
+    return discrepancy

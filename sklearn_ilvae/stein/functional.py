@@ -1,5 +1,7 @@
 """Differentiable Stein estimates, to train samplers whose density is unknown."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from .kernels.radial import (
     median_distance,
     unit_of_length,
 )
+from .settings import positive
 
 
 def stein_score(
@@ -44,8 +47,9 @@ def stein_score(
     Raises
     ------
     TypeError, ValueError
-        For samples that are no finite floating-point tensor of at least two rows, and
-        for a bandwidth or a ridge that is not positive.
+        For samples that are no finite tensor of at least two rows in single or double
+        precision, for a bandwidth or a ridge that is not positive, and for a ridge that
+        is too small to solve for the score in that precision.
 
     Examples
     --------
@@ -56,17 +60,36 @@ def stein_score(
     torch.Size([200, 2])
     """
     _check_samples(X)
-    if not regularization > 0:
-        raise ValueError(
-            f"regularization={regularization!r} is not allowed; it must be positive"
-        )
-    function = make_kernel(kernel, width_of(bandwidth, X))
-    # Distances do not change with the origin, and are exact near it.
-    centered = X - X.detach().mean(-2, keepdim=True)
+    _check_number("regularization", regularization, X, "")
+    width = width_of(bandwidth, X)
+    unit = unit_of_length(width)
+    function = make_kernel(kernel, width / unit)
+    # Distances do not change with the origin, and are exact near it. In units of the
+    # bandwidth their squares neither vanish nor overflow.
+    centered = (X - X.detach().mean(-2, keepdim=True)) / unit
     identity = torch.eye(X.shape[-2], dtype=X.dtype, device=X.device)
     matrix = kernel_matrix(function, centered, centered) + regularization * identity
-    root = torch.linalg.cholesky(matrix)
-    return -torch.cholesky_solve(summed_gradients(function, centered), root)
+    root, failed = torch.linalg.cholesky_ex(matrix)
+    summed = summed_gradients(function, centered)
+    score = -torch.cholesky_solve(summed, root) / unit
+    if not matrix.isfinite().all() or not summed.isfinite().all():
+        raise ValueError(
+            f"the squares of distances between samples, up to "
+            f"{float(centered.abs().max()):.3g} bandwidths, overflow {X.dtype}; choose "
+            f"a larger bandwidth than {width:.3g}, such as 'median'"
+        )
+    if failed.any():
+        raise ValueError(
+            f"regularization={regularization!r} is too small to invert the kernel "
+            f"matrix of {X.shape[-2]} samples in {X.dtype}; choose a larger one, or "
+            "pass samples in double precision"
+        )
+    if not score.isfinite().all():
+        raise ValueError(
+            f"the score of samples whose bandwidth is {width:.3g} overflows {X.dtype}; "
+            "multiply them by a large constant"
+        )
+    return score
 
 
 def _check_samples(X: Tensor) -> None:
@@ -76,10 +99,11 @@ def _check_samples(X: Tensor) -> None:
             f"X is of type {type(X).__name__}; pass a torch tensor, for example "
             "torch.as_tensor(X)"
         )
-    if X.ndim < 2 or X.shape[-1] == 0 or not X.is_floating_point():
+    # Torch factorises no matrix in half precision.
+    if X.ndim < 2 or X.shape[-1] == 0 or X.dtype not in (torch.float32, torch.float64):
         raise ValueError(
-            f"X has shape {tuple(X.shape)} and dtype {X.dtype}; pass floating-point "
-            "samples of shape (..., n, d) with at least one column"
+            f"X has shape {tuple(X.shape)} and dtype {X.dtype}; pass samples in single "
+            "or double precision of shape (..., n, d) with at least one column"
         )
     if X.shape[-2] < 2:
         raise ValueError(
@@ -147,13 +171,21 @@ def width_of(bandwidth: str | float, X: Tensor) -> float:
     -------
     width : float
     """
-    if bandwidth == "median":
+    if isinstance(bandwidth, str) and bandwidth == "median":
         return median_bandwidth(X)
-    if isinstance(bandwidth, str):
-        raise ValueError(
-            f"bandwidth={bandwidth!r} is unknown; choose 'median' or a positive number"
-        )
+    _check_number("bandwidth", bandwidth, X, "'median' or ")
     return float(bandwidth)
+
+
+def _check_number(name: str, value: Any, X: Tensor, others: str) -> None:
+    """Refuse what is no positive number in the precision of the samples."""
+    limits = torch.finfo(X.dtype)
+    one = positive(value) and not getattr(value, "ndim", 0)
+    if not one or not limits.tiny <= value <= limits.max:
+        raise ValueError(
+            f"{name}={value!r} is not allowed; choose {others}a positive number, from "
+            f"{limits.tiny:.3g} to {limits.max:.3g}"
+        )
 
 
 def median_bandwidth(X: Tensor) -> float:

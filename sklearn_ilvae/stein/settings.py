@@ -71,11 +71,11 @@ class Settings:
             if getattr(self, name) not in choices:
                 raise _refused(name, getattr(self, name), f"one of {choices}")
         number = "a positive number"
-        if self.bandwidth not in ("auto", "median") and not _positive(self.bandwidth):
+        if self.bandwidth not in ("auto", "median") and not positive(self.bandwidth):
             allowed = f"'auto', 'median', {number} or one for each column"
             raise _refused("bandwidth", self.bandwidth, allowed)
         strength: Any = self.regularization
-        one = isinstance(strength, Real) and _positive(strength)
+        one = isinstance(strength, Real) and positive(strength)
         if strength != "auto" and not one:
             raise _refused("regularization", strength, f"'auto' or {number}")
         if not _counts(self.n_averaged):
@@ -89,7 +89,13 @@ def _refused(name: str, value: Any, allowed: str) -> ValueError:
     return ValueError(f"{name}={value!r} is not allowed; choose {allowed}")
 
 
-def _positive(value: Any) -> bool:
+def positive(value: Any) -> bool:
+    """Tell whether a value is a positive finite number, or a tensor of some in a row.
+
+    For Python, unlike here, a truth value is a number.
+    """
+    if isinstance(value, bool):
+        return False
     if isinstance(value, Real):
         return 0.0 < float(value) < math.inf
     if not isinstance(value, Tensor) or value.ndim > 1:

@@ -60,6 +60,9 @@ class RBF:
 
     bandwidth: float
 
+    def __post_init__(self) -> None:
+        _check_bandwidth(self.bandwidth)
+
     def with_bandwidth(self, bandwidth: float) -> Self:
         """Return the kernel with another bandwidth."""
         return replace(self, bandwidth=bandwidth)
@@ -97,6 +100,9 @@ class InverseMultiquadric:
     """
 
     bandwidth: float
+
+    def __post_init__(self) -> None:
+        _check_bandwidth(self.bandwidth)
 
     def with_bandwidth(self, bandwidth: float) -> Self:
         """Return the kernel with another bandwidth."""
@@ -144,11 +150,16 @@ def make_kernel(name: str, bandwidth: float) -> Kernel:
     kernel : Kernel
         The kernel.
     """
-    if name not in KERNELS:
+    if name not in sorted(KERNELS):  # not all that is no name has a hash
         raise ValueError(f"kernel={name!r} is unknown; choose one of {sorted(KERNELS)}")
-    if not bandwidth > 0:
-        raise ValueError(f"bandwidth={bandwidth!r} is not allowed; it must be positive")
     return KERNELS[name](float(bandwidth))
+
+
+def _check_bandwidth(bandwidth: float) -> None:
+    if not 0.0 < bandwidth < math.inf:
+        raise ValueError(
+            f"bandwidth={bandwidth!r} is not allowed; choose a positive number"
+        )
 
 
 def unit_of_length(size: float) -> float:
