@@ -1,6 +1,8 @@
 """Settings that mean nothing and samples that cannot be fitted are refused by name."""
 
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +54,22 @@ def test_a_strength_too_weak_for_a_method_is_refused_by_name(method, weak, messa
     x = points(60, 3, 0)
     with pytest.raises(ValueError, match=message):
         fit_score(x, Settings(method=method, regularization=weak, base=None))
+
+
+@pytest.mark.parametrize("method", ["tikhonov", "spectral_cutoff", "landweber"])
+def test_a_strength_lost_to_rounding_is_refused_with_the_least_that_is_not(method):
+    """Kernels at rows of next to no weight leave no trace in the loss."""
+    x, weights = points(100, 3, 0), torch.ones(100)
+    weights[:50] = 1e-15
+
+    def fit(strength):
+        given = Settings("rbf", "diagonal", bandwidth=1.0, regularization=strength)
+        return fit_score(x, replace(given, method=method), weights=weights)[0]
+
+    with pytest.raises(ValueError, match=r"=1e-300 is lost .* at least \d") as refusal:
+        fit(1e-300)
+    least = float(re.search("at least (.*),", str(refusal.value))[1])
+    assert fit(least).score(x[50:]).isfinite().all()
 
 
 def test_settings_take_the_numbers_of_numpy_and_torch():

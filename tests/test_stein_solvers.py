@@ -93,16 +93,39 @@ def test_published_estimator_does_not_move_with_the_origin():
     )
 
 
-def test_tikhonov_in_sample_is_the_published_estimator_with_ridge_over_n():
-    x = points(60, 2, 0)
-    shared = {"kernel": "rbf", "form": "diagonal", "bandwidth": 0.5, "base": None}
-    ridge = Settings(regularization=0.2 / 60, n_landmarks="all", **shared)
-    stein = Settings(regularization=0.2, method="stein", **shared)
+@pytest.mark.parametrize(("bandwidth", "eta"), [(0.5, 0.2), (3.0, 1e-4), (3.0, 1e-6)])
+def test_tikhonov_in_sample_is_the_published_estimator_with_ridge_over_n(
+    bandwidth, eta
+):
+    x = points(90, 3, 0)
+    shared = {"kernel": "rbf", "form": "diagonal", "bandwidth": bandwidth, "base": None}
+    ridge = Settings(regularization=eta / 90, n_landmarks="all", **shared)
+    stein = Settings(regularization=eta, method="stein", **shared)
     published = fit_score(x, stein)[0].published
-    in_sample = published.in_sample / 0.5
+    in_sample = published.in_sample / bandwidth
     torch.testing.assert_close(
-        fit_score(x, ridge)[0].score(x), in_sample, rtol=1e-6, atol=1e-6
+        fit_score(x, ridge)[0].score(x), in_sample, rtol=1e-5, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("form", ["diagonal", "curl_free"])
+@pytest.mark.parametrize("method", ["tikhonov", "spectral_cutoff", "landweber"])
+def test_the_less_regularised_the_closer_to_the_sample_down_to_no_strength(
+    method, form
+):
+    """The loss of the sample falls, and in the limit is the same for all filters."""
+    x = points(200, 3, 0)
+
+    def loss(method, strength):
+        given = Settings(
+            "rbf", form, bandwidth=2.0, regularization=strength, method=method
+        )
+        gradient, divergence = fit_score(x, given)[0].evaluate(x)
+        return float((0.5 * gradient.square().sum(1) + divergence).mean())
+
+    losses = [loss(method, strength) for strength in (1e-2, 1e-4, 1e-6, 1e-300)]
+    assert losses[0] > losses[1] > losses[2] > losses[3]
+    assert losses[3] == pytest.approx(loss("tikhonov", 1e-300), rel=1e-3)
 
 
 def test_spectral_cutoff_is_the_spectral_stein_gradient_estimator():

@@ -100,13 +100,21 @@ class CurlFreeForm:
         return gram.mul_(0.5)
 
     def _gram_of_fields(self, U: Tensor, slopes: Tensor, basis: Tensor) -> Tensor:
-        """Return the Gram matrix of the fields ``Σⱼ Bⱼ ∇kⱼ`` of a basis."""
-        moved = torch.cat(
-            [basis[:, None], self.landmarks[..., None] * basis[:, None]], 1
-        )
-        parts = (slopes @ moved.flatten(1)).unflatten(1, moved.shape[1:])
-        fields = U[..., None] * parts[:, :1] - parts[:, 1:]
-        return gram_matrix(fields.flatten(0, 1))
+        """Return the Gram matrix of the fields ``Σⱼ Bⱼ ∇kⱼ`` of a basis.
+
+        As many coordinates at once as make arrays no wider than the landmarks.
+        """
+        m, r = basis.shape
+        sums = slopes @ basis
+        gram = basis.new_zeros(r, r)
+        step = max(1, m // r)
+        for start in range(0, U.shape[1], step):
+            part = slice(start, start + step)
+            moved = self.landmarks[:, part, None] * basis[:, None]
+            along = (slopes @ moved.flatten(1)).unflatten(1, moved.shape[1:])
+            fields = U[:, part, None] * sums[:, None] - along
+            gram += gram_matrix(fields.flatten(0, 1))
+        return gram
 
     def _linear(
         self, U: Tensor, weights: Tensor, base_scores: Tensor, slopes: Tensor

@@ -256,24 +256,47 @@ def solve(
     -------
     coefficients : Tensor of shape (m, q)
     """
+    factor = None
     if method == "tikhonov":
-        whole = len(whitening.pivots) == len(linear)
-        if whole:
-            inner = gram + strength * whitening.penalty
-        else:
-            inner = _whitened(gram, whitening.basis)
-            inner.diagonal().add_(strength)
-        factor, failed = torch.linalg.cholesky_ex(inner)
-        # It fails where the strength is below the rounding of the Gram matrix.
-        if not failed and whole:
-            return -torch.cholesky_solve(linear, factor)
-        if not failed:
-            right = whitening.basis.T @ linear
-            return -whitening.basis @ torch.cholesky_solve(right, factor)
+        factor = _ridge_factor(gram, whitening, strength)
+    if factor is not None and len(whitening.pivots) == len(linear):
+        return -torch.cholesky_solve(linear, factor)
+    if factor is not None:
+        right = whitening.basis.T @ linear
+        return -whitening.basis @ torch.cholesky_solve(right, factor)
     spectrum = decompose(gram, whitening.basis)
     strengths = gram.new_tensor([strength])
     gains = filter_gains(method, spectrum.eigenvalues, strengths, bound)
     return spectrum.coefficients(linear, gains)[0]
+
+
+def resolves(gram: Tensor, whitening: Whitening, strength: float) -> bool:
+    """Tell whether a Gram matrix has no rounding errors as large as a strength.
+
+    Parameters
+    ----------
+    gram, whitening, strength
+        As in `solve`.
+
+    Returns
+    -------
+    resolves : bool
+    """
+    return _ridge_factor(gram, whitening, strength) is not None
+
+
+def _ridge_factor(gram: Tensor, whitening: Whitening, strength: float) -> Tensor | None:
+    """Return a Cholesky factor of ``G + λK``, whitened unless all rows are pivots.
+
+    None where the strength is below the rounding of the Gram matrix.
+    """
+    if len(whitening.pivots) == len(whitening.penalty):
+        inner = gram + strength * whitening.penalty
+    else:
+        inner = _whitened(gram, whitening.basis)
+        inner.diagonal().add_(strength)
+    factor, failed = torch.linalg.cholesky_ex(inner)
+    return None if failed else factor
 
 
 def _landweber(share: Tensor, steps: Tensor) -> Tensor:
