@@ -150,6 +150,11 @@ class TestActiveUnits:
         assert active.dtype == bool
         np.testing.assert_array_equal(active, variances > threshold)
 
+    @pytest.mark.parametrize("threshold", [-0.01, np.nan, "low", None])
+    def test_a_threshold_is_a_variance(self, threshold):
+        with pytest.raises((TypeError, ValueError), match=r"^threshold "):
+            metrics.active_units(trained("anchored"), TABLES["wine"], threshold)
+
 
 class TestMutualInformation:
     def test_gaussian_closed_form(self):

@@ -16,6 +16,7 @@ import torch
 from sklearn.utils import check_scalar
 from torch import Tensor
 
+from .._detection.threshold import check_number
 from .._pipelines import autoencoder
 from .._random import draw_seed
 from ..vae import VariationalAutoencoder, diagnostics, shared_noise
@@ -81,6 +82,11 @@ def active_units(estimator: Any, X: Any, threshold: float = 0.01) -> np.ndarray:
     ndarray of shape (n_components_,), bool
         Its sum is the number of active units.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For a threshold that is no number from 0 on.
+
     References
     ----------
     .. [1] Burda, Grosse & Salakhutdinov (2016). "Importance weighted autoencoders."
@@ -97,6 +103,7 @@ def active_units(estimator: Any, X: Any, threshold: float = 0.01) -> np.ndarray:
     array([ True,  True,  True])
     """
     module, rows = _prepared(estimator, X, "active_units")
+    threshold = check_number(threshold, "threshold", min_val=0)
     mean, _ = diagnostics.posterior(module, rows)
     return diagnostics.active_units(mean, threshold).numpy()
 
