@@ -125,6 +125,12 @@ def test_samples_may_be_data_frames():
     assert one == two
 
 
+@pytest.mark.parametrize("score", [None, np.ones((20, 2))])
+def test_a_score_that_is_no_function_is_refused(score):
+    with pytest.raises(TypeError, match=r"score is of type .* kernel_stein"):
+        fisher_divergence_from_density(sample(20, 2, 0), score)
+
+
 @pytest.mark.parametrize(
     "bandwidth", [0, -1.0, np.nan, np.inf, True, None, [1.0], np.ones(2)]
 )

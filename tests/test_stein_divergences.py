@@ -48,6 +48,18 @@ def test_a_score_that_torch_cannot_differentiate_is_refused():
         DensityScore(lambda x: -x.detach()).evaluate(points(4, 2, 0))
 
 
+def test_a_score_cut_off_from_torch_is_refused_also_where_each_row_is_a_fold():
+    x, cut_off = points(6, 2, 0), DensityScore(lambda x: -x.detach())
+    with pytest.raises(ValueError, match="torch cannot differentiate it"):
+        fisher_divergence_cross_fitted(x, lambda rows: standard, cut_off, n_folds=6)
+
+
+def test_a_score_may_be_computed_in_place():
+    score, divergence = DensityScore(lambda x: x.neg_()).evaluate(points(4, 2, 0))
+    torch.testing.assert_close(score, -points(4, 2, 0))
+    assert (divergence == -2).all()
+
+
 def test_divergence_of_a_density_score_where_torch_does_without_gradients():
     with torch.inference_mode():
         _, divergence = standard.evaluate(points(4, 2, 0))
@@ -90,10 +102,10 @@ def test_near_zero_plug_in_is_positive_and_cross_fitted_lies_below():
     assert crossed < 0 < plug_in
 
 
-@pytest.mark.parametrize("n_folds", [0, 1, 11])
+@pytest.mark.parametrize("n_folds", [0, 1, 11, 2.5, 3.0, None, "5"])
 def test_number_of_folds_must_fit_the_rows(n_folds):
     x = points(10, 1, 0).repeat(2, 1)
-    with pytest.raises(ValueError, match=r"between 2 and .* distinct rows, 10"):
+    with pytest.raises(ValueError, match=r"from 2 to the .* distinct rows, 10"):
         fisher_divergence_cross_fitted(
             x, lambda rows: standard, standard, n_folds=n_folds
         )
@@ -166,3 +178,19 @@ def test_bad_statistic_and_too_few_rows_are_refused():
         kernel_stein_discrepancy(x, x, kernel, statistic="W")
     with pytest.raises(ValueError, match="at least 2"):
         kernel_stein_discrepancy(x, x, kernel)
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (1, 2), (20, 1), (20,)])
+def test_there_is_a_score_at_each_row(shape):
+    with pytest.raises(ValueError, match=r"X has shape \(20, 2\) and scores \("):
+        kernel_stein_discrepancy(
+            points(20, 2, 0), torch.zeros(shape), make_kernel("rbf", 1.0)
+        )
+
+
+def test_scores_may_be_in_single_precision():
+    x, kernel = points(20, 2, 0), make_kernel("rbf", 1.0)
+    found = kernel_stein_discrepancy(x, -x.float(), kernel)
+    torch.testing.assert_close(
+        found, kernel_stein_discrepancy(x, -x, kernel), rtol=1e-5, atol=1e-6
+    )

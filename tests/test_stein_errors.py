@@ -72,6 +72,18 @@ def test_a_strength_lost_to_rounding_is_refused_with_the_least_that_is_not(metho
     assert fit(least).score(x[50:]).isfinite().all()
 
 
+def test_settings_are_no_dictionary():
+    with pytest.raises(TypeError, match=r"type dict; pass stein\.Settings"):
+        fit_score(points(20, 2, 0), {"kernel": "rbf"})
+
+
+def test_a_seed_may_be_an_integer_of_numpy():
+    x, settings = points(20, 2, 0), Settings("rbf", "diagonal", regularization=0.1)
+    found, _ = fit_score(x, settings, seed=np.int64(3))
+    expected, _ = fit_score(x, settings, seed=3)
+    torch.testing.assert_close(found.score(x), expected.score(x), rtol=0, atol=0)
+
+
 def test_settings_take_the_numbers_of_numpy_and_torch():
     x, _ = two_clusters(50, 0)
     numbers = Settings(
@@ -133,6 +145,13 @@ def test_a_column_with_values_that_are_not_finite_is_named(bad):
 def test_a_sample_needs_rows_and_columns(shape):
     with pytest.raises(ValueError, match="at least one row and one column"):
         fit_score(torch.zeros(shape))
+
+
+def test_a_sample_is_a_tensor_of_real_numbers():
+    with pytest.raises(TypeError, match=r"type ndarray; .* torch\.as_tensor\(X\)"):
+        fit_score(points(20, 2, 0).numpy())
+    with pytest.raises(ValueError, match=r"dtype torch\.complex128; pass real numbers"):
+        fit_score(points(20, 2, 0).to(torch.complex128))
 
 
 def test_choosing_without_a_base_needs_ten_distinct_rows():

@@ -151,6 +151,22 @@ def test_the_divergence_is_exact_where_the_kernel_part_is_shortened(outgrown):
         torch.testing.assert_close(found, jacobian.trace(), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(2,), (5, 1), (5, 3), (1, 5, 2)])
+def test_points_have_the_columns_of_the_sample(shape):
+    model, _ = fit_score(points(50, 2, 0))
+    with pytest.raises(
+        ValueError, match=r"X has shape .*; pass points of shape \(n, 2"
+    ):
+        model.score(torch.zeros(shape))
+
+
+def test_no_points_have_no_scores():
+    model, _ = fit_score(points(50, 2, 0))
+    score, divergence = model.evaluate(torch.zeros(0, 2))
+    assert score.shape == (0, 2)
+    assert divergence.shape == model.log_density(torch.zeros(0, 2)).shape == (0,)
+
+
 def test_a_diagonal_form_has_no_log_density():
     x, _ = two_clusters(300, 0)
     model, _ = fit_score(x, Settings(form="diagonal", regularization=1e-2))

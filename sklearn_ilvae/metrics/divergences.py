@@ -68,10 +68,10 @@ def fisher_divergence_from_density(
 
     Raises
     ------
-    ValueError
-        For an unknown method, a number of folds that does not fit the rows, or a score
-        that is not finite, of another shape than the rows or one that torch cannot
-        differentiate.
+    TypeError, ValueError
+        For an unknown method, a number of folds that does not fit the rows, settings
+        that are none, or a score that is no function, not finite, of another shape than
+        the rows or one that torch cannot differentiate.
 
     See Also
     --------
@@ -93,6 +93,11 @@ def fisher_divergence_from_density(
     True
     """
     rows = _rows(X)
+    if not callable(score):
+        raise TypeError(
+            f"score is of type {type(score).__name__}; pass a function from rows to "
+            "their scores. If there are only values, use kernel_stein_discrepancy."
+        )
     _values(
         score,
         rows,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .kernels.radial import Kernel, squared_distances, unit_of_length
 from .sample.reading import row_keys
+from .settings import counts
 
 CHUNK_ROWS = 1024
 """Rows whose pairs with all others are computed at once."""
@@ -74,7 +75,8 @@ class DensityScore:
         # Also where the user's own code does without gradients.
         with torch.inference_mode(False), torch.enable_grad():
             points = X.detach().clone().requires_grad_()
-            score = self.function(points)
+            # A copy, which the function may write to.
+            score = self.function(points.clone())
             if not score.requires_grad and (score != score[:1]).any():
                 raise ValueError(
                     "the score varies from row to row but torch cannot differentiate "
@@ -155,8 +157,15 @@ def fisher_divergence_held_out(
     >>> abs(stein.fisher_divergence_held_out(X, truth, shifted) - 2) < 0.5
     tensor(True)
     """
-    score, divergence = _evaluated(estimate, X)
-    target, target_divergence = _evaluated(reference, X)
+    return _held_out(_evaluated(estimate, X), _evaluated(reference, X))
+
+
+def _held_out(
+    estimate: tuple[Tensor, Tensor], reference: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Return the lower bound from two scores with their divergences at the rows."""
+    score, divergence = estimate
+    target, target_divergence = reference
     rest = score - target
     inner = (rest * (rest + 2.0 * target)).sum(1)
     return -(inner + 2.0 * (divergence - target_divergence)).mean()
@@ -206,18 +215,22 @@ def fisher_divergence_cross_fitted(
     tensor(True)
     """
     distinct, which = torch.unique(row_keys(X, X.device), return_inverse=True)
-    if not 2 <= n_folds <= len(distinct):
+    if not counts(n_folds) or not 2 <= n_folds <= len(distinct):
         raise ValueError(
-            f"n_folds={n_folds!r} is not allowed; it must lie between 2 and the number "
-            f"of distinct rows, {len(distinct)}"
+            f"n_folds={n_folds!r} is not allowed; choose a whole number from 2 to the "
+            f"number of distinct rows, {len(distinct)}"
         )
+    # At all rows together: one alone does not tell whether a score varies.
+    target, divergence = _evaluated(reference, X)
     order = torch.randperm(len(distinct), generator=generator).to(X.device)
     folds = order[which] % n_folds
     total = torch.zeros((), dtype=torch.float64, device=X.device)
     for fold in range(n_folds):
         inside = folds == fold
         held_out = X[inside]
-        value = fisher_divergence_held_out(held_out, fit(X[~inside]), reference)
+        value = _held_out(
+            _evaluated(fit(X[~inside]), held_out), (target[inside], divergence[inside])
+        )
         total = total + value * len(held_out) / len(X)
     return total
 
@@ -245,7 +258,7 @@ def kernel_stein_discrepancy(
         The sample.
     scores : Tensor of shape (n, d)
         ``s = ∇ log p`` of the density at the rows.
-    kernel : Kernel
+    kernel : RBF or InverseMultiquadric
     statistic : {"U", "V"}, default="U"
         ``"U"`` leaves out the pairs of a row with itself: unbiased, it may be negative.
         ``"V"`` takes all pairs: never negative, biased upwards.
@@ -257,8 +270,9 @@ def kernel_stein_discrepancy(
     Raises
     ------
     ValueError
-        For an unknown statistic, fewer than two rows for ``"U"``, and for a bandwidth
-        or scores for which the discrepancy is no number.
+        For an unknown statistic, fewer than two rows for ``"U"``, scores of another
+        shape than the rows, and for a bandwidth or scores for which the discrepancy is
+        no number.
 
     Examples
     --------
@@ -271,6 +285,11 @@ def kernel_stein_discrepancy(
     >>> abs(right) < 0.1 < wrong
     tensor(True)
     """
+    if X.ndim != 2 or scores.shape != X.shape:
+        raise ValueError(
+            f"X has shape {tuple(X.shape)} and scores {tuple(scores.shape)}; pass rows "
+            "of shape (n, d) and a score at each"
+        )
     n, d = X.shape
     if statistic not in ("U", "V"):
         raise ValueError(f"statistic={statistic!r} is unknown; choose 'U' or 'V'")
@@ -281,7 +300,7 @@ def kernel_stein_discrepancy(
     bandwidth = kernel.bandwidth
     unit = unit_of_length(bandwidth)
     kernel = kernel.with_bandwidth(bandwidth / unit)
-    scores = scores * unit
+    scores = scores.to(X) * unit
     # Differences do not change with the origin, and are exact near it.
     X = (X - X.mean(0)) / unit
     own = (scores * X).sum(1)

@@ -1,6 +1,7 @@
 """The score of a distribution from a sample: tensors in, a `ScoreModel` out."""
 
 import math
+import operator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -62,6 +63,12 @@ def fit_score(
     model : ScoreModel or AveragedScore
     report : Report
 
+    Raises
+    ------
+    TypeError, ValueError
+        For a sample, weights or settings that mean nothing, and for a sample whose
+        score is no number in double precision.
+
     Examples
     --------
     >>> import torch
@@ -72,6 +79,12 @@ def fit_score(
     torch.Size([1, 2])
     """
     settings = Settings() if settings is None else settings
+    if not isinstance(settings, Settings):
+        raise TypeError(
+            f"settings is of type {type(settings).__name__}; pass stein.Settings, for "
+            "example stein.Settings(kernel='rbf')"
+        )
+    seed = operator.index(seed)  # torch takes no integers of NumPy
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         rows = read_rows(X, weights, generator=generator, device=torch.device(device))

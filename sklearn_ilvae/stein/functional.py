@@ -12,6 +12,7 @@ from .kernels.radial import (
     median_distance,
     unit_of_length,
 )
+from .sample.reading import check_tensor
 from .settings import positive
 
 
@@ -94,11 +95,7 @@ def stein_score(
 
 def _check_samples(X: Tensor) -> None:
     """Refuse what is no finite floating-point tensor of at least two samples."""
-    if not isinstance(X, Tensor):
-        raise TypeError(
-            f"X is of type {type(X).__name__}; pass a torch tensor, for example "
-            "torch.as_tensor(X)"
-        )
+    check_tensor(X)
     # Torch factorises no matrix in half precision.
     if X.ndim < 2 or X.shape[-1] == 0 or X.dtype not in (torch.float32, torch.float64):
         raise ValueError(

@@ -124,8 +124,14 @@ class ScoreModel:
 
     def _chunks(self, X: Tensor) -> Iterator[Tensor]:
         """Yield the rows in the coordinates of the sample."""
+        if X.ndim != 2 or X.shape[1] != len(self.center):
+            raise ValueError(
+                f"X has shape {tuple(X.shape)}; pass points of shape "
+                f"(n, {len(self.center)}), with the columns of the sample"
+            )
         step = max(1, CHUNK_ELEMENTS // max(self.n_landmarks, X.shape[1]))
-        for start in range(0, len(X), step):
+        # Without points there is one chunk, of none.
+        for start in range(0, max(1, len(X)), step):
             block = X[start : start + step].to(self.center)
             U = (block - self.center) * self.inverse_scale
             yield U if self.axes is None else U @ self.axes

@@ -78,9 +78,9 @@ class Settings:
         one = isinstance(strength, Real) and positive(strength)
         if strength != "auto" and not one:
             raise _refused("regularization", strength, f"'auto' or {number}")
-        if not _counts(self.n_averaged):
+        if not counts(self.n_averaged):
             raise _refused("n_averaged", self.n_averaged, "a whole number from 1 on")
-        if self.n_landmarks not in ("auto", "all") and not _counts(self.n_landmarks):
+        if self.n_landmarks not in ("auto", "all") and not counts(self.n_landmarks):
             allowed = "'auto', 'all' or a whole number from 1 on"
             raise _refused("n_landmarks", self.n_landmarks, allowed)
 
@@ -103,7 +103,8 @@ def positive(value: Any) -> bool:
     return bool(((value > 0) & torch.isfinite(value)).all())
 
 
-def _counts(value: Any) -> bool:
+def counts(value: Any) -> bool:
+    """Tell whether a value is a whole number from 1 on."""
     return isinstance(value, Integral) and int(value) >= 1
 
 

@@ -1,6 +1,7 @@
 """A sample as `Rows`: duplicates merged, each column centred and scaled."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,10 +54,13 @@ def read_rows(
         is a hundred times what the median deviation tells, by what that tells. Columns
         that differ only by rounding count as constant.
     """
+    check_tensor(X)
     if X.ndim != 2 or X.numel() == 0:
         raise ValueError(
             f"X has shape {tuple(X.shape)}; pass at least one row and one column"
         )
+    if X.is_complex():
+        raise ValueError(f"X has dtype {X.dtype}; pass real numbers")
     index, shares = _distinct(X, _checked_weights(X, weights, device))
     rank = torch.randperm(len(shares), generator=generator).to(device)
     zeros = torch.zeros(X.shape[1], dtype=torch.float64, device=device)
@@ -85,6 +89,15 @@ def read_rows(
     wild = (typical > 0) & (WILD * typical < MAD_OF_A_GAUSSIAN)
     deviation = torch.where(wild, deviation * typical / MAD_OF_A_GAUSSIAN, deviation)
     return replace(rows, inverse_scale=unit / deviation)
+
+
+def check_tensor(X: Any) -> None:
+    """Refuse what is no tensor."""
+    if not isinstance(X, Tensor):
+        raise TypeError(
+            f"X is of type {type(X).__name__}; pass a torch tensor, for example "
+            "torch.as_tensor(X)"
+        )
 
 
 def _range_of(rows: Rows) -> tuple[Tensor, Tensor]:
