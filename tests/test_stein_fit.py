@@ -109,6 +109,20 @@ def test_fixed_settings_are_used_as_given(form, kernel):
     assert model.n_landmarks == 50
 
 
+@pytest.mark.parametrize("kernel", ["rbf", "inverse_multiquadric"])
+def test_a_kernel_narrower_than_all_distances_takes_from_the_base_at_each_row(kernel):
+    """There ``f = −s₀ w/(w + λ)`` for the weight ``w`` of a row."""
+    x, strength = points(80, 3, 0), 1e-2
+
+    def score(regularization):
+        narrow = Settings(kernel, "diagonal", 1e-6, regularization, base="gaussian")
+        return fit_score(x, narrow)[0].score(x)
+
+    base = score(1e30)
+    expected = base * strength / (1 / 80 + strength)
+    torch.testing.assert_close(score(strength), expected, rtol=0, atol=2e-3)
+
+
 @pytest.mark.parametrize("form", ["diagonal", "curl_free"])
 def test_choices_given_back_as_settings_give_the_same_estimate(form):
     x, _ = two_clusters(300, 0)

@@ -9,11 +9,15 @@ from ..sample.rows import Rows
 MEDIAN_ROWS = 1000
 """Rows that a median distance is taken of, drawn at random."""
 
-MOST_BANDWIDTHS = 1e140
-"""Largest ratio of a standard deviation to its bandwidth, or of that to the other.
+MOST_BANDWIDTHS = 1e7
+"""Largest ratio of a standard deviation to its bandwidth.
 
-Squares of more, summed over rows and columns, overflow, and of the reciprocal vanish.
+A product of matrices rounds squared distances at those from the centre, for more by
+more than a squared bandwidth: a row would lie as far from itself as from others.
 """
+
+FEWEST_BANDWIDTHS = 1e-140
+"""Smallest ratio: squares of less vanish."""
 
 
 def in_bandwidths(rows: Rows, bandwidth: str | float | Tensor) -> Rows:
@@ -67,12 +71,12 @@ def median_distance_of(rows: Rows) -> float:
 
 def _check_ratios(ratios: Tensor) -> None:
     """Refuse bandwidths that standard deviations are too many times as large as."""
-    too_far = (ratios > MOST_BANDWIDTHS) | (1.0 / ratios > MOST_BANDWIDTHS)
+    too_far = (ratios > MOST_BANDWIDTHS) | (ratios < FEWEST_BANDWIDTHS)
     if not too_far.any():
         return
     column = int(torch.nonzero(too_far)[0])
     small = bool(ratios[column] < 1.0)
-    what, size = ("vanish", "smaller") if small else ("overflow", "larger")
+    what, size = ("vanish", "smaller") if small else ("be rounding errors", "larger")
     raise ValueError(
         f"the standard deviation of column {column} of X is "
         f"{float(ratios[column]):.3g} times its bandwidth, and the squares of "
