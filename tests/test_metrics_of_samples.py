@@ -125,6 +125,29 @@ def test_samples_may_be_data_frames():
     assert one == two
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_constant_column_has_no_density_to_compare(method):
+    X, Y = (np.column_stack([sample(50, 2, seed), np.ones(50)]) for seed in (0, 1))
+    message = r"column 2 is constant, .* the divergence is infinite; leave it out of"
+    with pytest.raises(ValueError, match=message):
+        fisher_divergence_from_density(X, lambda x: -x, method=method)
+    options = {"method": method, "settings": FIXED}
+    for one, other in ((X, Y + 1), (X, sample(50, 3, 2)), (sample(50, 3, 2), X)):
+        with pytest.raises(ValueError, match=message):
+            fisher_divergence_from_sample(one, other, **options)
+
+
+def test_a_column_that_is_the_same_in_both_samples_adds_nothing():
+    X, Y = sample(50, 2, 0), sample(50, 2, 1)
+    options = {"method": "plug_in", "settings": FIXED}
+    without = fisher_divergence_from_sample(X, Y, **options)
+    ones = np.ones((50, 1))
+    found = fisher_divergence_from_sample(
+        np.hstack([X, ones]), np.hstack([Y, ones]), **options
+    )
+    assert found == pytest.approx(without)
+
+
 @pytest.mark.parametrize("score", [None, np.ones((20, 2))])
 def test_a_score_that_is_no_function_is_refused(score):
     with pytest.raises(TypeError, match=r"score is of type .* kernel_stein"):

@@ -69,9 +69,9 @@ def fisher_divergence_from_density(
     Raises
     ------
     TypeError, ValueError
-        For an unknown method, a number of folds that does not fit the rows, settings
-        that are none, or a score that is no function, not finite, of another shape than
-        the rows or one that torch cannot differentiate.
+        For a constant column, an unknown method, a number of folds that does not fit
+        the rows, settings that are none, or a score that is no function, not finite, of
+        another shape than the rows or one that torch cannot differentiate.
 
     See Also
     --------
@@ -98,6 +98,7 @@ def fisher_divergence_from_density(
             f"score is of type {type(score).__name__}; pass a function from rows to "
             "their scores. If there are only values, use kernel_stein_discrepancy."
         )
+    _check_densities(_constant(rows), "of X and of the score")
     _values(
         score,
         rows,
@@ -142,7 +143,8 @@ def fisher_divergence_from_sample(
     Raises
     ------
     ValueError
-        As `fisher_divergence_from_density`, and for samples of different columns.
+        As `fisher_divergence_from_density`, and for samples of different columns. A
+        column may be constant in both samples, at the same value.
 
     Examples
     --------
@@ -166,6 +168,9 @@ def fisher_divergence_from_sample(
             f"X has the columns {names} but Y has {other_names}; both samples must "
             "have the same, in the same order"
         )
+    # One that is the same in both has a score of 0 in both.
+    apart = ~_constant(torch.cat([rows, others]))
+    _check_densities((_constant(rows) | _constant(others)) & apart, "of both samples")
     seed = draw_seed(random_state)
     reference, _ = stein.fit_score(others, settings, seed=seed)
     return _fisher_divergence(rows, reference, method, n_folds, settings, seed)
@@ -263,6 +268,20 @@ def _rows(X: Any) -> Tensor:
 def _names(X: Any) -> list[Any]:
     library = library_of(X)
     return names_in(X, library) if library else []
+
+
+def _constant(rows: Tensor) -> Tensor:
+    """Return which columns are constant."""
+    return (rows == rows[0]).all(0)
+
+
+def _check_densities(constant: Tensor, how: str) -> None:
+    """Refuse columns in which a distribution is a point beside another that is not."""
+    if constant.any():
+        raise ValueError(
+            f"column {int(torch.nonzero(constant)[0])} is constant, so that its values "
+            f"have no density and the divergence is infinite; leave it out {how}"
+        )
 
 
 def _values(score: Callable[[Tensor], Tensor], rows: Tensor, otherwise: str) -> Tensor:
