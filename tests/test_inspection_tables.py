@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from mixed import LIBRARIES, by_library, short
+from mixed import LIBRARIES, by_library, people, rows_of, short
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -156,3 +156,67 @@ def test_two_frames_are_compared_column_by_column():
     frame = pd.DataFrame({"size": [1.0, 2.0, 4.0], "city": ["Oslo", "Rome", "Oslo"]})
     display = ColumnSummaryDisplay.from_predictions(frame, frame[::-1])
     assert [panel.get_title() for panel in display.ax_] == ["size", "city"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_frames_of_any_library_are_compared_without_their_gaps(library):
+    frame = people(60, gaps=0.2)
+    X = LIBRARIES[library](frame)
+    display = ColumnSummaryDisplay.from_predictions(X, rows_of(X, [*range(30)]))
+    panels = dict(zip(frame, display.ax_, strict=True))
+    for name in ("smoker", "city", "kind"):
+        shares = frame[name].dropna().astype(str).value_counts(normalize=True)
+        heights = [bar.get_height() for bar in panels[name].patches[: len(shares)]]
+        assert sorted(heights) == pytest.approx(sorted(100 * shares))
+
+
+def test_given_columns_are_compared_without_their_gaps():
+    gaps = {"size": [1.0, np.nan, 2.0], "city": ["Oslo", None, "Rome"]}
+    whole = {"size": [1.0, 2.0], "city": ["Oslo", "Rome"]}
+    display = ColumnSummaryDisplay.from_predictions(gaps, whole)
+    heights = [[bar.get_height() for bar in panel.patches] for panel in display.ax_]
+    assert heights == [[50.0] * 4] * 2
+
+
+@pytest.mark.parametrize("constant", [0.1, 1e9 + 0.1, 1e20])
+def test_a_column_that_is_constant_up_to_rounding_has_bins(constant):
+    steps = np.repeat(np.arange(15), [95] + 14 * [1])
+    rounded = constant + np.spacing(constant) * steps
+    edges = bin_edges(rounded, rounded)
+    assert (np.diff(edges) > 0).all()
+    assert edges[0] < rounded.min() <= rounded.max() < edges[-1]
+
+
+@pytest.mark.parametrize(
+    ("observed", "drawn", "message"),
+    [
+        ({"a": [1.0, np.inf]}, {"a": [1.0]}, "'a' of observed holds inf; .*rescale"),
+        ({"a": [1.0]}, {"a": [-1.6e308]}, "'a' of drawn holds -1.6e.308; numbers up"),
+        ({"a": ["1"]}, {"a": [1.0]}, "'a' holds text in observed, but numbers"),
+        ([[1.0]], [[1.0]], r"observed must be .* got list; .*pandas\.DataFrame"),
+        (
+            pd.DataFrame([[1, 2]], columns=["a", "a"]),
+            {"a": [1]},
+            "observed: X has more than one column named 'a'",
+        ),
+    ],
+)
+def test_columns_that_cannot_be_compared_are_refused(observed, drawn, message):
+    with pytest.raises(ValueError, match=message):
+        ColumnSummaryDisplay.from_predictions(observed, drawn)
+
+
+@pytest.mark.parametrize(
+    "values", [[[1.0, 2.0]], [[1.0]] * 2, [[1.0, 2.0, 3.0, 4.0]] * 2, [1.0, 2.0]]
+)
+def test_values_of_other_rows_or_columns_are_refused(values):
+    contributions = [[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) but values have"):
+        FeatureContributionsDisplay.from_predictions(contributions, values=values)
+
+
+def test_values_in_single_precision_are_written_as_others():
+    display = FeatureContributionsDisplay.from_predictions(
+        [[1.0]], values=np.array([[0.1]], dtype=np.float32)
+    )
+    assert display.ax_[0].get_yticklabels()[0].get_text() == "x0 = 0.1"

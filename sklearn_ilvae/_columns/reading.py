@@ -99,7 +99,7 @@ def read_new_table(
     codes: dict[int, np.ndarray] = {}
     for index, raw in enumerate(columns):
         if raw.group in DATES and not chosen[index]:
-            column = _column(raw)
+            column = fitted_column(raw)
             family = family_of_dates(raw.name, asked[index], by_name=by_name)
         elif raw.group == "text" or chosen[index] or asked[index] in LEVELS:
             raw = replace(raw, values=table[:, index].double().cpu().numpy())
@@ -107,7 +107,7 @@ def read_new_table(
             if positions is not None:
                 codes[index] = positions
         else:
-            column, family = _column(raw), asked[index]
+            column, family = fitted_column(raw), asked[index]
         fitted.append(column)
         families.append(family)
     headings = tuple(X.columns.names) if library == "pandas" else (None,)
@@ -122,14 +122,15 @@ def _column_of_levels(
     levels = _levels(raw)
     if not len(levels):  # all of its text is in rows of weight 0
         group = "empty" if raw.group == "text" else raw.group
-        return _column(replace(raw, group=group)), asked, None
+        return fitted_column(replace(raw, group=group)), asked, None
     family = family_of_levels(
         raw.name, asked, len(levels), ordered=raw.ordered, by_name=by_name
     )
-    return _column(raw, levels), family, encode_levels(raw, levels, "error")
+    return fitted_column(raw, levels), family, encode_levels(raw, levels, "error")
 
 
-def _column(raw: RawColumn, levels: np.ndarray | None = None) -> Column:
+def fitted_column(raw: RawColumn, levels: np.ndarray | None = None) -> Column:
+    """Return a column as a schema keeps it, with the levels of a fit, if any."""
     name = raw.name.item() if isinstance(raw.name, np.generic) else raw.name
     return Column(
         name, raw.dtype, raw.group, levels, raw.ordered, raw.zone, raw.level_dtype

@@ -175,12 +175,32 @@ def _labels(y: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
             f"y must have one label for each of the {n_rows} rows, got an array of "
             f"shape {given.shape}"
         )
-    # NumPy's dates have a gap of their own, which differs from itself.
-    missing = np.array([is_missing(each) or each != each for each in given], dtype=bool)
+    found, missing = without_gaps(given)
     labels = given
-    if given.dtype == object and not missing.all():
-        # Without the gaps NumPy finds a dtype: numbers again, or text for all.
-        found = np.array(given[~missing].tolist())
+    if given.dtype == object and len(found):
         labels = np.full(n_rows, found[0], dtype=found.dtype)
         labels[~missing] = found
     return labels, missing
+
+
+def without_gaps(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values that are there, and which are missing.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+        Numbers, dates, text, or objects.
+
+    Returns
+    -------
+    found : ndarray
+        Objects in the dtype that NumPy finds without the gaps: numbers again, or text
+        for all.
+    missing : ndarray of shape (n_values,), bool
+    """
+    # NumPy's gaps, of numbers and of dates, differ from themselves.
+    if values.dtype == object:
+        missing = np.array([is_missing(v) or v != v for v in values], dtype=bool)
+        return np.array(values[~missing].tolist()), missing
+    missing = values != values
+    return values[~missing], missing

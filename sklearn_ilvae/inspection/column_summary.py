@@ -7,11 +7,14 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import check_scalar
 
-from .._columns import fitted_names
+from .._columns import as_frame, fitted_names, library_of, names_in
+from .._columns.frames import explain_repeated_names, read_columns
 from .._columns.readable import local_stamps
+from .._columns.reading import fitted_column
+from .._columns.schema import as_array
 from .._pipelines import autoencoder
 from ..vae.likelihoods import EMPTY
-from ._style import BLUE, RED, grid_of_axes
+from ._style import BLUE, RED, grid_of_axes, without_gaps
 
 MOST_BARS = 10
 """Values of a column that get a bar each; the rarer levels of a category share one."""
@@ -20,6 +23,12 @@ MOST_BINS = 30
 
 TAIL = 0.005
 """Share of the values at either end that are counted in the outermost bin."""
+
+LARGEST = 1e307
+"""Size of the largest numbers that matplotlib has an axis for."""
+
+LEAST_SPREAD = 1000
+"""Units in the last place that values must spread over for bins to tell them apart."""
 
 PANELS_IN_A_ROW = 3
 
@@ -33,9 +42,9 @@ class ColumnSummaryDisplay:
 
     Parameters
     ----------
-    observed, drawn : mapping of str to array-like of shape (n_values,), or pandas frame
-        Values of every column by its name, without gaps: numbers, ``datetime64`` or
-        text.
+    observed, drawn : mapping of str to array-like of shape (n_values,), or DataFrame
+        Values of every column by its name: numbers, ``datetime64`` or text. Missing
+        values are left out.
     notes : mapping of str to str, default=None
         What to write behind the name of a column.
     levels : mapping of str to sequence of str, default=None
@@ -191,19 +200,21 @@ class ColumnSummaryDisplay:
         Raises
         ------
         ValueError
-            For a column that was not drawn.
+            For a column that was not drawn, or whose values cannot be drawn or
+            compared.
         """
         check_scalar(self.max_features, "max_features", Integral, min_val=1)
-        unknown = [name for name in self.observed if name not in self.drawn]
-        if unknown or not list(self.observed):
+        observed = _columns_of(self.observed, "observed")
+        drawn = _columns_of(self.drawn, "drawn")
+        unknown = [name for name in observed if name not in drawn]
+        if unknown or not observed:
             raise ValueError(
-                f"observed has the columns {list(self.observed)}, drawn has "
-                f"{list(self.drawn)}; pass at least one column, and each in both"
+                f"observed has the columns {list(observed)}, drawn has "
+                f"{list(drawn)}; pass at least one column, and each in both"
             )
-        pairs = {
-            name: (np.asarray(values), np.asarray(self.drawn[name]))
-            for name, values in self.observed.items()
-        }
+        pairs = {name: (values, drawn[name]) for name, values in observed.items()}
+        for name, pair in pairs.items():
+            _check_same_kind(name, *pair)
         names = self._shown(pairs)
         n_across = min(PANELS_IN_A_ROW, len(names))
         n_down = -(-len(names) // n_across)
@@ -336,13 +347,18 @@ def _shares(
 def bin_edges(observed: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Return bins for both: where the table has its values, or whole numbers."""
     low, high = np.quantile(observed, [TAIL, 1 - TAIL]) if len(observed) else (0, 1)
-    if all((each == np.round(each)).all() for each in (observed, drawn)):
+    rounding = float(np.spacing(max(abs(low), abs(high))))
+    whole = all((each == np.round(each)).all() for each in (observed, drawn))
+    if whole and rounding < 0.5:
         step = max(1, int(np.ceil((high - low) / MOST_BINS)))
         return np.arange(np.floor(low) - step, np.ceil(high) + 2 * step, step) - 0.5
-    margin = 0.1 * (high - low) or 0.5
-    inside = observed[(observed >= low) & (observed <= high)]
-    n_bins = len(np.histogram_bin_edges(inside, "auto")) - 1
-    n_bins = min(max(n_bins, MOST_BARS), MOST_BINS)
+    if high - low < LEAST_SPREAD * rounding:
+        margin, n_bins = max(0.5, LEAST_SPREAD * rounding), MOST_BARS
+    else:
+        margin = 0.1 * (high - low)
+        inside = observed[(observed >= low) & (observed <= high)]
+        n_bins = len(np.histogram_bin_edges(inside, "auto")) - 1
+        n_bins = min(max(n_bins, MOST_BARS), MOST_BINS)
     return np.linspace(low - margin, high + margin, n_bins + 1)
 
 
@@ -354,6 +370,49 @@ def _date_label(span: float) -> Callable[[float, Any], str]:
         return str(np.datetime64(round(day * 86400), "s").astype(f"datetime64[{unit}]"))
 
     return label
+
+
+def _columns_of(table: Any, argument: str) -> dict[Any, np.ndarray]:
+    """Return the values of every column by its name, without gaps."""
+    library = library_of(table)
+    if library is not None:
+        table = as_frame(table)
+        twice = explain_repeated_names(names_in(table, library))
+        if twice is not None:
+            raise ValueError(f"{argument}: {twice}")
+        found = {}
+        for raw in read_columns(table, library):
+            column = fitted_column(raw, as_array(raw.levels) if raw.levels else None)
+            present = raw.values[~np.isnan(raw.values)]
+            found[raw.name] = _as_users_know(library, column, present)
+        return found
+    if not isinstance(table, Mapping):
+        raise ValueError(
+            f"{argument} must be a mapping of names to columns or a data frame, got "
+            f"{type(table).__name__}; pass for example pandas.DataFrame({argument})"
+        )
+    return {name: without_gaps(np.asarray(values))[0] for name, values in table.items()}
+
+
+def _check_same_kind(name: Any, observed: np.ndarray, drawn: np.ndarray) -> None:
+    """Raise where two samples of a column cannot be drawn, or not be compared."""
+    kinds = []
+    for values, argument in ((observed, "observed"), (drawn, "drawn")):
+        text, date = values.dtype.kind in "UO", values.dtype.kind == "M"
+        if len(values):
+            kinds.append("text" if text else "dates" if date else "numbers")
+        if values.dtype.kind == "f" and not (np.abs(values) <= LARGEST).all():
+            beyond = values[~(np.abs(values) <= LARGEST)][0]
+            raise ValueError(
+                f"Column {name!r} of {argument} holds {beyond}; numbers up to "
+                f"{LARGEST} can be drawn. Drop such rows, or rescale the column, for "
+                "example by taking logarithms."
+            )
+    if len(set(kinds)) > 1:
+        raise ValueError(
+            f"Column {name!r} holds {kinds[0]} in observed, but {kinds[1]} in drawn. "
+            "Convert one of them."
+        )
 
 
 def _as_users_know(library: str, column: Any, values: np.ndarray) -> np.ndarray:
