@@ -379,6 +379,21 @@ def test_a_field_in_three_dimensions_is_refused(plane):
         ScoreFieldDisplay.from_estimator(estimator.fit(plane), wide)
 
 
+@pytest.mark.parametrize("resolution", [0, -1, 2.5])
+def test_a_grid_without_arrows_is_refused(field, plane, resolution):
+    with pytest.raises((ValueError, TypeError), match="grid_resolution"):
+        ScoreFieldDisplay.from_estimator(field, plane, grid_resolution=resolution)
+
+
+def test_what_is_drawn_with_a_field_has_its_columns():
+    points = np.eye(2)
+    draw = ScoreFieldDisplay.from_predictions
+    with pytest.raises(ValueError, match="sample has 3 columns, and points have 2"):
+        draw(points, points, sample=np.eye(3))
+    with pytest.raises(ValueError, match=r"feature_names=\['a'\] must be the names of"):
+        draw(points, points, feature_names=["a"])
+
+
 def test_axes_of_the_wrong_number_are_refused(fitted, table):
     axes = plt.subplots(1, 3)[1]
     with pytest.raises(ValueError, match="draws 2 x 1 panels, got 3 axes"):

@@ -188,25 +188,33 @@ class FeatureContributionsDisplay:
         Raises
         ------
         ValueError
-            For names that do not match the columns or the rows.
+            For names or values that do not match the columns or the rows.
         """
         check_scalar(self.max_features, "max_features", Integral, min_val=1)
         table = check_array(self.contributions, dtype=np.float64)
         n_rows, n_columns = table.shape
         names = self._names(n_columns)
-        n_bars = min(n_columns, self.max_features + 1)
-        size = (4.6, 1.1 + 0.27 * n_bars)
-        grid = grid_of_axes(ax, (1, n_rows), size, type(self).__name__)
-        self.ax_ = grid[0]
-        self.figure_ = self.ax_[0].figure
+        values = None if self.values is None else np.asarray(self.values)
+        shapes = [(n_rows, n_columns), (n_rows, n_columns - 1)]
+        if values is not None and values.shape not in shapes:
+            raise ValueError(
+                f"contributions have shape {table.shape} but values have "
+                f"{values.shape}; pass a value for each contribution, that of the "
+                "latent code excepted"
+            )
         rows = list(range(n_rows) if self.row_names is None else self.row_names)
         if len(rows) != n_rows:
             raise ValueError(
                 f"contributions have {n_rows} rows but there are {len(rows)} row "
                 "names; pass one for each row"
             )
+        n_bars = min(n_columns, self.max_features + 1)
+        size = (4.6, 1.1 + 0.27 * n_bars)
+        grid = grid_of_axes(ax, (1, n_rows), size, type(self).__name__)
+        self.ax_ = grid[0]
+        self.figure_ = self.ax_[0].figure
         for row, (panel, name) in enumerate(zip(self.ax_, rows, strict=True)):
-            labels, sizes = self._largest(table[row], self._labels(names, row))
+            labels, sizes = self._largest(table[row], _labels(names, values, row))
             colours = [RED if each > 0 else BLUE for each in sizes]
             panel.barh(np.arange(len(sizes)), sizes, color=colours)
             panel.set_yticks(np.arange(len(sizes)), labels)
@@ -229,16 +237,6 @@ class FeatureContributionsDisplay:
             )
         return names
 
-    def _labels(self, names: list[str], row: int) -> list[str]:
-        if self.values is None:
-            return names
-        values = list(np.asarray(self.values)[row])
-        labels = [
-            f"{name} = {readable_number(each) if isinstance(each, float) else each}"
-            for name, each in zip(names, values, strict=False)
-        ]
-        return labels + names[len(values) :]
-
     def _largest(
         self, contributions: np.ndarray, labels: list[str]
     ) -> tuple[list[str], list[float]]:
@@ -252,6 +250,15 @@ class FeatureContributionsDisplay:
             chosen.append(f"{n_rest} other columns")
             sizes.append(float(contributions[order[self.max_features :]].sum()))
         return chosen, sizes
+
+
+def _labels(names: list[str], table: np.ndarray | None, row: int) -> list[str]:
+    """Return the names of columns, each with the value of a row where there is one."""
+    values = [] if table is None else list(table[row])
+    number = float | np.floating
+    texts = [readable_number(float(v)) if isinstance(v, number) else v for v in values]
+    labels = [f"{name} = {text}" for name, text in zip(names, texts, strict=False)]
+    return labels + names[len(values) :]
 
 
 def _row_names(table: Any) -> list[Any] | None:

@@ -1,9 +1,10 @@
 """`ScoreFieldDisplay`: the gradient of a log-density as arrows in the plane."""
 
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from .._columns import as_frame, library_of, names_in
@@ -106,6 +107,7 @@ class ScoreFieldDisplay:
                 "A field of arrows needs an estimator of 2 columns, this one has "
                 f"{estimator.n_features_in_}. Fit one to the two columns to look at."
             )
+        check_scalar(grid_resolution, "grid_resolution", Integral, min_val=1)
         sample = check_array(X, dtype=np.float64)
         if sample.shape[1] != 2:
             raise ValueError(
@@ -177,9 +179,9 @@ class ScoreFieldDisplay:
         Raises
         ------
         ValueError
-            For points or gradients that do not have two columns.
+            For points, gradients or a sample that do not have two columns, and for
+            other than two names.
         """
-        ax = single_axes(ax, type(self).__name__)
         points = check_array(self.points, dtype=np.float64)
         gradients = check_array(self.gradients, dtype=np.float64)
         if points.shape[1] != 2 or points.shape != gradients.shape:
@@ -187,9 +189,21 @@ class ScoreFieldDisplay:
                 "points and gradients must both have shape (n_points, 2), got "
                 f"{points.shape} and {gradients.shape}"
             )
-        if self.sample is not None:
+        names = ("x0", "x1") if self.feature_names is None else self.feature_names
+        if len(names) != 2:
+            raise ValueError(
+                f"feature_names={list(names)} must be the names of the 2 axes"
+            )
+        sample = None if self.sample is None else check_array(self.sample)
+        if sample is not None and sample.shape[1] != 2:
+            raise ValueError(
+                f"sample has {sample.shape[1]} columns, and points have 2. Pass the "
+                "columns of the points."
+            )
+        ax = single_axes(ax, type(self).__name__)
+        if sample is not None:
             ax.scatter(
-                *check_array(self.sample).T,
+                *sample.T,
                 s=10,
                 color=RED,
                 linewidths=0,
@@ -218,7 +232,6 @@ class ScoreFieldDisplay:
             extend="max",
             label="size of the gradient (reciprocal units of the axes)",
         )
-        names = ("x0", "x1") if self.feature_names is None else self.feature_names
         ax.set(title="Gradient of the log-density", xlabel=names[0], ylabel=names[1])
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -128,7 +128,6 @@ class ScoreHistogramDisplay:
         ValueError
             For more than ten groups, and for targets of another length.
         """
-        ax = single_axes(ax, type(self).__name__)
         scores = check_array(self.scores, ensure_2d=False, dtype=np.float64)
         low = self._lowest_shown(scores)
         shown = np.maximum(scores, low)
@@ -137,6 +136,7 @@ class ScoreHistogramDisplay:
         colours = group_colours(groups)
         if [label for label, _ in groups if label != MISSING] == ["-1", "1"]:
             groups[:2] = [("inliers", groups[1][1]), ("outliers", groups[0][1])]
+        ax = single_axes(ax, type(self).__name__)
         ax.hist(
             [shown[chosen] for _, chosen in groups],
             bins=bins,
