@@ -586,7 +586,7 @@ default="from_dtype"
         module = deepcopy(self.module_).double()
         chunk = max(1, LAYER_CHUNK // widest_layer(module))
         with torch.no_grad():
-            codes = module.prior.sample(n_samples, generator)
+            codes = module.prior.sample(int(n_samples), generator)
             parts = (module.decoder(each) for each in codes.split(chunk))
             rows = [module.likelihood.sample(each, generator) for each in parts]
             table = self._scaling().inverse_transform(torch.cat(rows), generator)

@@ -258,6 +258,12 @@ def test_samples_repeat_with_their_random_state(fitted):
     assert not np.array_equal(first, fitted.sample(5, random_state=2))
 
 
+def test_one_row_may_be_asked_for_by_a_truth_value(fitted):
+    """As scikit-learn takes True for 1 in every parameter that is a whole number."""
+    one = fitted.sample(1, random_state=0)
+    np.testing.assert_array_equal(fitted.sample(True, random_state=0), one)
+
+
 def test_a_large_sample_is_decoded_in_parts(table):
     model = short(max_iter=1, hidden_layer_sizes=(1024,)).fit(table)
     sizes = []
