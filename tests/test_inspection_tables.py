@@ -13,7 +13,10 @@ from sklearn_ilvae import ILVAEOutlierDetector
 from sklearn_ilvae.inspection import (
     ColumnSummaryDisplay,
     FeatureContributionsDisplay,
+    LatentMapDisplay,
     MissingnessDisplay,
+    ScoreFieldDisplay,
+    ScoreHistogramDisplay,
 )
 from sklearn_ilvae.inspection.column_summary import bin_edges, difference
 
@@ -220,3 +223,46 @@ def test_values_in_single_precision_are_written_as_others():
         [[1.0]], values=np.array([[0.1]], dtype=np.float32)
     )
     assert display.ax_[0].get_yticklabels()[0].get_text() == "x0 = 0.1"
+
+
+PRICES = "$10 to $20, " + 20 * "far too long to fit "
+NAMED = {
+    "columns": lambda X: ColumnSummaryDisplay.from_predictions(X, X).ax_[0].title,
+    "levels": lambda X: (
+        ColumnSummaryDisplay.from_predictions({"a": [PRICES]}, {"a": ["b"]})
+        .ax_[0]
+        .get_xticklabels()[0]
+    ),
+    "gaps": lambda X: (
+        MissingnessDisplay.from_predictions(X.isna()).ax_[1].get_xticklabels()[0]
+    ),
+    "reasons": lambda X: (
+        FeatureContributionsDisplay.from_predictions(X[:1].fillna(0))
+        .ax_[0]
+        .get_yticklabels()[0]
+    ),
+    "groups": lambda X: (
+        ScoreHistogramDisplay.from_predictions([1.0, 2.0], X.columns[[0, 0]])
+        .ax_.get_legend()
+        .get_texts()[0]
+    ),
+    "codes": lambda X: (
+        LatentMapDisplay.from_predictions(np.eye(2), X.columns[[0, 0]])
+        .ax_[0, 0]
+        .get_legend()
+        .get_texts()[0]
+    ),
+    "axes": lambda X: (
+        ScoreFieldDisplay.from_predictions(
+            np.eye(2), np.eye(2), feature_names=X.columns[[0, 0]]
+        ).ax_.xaxis.label
+    ),
+}
+
+
+@pytest.mark.parametrize("draw", NAMED.values(), ids=NAMED)
+def test_names_are_neither_mathematics_nor_wider_than_the_picture(draw):
+    text = draw(pd.DataFrame({PRICES: [0.5, np.nan, 1.5]}))
+    assert text.get_text().startswith("$10 to $20, far too long to f…")
+    assert not text.get_parse_math()
+    text.figure.canvas.draw()

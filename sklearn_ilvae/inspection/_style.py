@@ -1,10 +1,12 @@
 """What all displays share: colours that the colour-blind can tell apart, and axes."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from .._columns import is_missing
+from .._columns.summary import shortened
 from .._sklearn import check_matplotlib_support
 
 BLUE, RED, GREEN, YELLOW, GREY = "#4477aa", "#ee6677", "#228833", "#ccbb44", "#777777"
@@ -89,6 +91,51 @@ def grid_of_axes(
     return place.get_subplotspec().subgridspec(*shape).subplots(squeeze=False)
 
 
+LABEL_CHARACTERS = 30
+"""Characters of a name that leave room for a picture beside it."""
+
+
+def label_of(name: Any) -> str:
+    """Return a name on one line that leaves room for the picture."""
+    return shortened(str(name), LABEL_CHARACTERS)
+
+
+def as_written(texts: Iterable[Any]) -> None:
+    """Draw texts of the user's, such as names of columns, as they are.
+
+    Matplotlib would read what stands between two dollars as mathematics.
+
+    Parameters
+    ----------
+    texts : iterable of matplotlib Text
+    """
+    for text in texts:
+        text.set_parse_math(False)
+
+
+LEAST_SPREAD = 1000
+"""Units in the last place that values must spread over for bins to tell them apart."""
+
+
+def margin_of(low: float, high: float, share: float) -> float:
+    """Return by how much bins reach beyond the values, at either end.
+
+    Parameters
+    ----------
+    low, high : float
+        The least and the largest value.
+    share : float
+        Share of their difference; of values that differ by rounding alone it is as
+        much as gives the bins a width.
+
+    Returns
+    -------
+    float
+    """
+    least = LEAST_SPREAD * float(np.spacing(max(abs(low), abs(high))))
+    return share * (high - low) if high - low >= least else max(0.5, least)
+
+
 MISSING = "missing"
 
 
@@ -117,7 +164,7 @@ def groups_of(y: Any, n_rows: int) -> list[tuple[str, np.ndarray]]:
         return [("", np.ones(n_rows, dtype=bool))]
     labels, missing = _labels(y, n_rows)
     values = np.unique(labels[~missing])
-    groups = [(str(value), (labels == value) & ~missing) for value in values]
+    groups = [(label_of(value), (labels == value) & ~missing) for value in values]
     if missing.any():
         groups.append((MISSING, missing))
     if len(groups) > len(MANY_COLOURS):

@@ -10,11 +10,19 @@ from sklearn.utils import check_scalar
 from .._columns import as_frame, fitted_names, library_of, names_in
 from .._columns.frames import explain_repeated_names, read_columns
 from .._columns.readable import local_stamps
-from .._columns.reading import fitted_column
+from .._columns.reading import LARGEST_WHOLE, fitted_column
 from .._columns.schema import as_array
 from .._pipelines import autoencoder
 from ..vae.likelihoods import EMPTY
-from ._style import BLUE, RED, grid_of_axes, without_gaps
+from ._style import (
+    BLUE,
+    RED,
+    as_written,
+    grid_of_axes,
+    label_of,
+    margin_of,
+    without_gaps,
+)
 
 MOST_BARS = 10
 """Values of a column that get a bar each; the rarer levels of a category share one."""
@@ -26,9 +34,6 @@ TAIL = 0.005
 
 LARGEST = 1e307
 """Size of the largest numbers that matplotlib has an axis for."""
-
-LEAST_SPREAD = 1000
-"""Units in the last place that values must spread over for bins to tell them apart."""
 
 PANELS_IN_A_ROW = 3
 
@@ -227,7 +232,8 @@ class ColumnSummaryDisplay:
         for name, panel in zip(names, self.ax_, strict=True):
             self._draw(panel, name, *pairs[name])
             note = (self.notes or {}).get(name)
-            panel.set_title(f"{name}\n{note}" if note else name, fontsize="medium")
+            title = label_of(name) + (f"\n{note}" if note else "")
+            as_written([panel.set_title(title, fontsize="medium")])
             panel.set_ylim(0, 1.25 * panel.get_ylim()[1])
             panel.set_ylabel("% of rows")
         if ax is None and len(names) < len(pairs):
@@ -265,6 +271,7 @@ class ColumnSummaryDisplay:
             )
             crowded = sum(map(len, labels)) > 24
             panel.set_xticks(places, labels, rotation=40 * crowded, fontsize="small")
+            as_written(panel.get_xticklabels())
             if crowded:
                 for label in panel.get_xticklabels():
                     label.set(ha="right", rotation_mode="anchor")
@@ -299,7 +306,7 @@ class ColumnSummaryDisplay:
         # A rest of one level may as well have its name.
         n_shown = len(order) if len(order) == MOST_BARS + 1 else MOST_BARS
         shown, rest = order[:n_shown], order[n_shown:]
-        labels = [str(v) if text else f"{v:g}" for v in values[shown]]
+        labels = [label_of(v) if text else f"{v:g}" for v in values[shown]]
         if len(rest):
             labels.append(f"{len(rest)} others")
         shares, others = (
@@ -347,18 +354,16 @@ def _shares(
 def bin_edges(observed: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Return bins for both: where the table has its values, or whole numbers."""
     low, high = np.quantile(observed, [TAIL, 1 - TAIL]) if len(observed) else (0, 1)
-    rounding = float(np.spacing(max(abs(low), abs(high))))
     whole = all((each == np.round(each)).all() for each in (observed, drawn))
-    if whole and rounding < 0.5:
+    if whole and max(abs(low), abs(high)) < LARGEST_WHOLE / 4:  # halves are numbers too
         step = max(1, int(np.ceil((high - low) / MOST_BINS)))
         return np.arange(np.floor(low) - step, np.ceil(high) + 2 * step, step) - 0.5
-    if high - low < LEAST_SPREAD * rounding:
-        margin, n_bins = max(0.5, LEAST_SPREAD * rounding), MOST_BARS
-    else:
-        margin = 0.1 * (high - low)
-        inside = observed[(observed >= low) & (observed <= high)]
-        n_bins = len(np.histogram_bin_edges(inside, "auto")) - 1
-        n_bins = min(max(n_bins, MOST_BARS), MOST_BINS)
+    margin = margin_of(low, high, 0.1)
+    inside = observed[(observed >= low) & (observed <= high)]
+    # NumPy refuses bins as narrow as the rounding of large numbers: differences are
+    # small ones.
+    n_bins = len(np.histogram_bin_edges(inside - low, "auto")) - 1
+    n_bins = min(max(n_bins, MOST_BARS), MOST_BINS)
     return np.linspace(low - margin, high + margin, n_bins + 1)
 
 

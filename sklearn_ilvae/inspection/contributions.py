@@ -11,7 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 from .._columns import as_frame, fitted_names, library_of, names_in
 from .._columns.readable import readable_number
 from .._pipelines import check_gives, last_step
-from ._style import BLUE, RED, grid_of_axes
+from ._style import BLUE, RED, as_written, grid_of_axes, label_of
+
+MOST_ROWS = 100
+"""Panels beside each other that fit the largest picture that matplotlib saves."""
 
 LATENT_NAME = "latent code"
 
@@ -188,11 +191,18 @@ class FeatureContributionsDisplay:
         Raises
         ------
         ValueError
-            For names or values that do not match the columns or the rows.
+            For names or values that do not match the columns or the rows, and for
+            more than a hundred rows.
         """
         check_scalar(self.max_features, "max_features", Integral, min_val=1)
         table = check_array(self.contributions, dtype=np.float64)
         n_rows, n_columns = table.shape
+        if n_rows > MOST_ROWS:
+            raise ValueError(
+                f"contributions have {n_rows} rows, and at most {MOST_ROWS} can be "
+                "drawn, a panel each. Pass the few to look at, for example those of "
+                "the lowest scores."
+            )
         names = self._names(n_columns)
         values = None if self.values is None else np.asarray(self.values)
         shapes = [(n_rows, n_columns), (n_rows, n_columns - 1)]
@@ -209,18 +219,22 @@ class FeatureContributionsDisplay:
                 "names; pass one for each row"
             )
         n_bars = min(n_columns, self.max_features + 1)
-        size = (4.6, 1.1 + 0.27 * n_bars)
+        labels = [_labels(names, values, row) for row in range(n_rows)]
+        longest = max(len(label) for row in labels for label in row)
+        size = (max(4.6, 2.5 + 0.09 * longest), 1.1 + 0.27 * n_bars)
         grid = grid_of_axes(ax, (1, n_rows), size, type(self).__name__)
         self.ax_ = grid[0]
         self.figure_ = self.ax_[0].figure
         for row, (panel, name) in enumerate(zip(self.ax_, rows, strict=True)):
-            labels, sizes = self._largest(table[row], _labels(names, values, row))
+            chosen, sizes = self._largest(table[row], labels[row])
             colours = [RED if each > 0 else BLUE for each in sizes]
             panel.barh(np.arange(len(sizes)), sizes, color=colours)
-            panel.set_yticks(np.arange(len(sizes)), labels)
+            panel.set_yticks(np.arange(len(sizes)), chosen)
             panel.invert_yaxis()
             panel.axvline(0, color="black", linewidth=0.8)
-            panel.set(title=f"Row {name}", xlabel=self.label)
+            title = panel.set_title(f"Row {label_of(name)}")
+            label = panel.set_xlabel(self.label)
+            as_written([title, label, *panel.get_yticklabels()])
         return self
 
     def _names(self, n_columns: int) -> list[str]:
@@ -257,8 +271,11 @@ def _labels(names: list[str], table: np.ndarray | None, row: int) -> list[str]:
     values = [] if table is None else list(table[row])
     number = float | np.floating
     texts = [readable_number(float(v)) if isinstance(v, number) else v for v in values]
-    labels = [f"{name} = {text}" for name, text in zip(names, texts, strict=False)]
-    return labels + names[len(values) :]
+    labels = [
+        f"{label_of(name)} = {label_of(text)}"
+        for name, text in zip(names, texts, strict=False)
+    ]
+    return labels + [label_of(name) for name in names[len(values) :]]
 
 
 def _row_names(table: Any) -> list[Any] | None:

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._columns import as_frame, library_of, names_in
 from .._pipelines import check_gives, last_step
-from ._style import COLOUR_MAP, GREY, RED, single_axes
+from ._style import COLOUR_MAP, GREY, RED, as_written, label_of, single_axes
 
 LONGEST = 0.75
 """Share of arrows drawn in proportion; longer ones are cut, and keep their colour."""
@@ -212,7 +212,7 @@ class ScoreFieldDisplay:
             )
             ax.legend(edgecolor=GREY)
         sizes = np.linalg.norm(gradients, axis=1)
-        cut = max(float(np.quantile(sizes, LONGEST)), np.finfo(float).tiny)
+        cut = float(np.quantile(sizes, LONGEST)) or 1.0
         shown = gradients / np.maximum(sizes / cut, 1.0)[:, None]
         self.quiver_ = ax.quiver(
             *points.T,
@@ -232,6 +232,8 @@ class ScoreFieldDisplay:
             extend="max",
             label="size of the gradient (reciprocal units of the axes)",
         )
-        ax.set(title="Gradient of the log-density", xlabel=names[0], ylabel=names[1])
+        ax.set_title("Gradient of the log-density")
+        labels = [label_of(name) for name in names]
+        as_written([ax.set_xlabel(labels[0]), ax.set_ylabel(labels[1])])
         self.ax_, self.figure_ = ax, ax.figure
         return self

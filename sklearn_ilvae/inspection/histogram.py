@@ -6,7 +6,16 @@ import numpy as np
 from sklearn.utils import check_array
 
 from .._pipelines import check_gives, last_step
-from ._style import GREY, MISSING, RED, group_colours, groups_of, single_axes
+from ._style import (
+    GREY,
+    MISSING,
+    RED,
+    as_written,
+    group_colours,
+    groups_of,
+    margin_of,
+    single_axes,
+)
 
 FAR = 6.0
 """Interquartile ranges below the first quartile past which scores share one bin."""
@@ -126,34 +135,41 @@ class ScoreHistogramDisplay:
         Raises
         ------
         ValueError
-            For more than ten groups, and for targets of another length.
+            For more than ten groups, for targets of another length, and for a
+            threshold that is not finite.
         """
         scores = check_array(self.scores, ensure_2d=False, dtype=np.float64)
+        if self.threshold is not None and not np.isfinite(self.threshold):
+            raise ValueError(
+                f"threshold={self.threshold} must be finite; pass None to draw none"
+            )
         low = self._lowest_shown(scores)
         shown = np.maximum(scores, low)
-        bins = np.histogram_bin_edges(shown, bins=40)
+        margin = margin_of(shown.min(), shown.max(), 0.0)
+        bins = np.linspace(shown.min() - margin, shown.max() + margin, 41)
         groups = groups_of(self.y, len(scores))
         colours = group_colours(groups)
         if [label for label, _ in groups if label != MISSING] == ["-1", "1"]:
             groups[:2] = [("inliers", groups[1][1]), ("outliers", groups[0][1])]
         ax = single_axes(ax, type(self).__name__)
-        ax.hist(
+        *_, bars = ax.hist(
             [shown[chosen] for _, chosen in groups],
             bins=bins,
             stacked=True,
             color=colours,
-            label=[label or "rows" for label, _ in groups],
         )
+        handles = [bars] if len(groups) == 1 else list(bars)
+        labels = [label or "rows" for label, _ in groups]
         beyond = int((scores < low).sum())
         if self.threshold is not None:
             flagged = int((scores < self.threshold).sum())
             left = min(bins[0], self._left_of_threshold(scores))
             ax.axvspan(left, self.threshold, color=RED, alpha=0.12, linewidth=0)
-            ax.axvline(
-                self.threshold,
-                color="black",
-                linestyle="--",
-                label=f"threshold {self.threshold:.4g}: {flagged} of {len(scores)} "
+            line = ax.axvline(self.threshold, color="black", linestyle="--")
+            handles.insert(0, line)
+            labels.insert(
+                0,
+                f"threshold {self.threshold:.4g}: {flagged} of {len(scores)} "
                 f"rows below ({flagged / len(scores):.1%})",
             )
         note = f"\nleftmost bin: {beyond} rows score less" if beyond else ""
@@ -164,7 +180,8 @@ class ScoreHistogramDisplay:
             yscale="log",
         )
         ax.yaxis.set_major_formatter("{x:g}")
-        ax.legend(edgecolor=GREY)
+        # Of the labels that bars have matplotlib drops those that begin with "_".
+        as_written(ax.legend(handles, labels, edgecolor=GREY).get_texts())
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

@@ -15,6 +15,7 @@ from ._style import (
     GREY,
     MARKERS,
     MISSING,
+    as_written,
     grid_of_axes,
     group_colours,
     groups_of,
@@ -176,8 +177,9 @@ class LatentMapDisplay:
         else:
             missing = np.isnan(self._scale)
             self._groups = [(MISSING, missing)] if missing.any() else []
-        units = list(range(codes.shape[1]) if self.units is None else self.units)
-        if not units or not set(units) <= set(range(codes.shape[1])):
+        every = range(codes.shape[1])
+        units = np.atleast_1d(every if self.units is None else self.units).tolist()
+        if not units or not set(units) <= set(every):
             raise ValueError(
                 f"units={units} must name units of codes with {codes.shape[1]} columns"
             )
@@ -278,6 +280,7 @@ class LatentMapDisplay:
         if handles:
             place = "upper right" if n_units > 2 else "best"
             legend = corner.legend(handles=handles, loc=place, edgecolor=GREY)
+            as_written(legend.get_texts())
             # It is wider than a panel of a grid, which must not make way for it.
             legend.set_in_layout(n_units <= 2)
         if self._scale is not None and n_units > 1:

@@ -9,7 +9,7 @@ from sklearn.utils import check_array, check_scalar
 
 from .._columns import fitted_names, library_of, names_in
 from .._pipelines import autoencoder
-from ._style import BLUE, GREY, grid_of_axes
+from ._style import BLUE, GREY, as_written, grid_of_axes, label_of
 
 
 class MissingnessDisplay:
@@ -171,9 +171,10 @@ class MissingnessDisplay:
         for panel in self.ax_:
             panel.set_xlim(-0.6, max(len(shown), 1) - 0.4)
         self.ax_[0].set_xticks(np.arange(len(shown)), [])
-        labels = [names[column] for column in shown]
+        labels = [label_of(names[column]) for column in shown]
         long = sum(map(len, labels)) > 60
         self.ax_[1].set_xticks(np.arange(len(shown)), labels, rotation=90 * long)
+        as_written(self.ax_[1].get_xticklabels())
         return self
 
     def _gaps(self) -> np.ndarray:
