@@ -186,6 +186,28 @@ def test_values_that_are_no_numbers_have_places_of_their_own():
     assert ticks == [str(value) for value in display.values]
 
 
+def test_settings_without_the_parameter_have_no_place():
+    results = {
+        "param_kl_weight": np.ma.masked_array([0.5, 1.0, 0.0], [False, False, True]),
+        "param_decoder": np.ma.masked_array(["", "", "mlp"], [True, True, False]),
+        "params": [{"kl_weight": 0.5}, {"kl_weight": 1.0}, {"decoder": "mlp"}],
+        "mean_test_score": [1.0, 2.0, 3.0],
+        "std_test_score": [0.0, 0.0, 0.0],
+    }
+    display = ParameterPathDisplay.from_cv_results(results, parameter="kl_weight")
+    assert display.values == [0.5, 1.0]
+    assert display.paths["score"].keys() == {""}
+
+
+@pytest.mark.parametrize(
+    ("measures", "message"),
+    [({}, "no measure to draw"), ({"KL": [1.0]}, "'KL' has 1 values, and the parame")],
+)
+def test_a_path_without_a_value_at_every_place_is_refused(measures, message):
+    with pytest.raises(ValueError, match=message):
+        ParameterPathDisplay.from_predictions([0.0, 1.0], measures)
+
+
 def test_an_ambiguous_parameter_is_asked_for():
     results = {"param_a": [1], "param_b": [2], "params": [{"a": 1, "b": 2}]}
     with pytest.raises(ValueError, match="parameter must say which of"):
@@ -267,9 +289,10 @@ def test_a_histogram_has_no_scale():
         ScoreHistogramDisplay.from_predictions(scores, scores / 7)
 
 
-def test_units_that_do_not_exist_are_refused(fitted, table):
+@pytest.mark.parametrize("units", [[0, 7], 7, "0"])
+def test_units_that_do_not_exist_are_refused(fitted, table, units):
     with pytest.raises(ValueError, match="must name units"):
-        LatentMapDisplay.from_estimator(fitted, table, units=[0, 7])
+        LatentMapDisplay.from_estimator(fitted, table, units=units)
 
 
 def test_scores_far_below_share_the_leftmost_bin():
@@ -294,6 +317,35 @@ def test_the_coloured_region_lies_below_the_threshold(threshold):
 def test_a_constant_score_is_drawn():
     display = ScoreHistogramDisplay.from_predictions(np.zeros(10), threshold=0.0)
     display.figure_.canvas.draw()
+
+
+def test_scores_that_differ_by_rounding_alone_are_drawn():
+    scores = 1e9 + np.spacing(1e9) * np.arange(5)
+    display = ScoreHistogramDisplay.from_predictions(scores)
+    assert sum(bar.get_height() for bar in display.ax_.patches) == 5
+
+
+@pytest.mark.parametrize("threshold", [np.nan, -np.inf])
+def test_a_threshold_that_is_not_finite_is_refused(threshold):
+    with pytest.raises(ValueError, match=r"threshold=.* must be finite; pass None"):
+        ScoreHistogramDisplay.from_predictions([1.0, 2.0], threshold=threshold)
+
+
+def test_groups_whose_names_begin_with_an_underscore_are_explained():
+    display = ScoreHistogramDisplay.from_predictions([1.0, 2.0], ["_a", "b"])
+    assert legend_texts(display.ax_) == ["_a", "b"]
+
+
+def test_epochs_without_any_validation_score_draw_training_alone():
+    display = TrainingCurveDisplay.from_predictions([3.0, 2.0], [np.nan, np.nan])
+    assert legend_texts(display.ax_) == ["training rows"]
+    with pytest.raises(ValueError, match="has 3 epochs, and loss_curve has 2"):
+        TrainingCurveDisplay.from_predictions([3.0, 2.0], [1.0, 2.0, 3.0])
+
+
+def test_more_rows_than_panels_fit_in_a_picture_are_refused():
+    with pytest.raises(ValueError, match="have 101 rows, and at most 100 can be drawn"):
+        FeatureContributionsDisplay.from_predictions(np.ones((101, 2)))
 
 
 def test_contributions_sum_up_with_the_rest():
@@ -368,6 +420,11 @@ def test_the_field_knows_the_names_of_columns(plane, library):
     turned = LIBRARIES[library](pd.DataFrame(plane, columns=["width", "length"]))
     with pytest.raises(ValueError, match="must be in the same order"):
         ScoreFieldDisplay.from_estimator(estimator, turned, grid_resolution=3)
+
+
+def test_a_field_without_gradients_is_drawn(plane):
+    display = ScoreFieldDisplay.from_predictions(plane, np.zeros_like(plane))
+    display.figure_.canvas.draw()
 
 
 def test_a_field_in_three_dimensions_is_refused(plane):

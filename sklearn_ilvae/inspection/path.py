@@ -135,7 +135,13 @@ class ParameterPathDisplay:
                 raise ValueError(
                     f"measure {measure!r} is not in cv_results; choose from {known}"
                 )
-        raw = list(cv_results[f"param_{parameter}"])
+        # A search of several grids need not set the parameter in all of them.
+        tried = [
+            (row, settings)
+            for row, settings in enumerate(cv_results["params"])
+            if parameter in settings
+        ]
+        raw = [settings[parameter] for _, settings in tried]
         distinct = [value for row, value in enumerate(raw) if raw.index(value) == row]
         values = sorted(distinct, key=_order)
         labels = [
@@ -144,13 +150,13 @@ class ParameterPathDisplay:
                 for name in searched
                 if name != parameter and name in settings
             )
-            for settings in cv_results["params"]
+            for _, settings in tried
         ]
         places = [values.index(value) for value in raw]
         paths: dict[str, dict[str, tuple[Any, Any]]] = {}
         for measure in measures or known:
             lines: dict[str, tuple[Any, Any]] = {}
-            for row, (label, place) in enumerate(zip(labels, places, strict=True)):
+            for (row, _), label, place in zip(tried, labels, places, strict=True):
                 empty = (np.full(len(values), np.nan), np.full(len(values), np.nan))
                 mean, deviation = lines.setdefault(label, empty)
                 mean[place] = cv_results[f"mean_test_{measure}"][row]
@@ -199,11 +205,26 @@ class ParameterPathDisplay:
         -------
         ParameterPathDisplay
             The display itself.
+
+        Raises
+        ------
+        ValueError
+            Without a measure, and for one that has not a value for each of the
+            parameter.
         """
+        values = list(self.values)
+        if not self.paths:
+            raise ValueError("There is no measure to draw; pass at least one")
+        for measure, lines in self.paths.items():
+            for mean, _ in lines.values():
+                if len(mean) != len(values):
+                    raise ValueError(
+                        f"measure {measure!r} has {len(mean)} values, and the "
+                        f"parameter has {len(values)}; pass one for each"
+                    )
         shape = (1, len(self.paths))
         self.ax_ = grid_of_axes(ax, shape, (4.8, 3.8), type(self).__name__)[0]
         self.figure_ = self.ax_[0].figure
-        values = list(self.values)
         numeric = all(isinstance(value, Real) for value in values)
         places = np.asarray(values if numeric else range(len(values)), dtype=float)
         short = self.parameter.split("__")[-1]

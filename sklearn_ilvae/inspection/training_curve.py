@@ -99,17 +99,28 @@ class TrainingCurveDisplay:
         -------
         TrainingCurveDisplay
             The display itself.
+
+        Raises
+        ------
+        ValueError
+            For more validation scores than epochs.
         """
-        ax = single_axes(ax, type(self).__name__)
         bound = -np.asarray(self.loss_curve, dtype=float)
         epochs = np.arange(1, len(bound) + 1)
+        validation = np.asarray(
+            [] if self.validation_scores is None else self.validation_scores,
+            dtype=float,
+        )
+        if len(validation) > len(epochs):
+            raise ValueError(
+                f"validation_scores has {len(validation)} epochs, and loss_curve has "
+                f"{len(epochs)}. Pass one score an epoch, or those of the last epochs."
+            )
+        ax = single_axes(ax, type(self).__name__)
         # A curve of one epoch is a point, which a line does not show.
         point = {"marker": "o"} if len(bound) == 1 else {}
         self.lines_ = ax.plot(epochs, bound, color=BLUE, label="training rows", **point)
-        validation = np.asarray(
-            [] if self.validation_scores is None else self.validation_scores
-        )
-        if len(validation):
+        if not np.isnan(validation).all():
             last = epochs[len(epochs) - len(validation) :]
             self.lines_ += ax.plot(
                 last,
