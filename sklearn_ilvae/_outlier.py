@@ -340,6 +340,7 @@ default="from_dtype"
         self
             The updated estimator.
         """
+        self._validate_params()  # which scikit-learn leaves out after the first call
         return self._fit(X, sample_weight, "partial_fit")
 
     def score_samples(self, X: Any) -> Any:

@@ -429,6 +429,7 @@ default="from_dtype"
         self
             The updated estimator.
         """
+        self._validate_params()  # which scikit-learn leaves out after the first call
         return self._fit(
             X,
             sample_weight,

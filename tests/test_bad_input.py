@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
-from autoencoders import short
+from autoencoders import short, short_detector
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 
@@ -236,6 +236,21 @@ def test_a_bad_parameter_is_named_and_leaves_nothing_fitted(frame, parameters, m
     assert_nothing_changes(model, lambda m: m.fit(frame), message)
     model = short().fit(frame).set_params(**parameters)
     assert_nothing_changes(model, lambda m: m.fit(frame), message)
+
+
+@pytest.mark.parametrize(
+    ("make", "parameters"),
+    [
+        (short, {"kl_weight": -1.0}),
+        (short, {"batch_size": 0}),
+        (short_detector, {"support_fraction": 0.0}),
+        (short_detector, {"n_neighbors": -1}),
+    ],
+)
+def test_a_bad_parameter_between_two_batches_changes_nothing(frame, make, parameters):
+    model = make().partial_fit(frame).set_params(**parameters)
+    message = f"'{next(iter(parameters))}' parameter"
+    assert_nothing_changes(model, lambda m: m.partial_fit(frame), message)
 
 
 @methods
