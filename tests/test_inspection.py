@@ -380,8 +380,9 @@ def test_reasons_of_a_detector_are_drawn_as_surprise(table):
     drawn = sum(bar.get_width() for bar in display.ax_[0].patches)
     typical = detector.typical_contributions_.sum()
     assert drawn == pytest.approx(typical - detector.score_samples(table[:1])[0])
-    histogram = ScoreHistogramDisplay.from_estimator(detector, table)
-    assert histogram.threshold == detector.offset_
+    draw = ScoreHistogramDisplay.from_estimator
+    assert draw(detector, table).threshold == detector.offset_
+    assert draw(detector.set_threshold(offset=-np.inf), table).threshold is None
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])

@@ -190,6 +190,14 @@ def test_a_column_that_is_constant_up_to_rounding_has_bins(constant):
     assert edges[0] < rounded.min() <= rounded.max() < edges[-1]
 
 
+@pytest.mark.parametrize("rows", [[], [170.0], [170.0] * 50])
+def test_a_table_of_one_value_or_none_is_drawn_as_far_as_the_model_reaches(rows):
+    drawn = np.random.default_rng(0).normal(160.0, 10.0, 1000)
+    edges = bin_edges(np.array(rows), drawn)
+    assert edges[0] < np.quantile(drawn, 0.01) < np.quantile(drawn, 0.99) < edges[-1]
+    assert edges[[0, -1]] - 160 == pytest.approx([-30, 30], abs=10)
+
+
 @pytest.mark.parametrize(
     ("observed", "drawn", "message"),
     [

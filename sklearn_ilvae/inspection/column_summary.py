@@ -353,13 +353,20 @@ def _shares(
 
 def bin_edges(observed: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Return bins for both: where the table has its values, or whole numbers."""
-    low, high = np.quantile(observed, [TAIL, 1 - TAIL]) if len(observed) else (0, 1)
+    inner = [TAIL, 1 - TAIL]
+    values = observed if len(observed) else drawn
+    low, high = np.quantile(values, inner)
+    if (
+        margin_of(low, high, 0.0) > 0
+    ):  # one row, or a constant, says not how far to draw
+        values = np.concatenate([observed, drawn])
+        low, high = np.quantile(values, inner)
     whole = all((each == np.round(each)).all() for each in (observed, drawn))
     if whole and max(abs(low), abs(high)) < LARGEST_WHOLE / 4:  # halves are numbers too
         step = max(1, int(np.ceil((high - low) / MOST_BINS)))
         return np.arange(np.floor(low) - step, np.ceil(high) + 2 * step, step) - 0.5
     margin = margin_of(low, high, 0.1)
-    inside = observed[(observed >= low) & (observed <= high)]
+    inside = values[(values >= low) & (values <= high)]
     # NumPy refuses bins as narrow as the rounding of large numbers: differences are
     # small ones.
     n_bins = len(np.histogram_bin_edges(inside - low, "auto")) - 1

@@ -91,7 +91,8 @@ class ScoreHistogramDisplay:
             estimator, "score_samples", "does not score rows", "ILVAEOutlierDetector"
         )
         offset = getattr(estimator, "offset_", None)
-        threshold = None if offset is None else float(offset)
+        # Detectors may flag no row at all, with a threshold of minus infinity.
+        threshold = None if offset is None or np.isinf(offset) else float(offset)
         scores = estimator.score_samples(X)
         return cls.from_predictions(scores, y, threshold=threshold, ax=ax)
 
