@@ -456,3 +456,14 @@ def test_axes_of_the_wrong_number_are_refused(fitted, table):
     axes = plt.subplots(1, 3)[1]
     with pytest.raises(ValueError, match="draws 2 x 1 panels, got 3 axes"):
         LatentUsageDisplay.from_estimator(fitted, table[:20], ax=axes)
+    with pytest.raises(ValueError, match="TrainingCurveDisplay draws in one Axes, got"):
+        TrainingCurveDisplay.from_estimator(fitted, ax=axes)
+
+
+def test_axes_without_a_place_in_a_grid_cannot_be_divided():
+    place = plt.figure().add_axes((0, 0, 1, 1))
+    for ax in (place, place.figure):
+        with pytest.raises(
+            ValueError, match="divides an Axes that has a place in a gr"
+        ):
+            MissingnessDisplay.from_predictions([[True]], ax=ax)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import sklearn
+import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
@@ -112,6 +114,23 @@ def test_pipelines_of_detectors_and_scores_are_drawn(table):
     scores = make_pipeline(StandardScaler(), estimator).fit(100 * plane)
     field = ScoreFieldDisplay.from_estimator(scores, 100 * plane, grid_resolution=3)
     assert np.abs(field.points).max() < 10
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        *AUTOENCODERS.values(),
+        lambda model, X: ScoreHistogramDisplay.from_estimator(model, X).scores,
+        lambda model, X: (
+            FeatureContributionsDisplay.from_estimator(model, X[:2]).contributions
+        ),
+    ],
+)
+def test_tensors_are_drawn_as_arrays_are(table, detector, draw):
+    rows = torch.tensor(table)
+    with sklearn.config_context(array_api_dispatch=True):
+        found = draw(clone(detector).fit(rows), rows[:40])
+    np.testing.assert_allclose(found, draw(detector, table[:40]), rtol=1e-9)
 
 
 def test_contributions_come_from_any_estimator_that_explains():

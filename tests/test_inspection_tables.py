@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from mixed import LIBRARIES, by_library, people, rows_of, short
 from sklearn.pipeline import make_pipeline
@@ -204,6 +205,11 @@ def test_a_table_of_one_value_or_none_is_drawn_as_far_as_the_model_reaches(rows)
         ({"a": [1.0, np.inf]}, {"a": [1.0]}, "'a' of observed holds inf; .*rescale"),
         ({"a": [1.0]}, {"a": [-1.6e308]}, "'a' of drawn holds -1.6e.308; numbers up"),
         ({"a": ["1"]}, {"a": [1.0]}, "'a' holds text in observed, but numbers"),
+        (
+            pl.LazyFrame({"a": [1]}),
+            {"a": [1]},
+            r"observed: X is a LazyFrame .* Pass X\.collect",
+        ),
         ([[1.0]], [[1.0]], r"observed must be .* got list; .*pandas\.DataFrame"),
         (
             pd.DataFrame([[1, 2]], columns=["a", "a"]),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .._columns import is_missing
+from .._columns import is_missing, to_tensor
 from .._columns.summary import shortened
 from .._sklearn import check_matplotlib_support
 
@@ -44,6 +44,11 @@ def single_axes(ax: Any, caller: str) -> Any:
     """
     check_matplotlib_support(f"{caller}.plot")
     if ax is not None:
+        if not hasattr(ax, "get_subplotspec"):
+            raise ValueError(
+                f"{caller} draws in one Axes, got {type(ax).__name__}; pass one, or "
+                "None for a new figure"
+            )
         return ax
     from matplotlib import pyplot as plt
 
@@ -87,8 +92,14 @@ def grid_of_axes(
             "pass as many, one to divide, or None"
         )
     place = given.item()
+    spec = place.get_subplotspec() if hasattr(place, "get_subplotspec") else None
+    if spec is None:
+        raise ValueError(
+            f"{caller} divides an Axes that has a place in a grid, got {place!r}; pass "
+            "one of matplotlib.pyplot.subplots, or None"
+        )
     place.set_axis_off()
-    return place.get_subplotspec().subgridspec(*shape).subplots(squeeze=False)
+    return spec.subgridspec(*shape).subplots(squeeze=False)
 
 
 LABEL_CHARACTERS = 30
@@ -134,6 +145,12 @@ def margin_of(low: float, high: float, share: float) -> float:
     """
     least = LEAST_SPREAD * float(np.spacing(max(abs(low), abs(high))))
     return share * (high - low) if high - low >= least else max(0.5, least)
+
+
+def as_numpy(values: Any) -> np.ndarray:
+    """Return what an estimator gives for rows of any namespace as an array of NumPy."""
+    foreign = hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray)
+    return to_tensor(values).cpu().numpy() if foreign else np.asarray(values)
 
 
 MISSING = "missing"

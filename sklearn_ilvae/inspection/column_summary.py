@@ -7,10 +7,11 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import check_scalar
 
-from .._columns import as_frame, fitted_names, library_of, names_in
-from .._columns.frames import explain_repeated_names, read_columns
+from .._columns import as_frame, fitted_names, library_of, read_known_table
+from .._columns.frames import read_columns
 from .._columns.readable import local_stamps
 from .._columns.reading import LARGEST_WHOLE, fitted_column
+from .._columns.refusals import explain_no_table
 from .._columns.schema import as_array
 from .._pipelines import autoencoder
 from ..vae.likelihoods import EMPTY
@@ -129,14 +130,16 @@ class ColumnSummaryDisplay:
         ColumnSummaryDisplay
         """
         model, X = autoencoder(estimator, X)
+        schema = model._table_schema()
+        # A sample is an array of NumPy, whatever the namespace of the fit.
         sample = model.sample(n_samples, random_state=random_state)
-        tables = [
-            model._checked(table, "from_estimator").cpu().double().numpy()
-            for table in (X, sample)
-        ]
+        read = (
+            model._checked(X, "from_estimator"),
+            read_known_table(model, sample, schema),
+        )
+        tables = [table.cpu().double().numpy() for table in read]
         found: list[dict[str, np.ndarray]] = [{}, {}]
         notes, levels = {}, {}
-        schema = model._table_schema()
         names = map(str, fitted_names(model))
         for number, (name, column, family) in enumerate(
             zip(names, schema.columns, model.likelihood_, strict=True)
@@ -386,14 +389,13 @@ def _date_label(span: float) -> Callable[[float, Any], str]:
 
 def _columns_of(table: Any, argument: str) -> dict[Any, np.ndarray]:
     """Return the values of every column by its name, without gaps."""
+    reason = None if isinstance(table, Mapping) else explain_no_table(table)
+    if reason is not None:
+        raise ValueError(f"{argument}: {reason}")
     library = library_of(table)
     if library is not None:
-        table = as_frame(table)
-        twice = explain_repeated_names(names_in(table, library))
-        if twice is not None:
-            raise ValueError(f"{argument}: {twice}")
         found = {}
-        for raw in read_columns(table, library):
+        for raw in read_columns(as_frame(table), library):
             column = fitted_column(raw, as_array(raw.levels) if raw.levels else None)
             present = raw.values[~np.isnan(raw.values)]
             found[raw.name] = _as_users_know(library, column, present)

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._columns import as_frame, fitted_names, library_of, names_in
 from .._columns.readable import readable_number
 from .._pipelines import check_gives, last_step
-from ._style import BLUE, RED, as_written, grid_of_axes, label_of
+from ._style import BLUE, RED, as_numpy, as_written, grid_of_axes, label_of
 
 MOST_ROWS = 100
 """Panels beside each other that fit the largest picture that matplotlib saves."""
@@ -119,10 +119,10 @@ class FeatureContributionsDisplay:
             "does not explain rows",
             "ILVAEOutlierDetector",
         )
-        contributions = np.asarray(estimator.feature_contributions(X))
+        contributions = as_numpy(estimator.feature_contributions(X))
         label = "contribution to the score"
         if hasattr(estimator, "typical_contributions_"):
-            contributions = np.asarray(estimator.typical_contributions_) - contributions
+            contributions = as_numpy(estimator.typical_contributions_) - contributions
             label = "surprise (nats below the typical row)"
         return cls.from_predictions(
             contributions,
@@ -286,6 +286,6 @@ def _row_names(table: Any) -> list[Any] | None:
 def _values(estimator: Any, X: Any) -> Any:
     """Return the values of rows; as text where the estimator knows levels and dates."""
     if not hasattr(estimator, "_cells"):
-        return np.asarray(X)
+        return as_numpy(X)
     table = estimator._checked(X, "from_estimator")
     return [estimator._cells(row) for row in table]

@@ -10,6 +10,7 @@ from ._style import (
     GREY,
     MISSING,
     RED,
+    as_numpy,
     as_written,
     group_colours,
     groups_of,
@@ -93,7 +94,7 @@ class ScoreHistogramDisplay:
         offset = getattr(estimator, "offset_", None)
         # Detectors may flag no row at all, with a threshold of minus infinity.
         threshold = None if offset is None or np.isinf(offset) else float(offset)
-        scores = estimator.score_samples(X)
+        scores = as_numpy(estimator.score_samples(X))
         return cls.from_predictions(scores, y, threshold=threshold, ax=ax)
 
     @classmethod

@@ -15,6 +15,7 @@ from ._style import (
     GREY,
     MARKERS,
     MISSING,
+    as_numpy,
     as_written,
     grid_of_axes,
     group_colours,
@@ -122,7 +123,7 @@ class LatentMapDisplay:
         if units is None and estimator.n_components_ > MOST_UNITS:
             said = metrics.kl_per_unit(estimator, X)
             units = np.sort(np.argsort(said)[::-1][:MOST_UNITS]).tolist()
-        codes = np.asarray(estimator.transform(X))
+        codes = as_numpy(estimator.transform(X))
         prior = _mixture(estimator.module_.prior, codes.shape[1])
         return cls(codes=codes, y=y, prior=prior, units=units).plot(ax=ax)
 
