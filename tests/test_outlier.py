@@ -259,6 +259,7 @@ def test_every_option_of_the_transformer_can_be_searched(table):
         ({"offset": np.nan}, "offset == nan"),
         ({"contamination": np.nan}, "contamination == nan"),
         ({"contamination": "few"}, "contamination must be an instance of"),
+        ({"contamination": np.array([0.1, 0.2])}, "contamination must be an instance"),
     ],
 )
 def test_a_bad_threshold_changes_nothing(detector, arguments, message):

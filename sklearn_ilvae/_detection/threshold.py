@@ -120,7 +120,7 @@ class ThresholdMixin:
             return self
         scores = to_tensor(self.training_scores_).cpu()
         weights = to_tensor(self._training_weights).cpu()
-        if contamination == "auto":
+        if isinstance(contamination, str) and contamination == "auto":
             self.offset_ = tukey_fence(scores, weights)
             return self
         share = check_number(
