@@ -232,6 +232,17 @@ def test_values_of_other_rows_or_columns_are_refused(values):
         FeatureContributionsDisplay.from_predictions(contributions, values=values)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_values_of_a_frame_of_any_library_are_written(library):
+    day = pd.Timestamp("2020-01-14")
+    frame = pd.DataFrame({"n": [3], "size": [0.5], "city": ["Oslo"], "day": [day]})
+    display = FeatureContributionsDisplay.from_predictions(
+        [[4.0, 3.0, 2.0, 1.0]], list(frame), values=LIBRARIES[library](frame)
+    )
+    labels = [label.get_text() for label in display.ax_[0].get_yticklabels()]
+    assert labels == ["n = 3", "size = 0.5", "city = Oslo", f"day = {day}"]
+
+
 def test_values_in_single_precision_are_written_as_others():
     display = FeatureContributionsDisplay.from_predictions(
         [[1.0]], values=np.array([[0.1]], dtype=np.float32)

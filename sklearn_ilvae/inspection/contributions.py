@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Self
 
+import narwhals as nw
 import numpy as np
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from .._columns import as_frame, fitted_names, library_of, names_in
 from .._columns.readable import readable_number
+from .._columns.summary import shortened
 from .._pipelines import check_gives, last_step
 from ._style import BLUE, RED, as_numpy, as_written, grid_of_axes, label_of
 
@@ -204,7 +206,7 @@ class FeatureContributionsDisplay:
                 "the lowest scores."
             )
         names = self._names(n_columns)
-        values = None if self.values is None else np.asarray(self.values)
+        values = None if self.values is None else _rows_of(self.values)
         shapes = [(n_rows, n_columns), (n_rows, n_columns - 1)]
         if values is not None and values.shape not in shapes:
             raise ValueError(
@@ -232,7 +234,7 @@ class FeatureContributionsDisplay:
             panel.set_yticks(np.arange(len(sizes)), chosen)
             panel.invert_yaxis()
             panel.axvline(0, color="black", linewidth=0.8)
-            title = panel.set_title(f"Row {label_of(name)}")
+            title = panel.set_title(f"Row {shortened(str(name))}")
             label = panel.set_xlabel(self.label)
             as_written([title, label, *panel.get_yticklabels()])
         return self
@@ -278,6 +280,14 @@ def _labels(names: list[str], table: np.ndarray | None, row: int) -> list[str]:
     return labels + [label_of(name) for name in names[len(values) :]]
 
 
+def _rows_of(table: Any) -> np.ndarray:
+    """Return a table as an array, of objects where its columns differ in dtype."""
+    if library_of(table) is None:
+        return as_numpy(table)
+    rows = nw.from_native(as_frame(table), eager_only=True).rows()
+    return np.array(rows, dtype=object)
+
+
 def _row_names(table: Any) -> list[Any] | None:
     table = as_frame(table)
     return list(table.index) if library_of(table) == "pandas" else None
@@ -286,6 +296,6 @@ def _row_names(table: Any) -> list[Any] | None:
 def _values(estimator: Any, X: Any) -> Any:
     """Return the values of rows; as text where the estimator knows levels and dates."""
     if not hasattr(estimator, "_cells"):
-        return as_numpy(X)
+        return X
     table = estimator._checked(X, "from_estimator")
     return [estimator._cells(row) for row in table]
