@@ -262,9 +262,8 @@ def without_gaps(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for all.
     missing : ndarray of shape (n_values,), bool
     """
-    # NumPy's gaps, of numbers and of dates, differ from themselves.
     if values.dtype == object:
         missing = np.array([is_missing(v) or v != v for v in values], dtype=bool)
         return np.array(values[~missing].tolist()), missing
-    missing = values != values
+    missing = values != values  # as NumPy's gaps are, of numbers and of dates
     return values[~missing], missing

@@ -359,9 +359,8 @@ def bin_edges(observed: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     inner = [TAIL, 1 - TAIL]
     values = observed if len(observed) else drawn
     low, high = np.quantile(values, inner)
-    if (
-        margin_of(low, high, 0.0) > 0
-    ):  # one row, or a constant, says not how far to draw
+    if margin_of(low, high, 0.0) > 0:
+        # One row, or a constant, says not how far to draw.
         values = np.concatenate([observed, drawn])
         low, high = np.quantile(values, inner)
     whole = all((each == np.round(each)).all() for each in (observed, drawn))
@@ -370,8 +369,7 @@ def bin_edges(observed: np.ndarray, drawn: np.ndarray) -> np.ndarray:
         return np.arange(np.floor(low) - step, np.ceil(high) + 2 * step, step) - 0.5
     margin = margin_of(low, high, 0.1)
     inside = values[(values >= low) & (values <= high)]
-    # NumPy refuses bins as narrow as the rounding of large numbers: differences are
-    # small ones.
+    # NumPy refuses bins as narrow as the rounding of large numbers, not of differences.
     n_bins = len(np.histogram_bin_edges(inside - low, "auto")) - 1
     n_bins = min(max(n_bins, MOST_BARS), MOST_BINS)
     return np.linspace(low - margin, high + margin, n_bins + 1)
