@@ -182,6 +182,20 @@ def test_given_columns_are_compared_without_their_gaps():
     assert heights == [[50.0] * 4] * 2
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([1, 2], dtype="m8[D]"),
+        np.array([1.0, 2.0], dtype=np.float32),
+        np.array(["1", "2"], dtype=np.dtypes.StringDType()),
+    ],
+)
+def test_durations_and_shorter_or_longer_dtypes_are_drawn(values):
+    display = ColumnSummaryDisplay.from_predictions({"a": values}, {"a": values})
+    ticks = [tick.get_text() for tick in display.ax_[0].get_xticklabels()]
+    assert ticks == ["1", "2"]
+
+
 @pytest.mark.parametrize("constant", [0.1, 1e9 + 0.1, 1e20])
 def test_a_column_that_is_constant_up_to_rounding_has_bins(constant):
     steps = np.repeat(np.arange(15), [95] + 14 * [1])
@@ -210,6 +224,7 @@ def test_a_table_of_one_value_or_none_is_drawn_as_far_as_the_model_reaches(rows)
             {"a": [1]},
             r"observed: X is a LazyFrame .* Pass X\.collect",
         ),
+        ({"a": [[1.0, 2.0]]}, {"a": [1.0]}, r"'a' of observed has shape \(1, 2\)"),
         ([[1.0]], [[1.0]], r"observed must be .* got list; .*pandas\.DataFrame"),
         (
             pd.DataFrame([[1, 2]], columns=["a", "a"]),

@@ -262,7 +262,7 @@ def without_gaps(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for all.
     missing : ndarray of shape (n_values,), bool
     """
-    if values.dtype == object:
+    if values.dtype.kind in "OT":  # NumPy's text of any length is a dtype of its own
         missing = np.array([is_missing(v) or v != v for v in values], dtype=bool)
         return np.array(values[~missing].tolist()), missing
     missing = values != values  # as NumPy's gaps are, of numbers and of dates

@@ -49,8 +49,8 @@ class ColumnSummaryDisplay:
     Parameters
     ----------
     observed, drawn : mapping of str to array-like of shape (n_values,), or DataFrame
-        Values of every column by its name: numbers, ``datetime64`` or text. Missing
-        values are left out.
+        Values of every column by its name: numbers, ``datetime64`` or text; durations
+        count in days. Missing values are left out.
     notes : mapping of str to str, default=None
         What to write behind the name of a column.
     levels : mapping of str to sequence of str, default=None
@@ -390,9 +390,9 @@ def _columns_of(table: Any, argument: str) -> dict[Any, np.ndarray]:
     reason = None if isinstance(table, Mapping) else explain_no_table(table)
     if reason is not None:
         raise ValueError(f"{argument}: {reason}")
+    found = {}
     library = library_of(table)
     if library is not None:
-        found = {}
         for raw in read_columns(as_frame(table), library):
             column = fitted_column(raw, as_array(raw.levels) if raw.levels else None)
             present = raw.values[~np.isnan(raw.values)]
@@ -403,7 +403,17 @@ def _columns_of(table: Any, argument: str) -> dict[Any, np.ndarray]:
             f"{argument} must be a mapping of names to columns or a data frame, got "
             f"{type(table).__name__}; pass for example pandas.DataFrame({argument})"
         )
-    return {name: without_gaps(np.asarray(values))[0] for name, values in table.items()}
+    for name, values in table.items():
+        given = np.asarray(values)
+        if given.ndim != 1:
+            raise ValueError(
+                f"Column {name!r} of {argument} has shape {given.shape}; pass one "
+                "value a row"
+            )
+        present = without_gaps(given)[0]
+        duration = present.dtype.kind == "m"
+        found[name] = present / np.timedelta64(1, "D") if duration else present
+    return found
 
 
 def _check_same_kind(name: Any, observed: np.ndarray, drawn: np.ndarray) -> None:
@@ -413,12 +423,12 @@ def _check_same_kind(name: Any, observed: np.ndarray, drawn: np.ndarray) -> None
         text, date = values.dtype.kind in "UO", values.dtype.kind == "M"
         if len(values):
             kinds.append("text" if text else "dates" if date else "numbers")
-        if values.dtype.kind == "f" and not (np.abs(values) <= LARGEST).all():
-            beyond = values[~(np.abs(values) <= LARGEST)][0]
+        beyond = np.abs(_numbers(values)) > LARGEST if values.dtype.kind == "f" else []
+        if np.any(beyond):
             raise ValueError(
-                f"Column {name!r} of {argument} holds {beyond}; numbers up to "
-                f"{LARGEST} can be drawn. Drop such rows, or rescale the column, for "
-                "example by taking logarithms."
+                f"Column {name!r} of {argument} holds {values[beyond][0]}; numbers up "
+                f"to {LARGEST} can be drawn. Drop such rows, or rescale the column, "
+                "for example by taking logarithms."
             )
     if len(set(kinds)) > 1:
         raise ValueError(
