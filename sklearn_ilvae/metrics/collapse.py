@@ -171,8 +171,8 @@ def relative_fisher_divergence(
     """Relative Fisher information divergence of the posterior from the prior.
 
     ``F(x) = E_{p(z|x)} ‖∇ log p(z|x) − ∇ log p(z)‖²`` [1]_, of the posterior of the
-    model itself rather than of the encoder, by importance sampling from the encoder.
-    It is 0 where a row says nothing about its code.
+    model itself rather than of the encoder, by importance sampling from a Gaussian
+    fitted to it. It is 0 where a row says nothing about its code.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def relative_fisher_divergence(
     X : array-like of shape (n_samples, n_features)
         Rows.
     n_draws : int, default=100
-        Draws from the encoder's posterior.
+        Draws of the code of each row.
     random_state : int, RandomState instance or None, default=0
         Source of the draws.
 
@@ -236,7 +236,7 @@ def fisher_divergence_per_unit(
     X : array-like of shape (n_samples, n_features)
         Rows.
     n_draws : int, default=100
-        Draws from the encoder's posterior.
+        Draws of the code of each row.
     random_state : int, RandomState instance or None, default=0
         Source of the draws.
 
@@ -283,7 +283,7 @@ def fisher_divergence_lower_bound(
     X : array-like of shape (n_samples, n_features)
         Rows.
     n_draws : int, default=100
-        Draws from the encoder's posterior.
+        Draws of the code of each row.
     random_state : int, RandomState instance or None, default=0
         Source of the draws. With the integer of `relative_fisher_divergence` the bound
         holds exactly, not just up to Monte Carlo error.
