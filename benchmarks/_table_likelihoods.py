@@ -34,7 +34,7 @@ def log_total(model: ILVAETransformer, n_features: int, blocks: list[slice]) -> 
     ends = torch.zeros(2, n_features, dtype=torch.float64)
     ends[1] = 1
     rows = scaling.transform(ends)
-    slopes = scaling.log_slopes(ends, rows) - scaling.scale.log()
+    slopes = scaling.log_slopes(ends, rows) - scaling.unit.log()
     totals = []
     with torch.no_grad():
         for codes in module.prior.sample(DRAWS, generator).double().split(CHUNK):

@@ -36,7 +36,8 @@ from sklearn.decomposition import FactorAnalysis
 from torch import nn
 
 from sklearn_ilvae import ILVAETransformer, metrics
-from sklearn_ilvae.vae import DECODERS
+from sklearn_ilvae.vae import DECODERS, Design, EncoderInputs
+from sklearn_ilvae.vae.encoders import GaussianEncoder
 
 CONSTANTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 
@@ -57,18 +58,18 @@ FISHER_ROWS, FISHER_DRAWS = 200, 20
 PLAIN, FACTOR_ANALYSIS = "standard VAE", "FactorAnalysis"
 
 
-class PlainEncoder(nn.Module):
+class PlainEncoder(GaussianEncoder):
     """Mean and log-variance from one network, with torch's initialisation."""
 
-    def __init__(self, n_features: int, n_components: int, width: int) -> None:
-        super().__init__()
+    def __init__(self, design: Design, n_components: int, width: int) -> None:
+        super().__init__(design, n_components, (width,), "elu")
         self.network = nn.Sequential(
-            nn.Linear(n_features, width), nn.ELU(), nn.Linear(width, 2 * n_components)
+            nn.Linear(design.width, width), nn.ELU(), nn.Linear(width, 2 * n_components)
         )
 
-    def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return mean and log-variance of rows."""
-        mean, log_variance = self.network(rows).chunk(2, dim=-1)
+    def from_inputs(self, inputs: EncoderInputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and log-variance by what the encoder reads of rows."""
+        mean, log_variance = self.network(inputs.values).chunk(2, dim=-1)
         return mean, log_variance
 
 
@@ -101,7 +102,8 @@ class StandardVAE(ILVAETransformer):
         )
         (width,) = architecture.hidden_layer_sizes
         torch.manual_seed(self.random_state)
-        self.module_.encoder = PlainEncoder(n_features, n_components, width)
+        design = self.module_.encoder.design
+        self.module_.encoder = PlainEncoder(design, n_components, width)
         self.module_.decoder = PlainDecoder(n_components, n_features, width)
         for head in self.module_.likelihood.heads:
             nn.init.zeros_(head.raw_variance)
