@@ -15,12 +15,12 @@ from torch import Tensor
 from sklearn_ilvae import ILVAETransformer, _transformer
 from sklearn_ilvae._columns.schema import Column, TableSchema
 from sklearn_ilvae._tables import TrainingTable
-from sklearn_ilvae.vae.encoders import GaussianEncoder
+from sklearn_ilvae.vae.encoders import EncoderInputs, GaussianEncoder
 from sklearn_ilvae.vae.likelihoods import MixedLikelihood
 
 
 def read_numbers(
-    estimator: Any, X: np.ndarray, sample_weight: None, fitted: None = None
+    estimator: Any, X: np.ndarray, sample_weight: None, fitted: None, min_samples: int
 ) -> TrainingTable:
     """Read an array as scikit-learn does, and nothing else."""
     rows = torch.from_numpy(validate_data(estimator, X))
@@ -31,12 +31,17 @@ def read_numbers(
     return TrainingTable(rows, weights, schema, kinds, X)
 
 
-def rows_as_they_are(encoder: GaussianEncoder, rows: Tensor) -> tuple[Tensor, None]:
+def rows_as_they_are(encoder: GaussianEncoder, rows: Tensor) -> EncoderInputs:
     """Take rows for inputs: no coordinates of levels, no look for gaps."""
-    return rows, None
+    return EncoderInputs(rows, None)
 
 
-def one_head(likelihood: MixedLikelihood, rows: Tensor, parameters: Tensor) -> Tensor:
+def one_head(
+    likelihood: MixedLikelihood,
+    rows: Tensor,
+    parameters: Tensor,
+    gaps: bool | None = None,
+) -> Tensor:
     """Call the one Gaussian head: no picking of columns, no look for gaps."""
     return likelihood.heads[0].total_log_prob(rows, parameters)
 
@@ -47,7 +52,7 @@ def numbers_alone() -> Iterator[None]:
     with ExitStack() as stack:
         for owner, name, plain in (
             (_transformer, "read_training_table", read_numbers),
-            (GaussianEncoder, "_inputs", rows_as_they_are),
+            (GaussianEncoder, "inputs", rows_as_they_are),
             (MixedLikelihood, "log_prob", one_head),
         ):
             stack.enter_context(patch.object(owner, name, plain))
