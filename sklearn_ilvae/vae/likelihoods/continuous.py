@@ -126,8 +126,8 @@ class StudentTHead(Head):
     def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
         """Return the precisions of the Gaussians that touch the density from below.
 
-        At least its negative curvature, and unlike that always positive (Lange, Little
-        & Taylor, JASA 1989, Section 3).
+        At least its negative curvature, and always positive (Lange, Little & Taylor,
+        JASA 1989).
         """
         scale, freedom = self.squared_scale(), self.freedom()
         return (freedom + 1) / (freedom * scale + (values - natural).square())
