@@ -168,7 +168,7 @@ default="from_dtype"
     batch_size : int or "auto", default="auto"
         Rows in a batch. ``"auto"`` is a hundredth of the training rows, at least
         128 and at most 1024.
-    max_iter : int, default=500
+    max_iter : int, default=2000
         Largest number of passes over the training rows. Reaching it gives no warning;
         ``n_iter_`` is the number of passes made.
     early_stopping : bool, default=True
@@ -333,7 +333,7 @@ default="from_dtype"
         kl_weight: float = 1.0,
         learning_rate_init: float = 1e-2,
         batch_size: int | str = "auto",
-        max_iter: int = 500,
+        max_iter: int = 2000,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int | str = "auto",
