@@ -27,6 +27,7 @@ FLOORS = [
         "inspection.path",
         "inspection.training_curve",
     ],
+    ["inspection._tables"],
     ["inspection._style"],
     ["metrics"],
     ["metrics.collapse", "metrics.divergences"],

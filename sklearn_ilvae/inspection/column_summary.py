@@ -7,23 +7,12 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import check_scalar
 
-from .._columns import as_frame, fitted_names, library_of, read_known_table
-from .._columns.frames import read_columns
-from .._columns.readable import local_stamps
-from .._columns.reading import LARGEST_WHOLE, fitted_column
-from .._columns.refusals import explain_no_table
-from .._columns.schema import as_array
+from .._columns import fitted_names, read_known_table
+from .._columns.reading import LARGEST_WHOLE
 from .._pipelines import autoencoder
 from ..vae.likelihoods import EMPTY
-from ._style import (
-    BLUE,
-    RED,
-    as_written,
-    grid_of_axes,
-    label_of,
-    margin_of,
-    without_gaps,
-)
+from ._style import BLUE, RED, as_written, grid_of_axes, label_of, margin_of
+from ._tables import as_users_know, check_same_kind, columns_of, numbers
 
 MOST_BARS = 10
 """Values of a column that get a bar each; the rarer levels of a category share one."""
@@ -32,9 +21,6 @@ MOST_BINS = 30
 
 TAIL = 0.005
 """Share of the values at either end that are counted in the outermost bin."""
-
-LARGEST = 1e307
-"""Size of the largest numbers that matplotlib has an axis for."""
 
 PANELS_IN_A_ROW = 3
 
@@ -149,7 +135,7 @@ class ColumnSummaryDisplay:
             for values, table in zip(found, tables, strict=True):
                 here = table[:, number]
                 present = here[~np.isnan(here)]
-                values[name] = _as_users_know(schema.library, column, present)
+                values[name] = as_users_know(schema.library, column, present)
             gaps = np.isnan(tables[0][:, number]).mean()
             unit = " (days)" if column.group == "duration" else ""
             notes[name] = family + unit + (f", {gaps:.0%} missing" if gaps else "")
@@ -212,8 +198,8 @@ class ColumnSummaryDisplay:
             compared.
         """
         check_scalar(self.max_features, "max_features", Integral, min_val=1)
-        observed = _columns_of(self.observed, "observed")
-        drawn = _columns_of(self.drawn, "drawn")
+        observed = columns_of(self.observed, "observed")
+        drawn = columns_of(self.drawn, "drawn")
         unknown = [name for name in observed if name not in drawn]
         if unknown or not observed:
             raise ValueError(
@@ -222,7 +208,7 @@ class ColumnSummaryDisplay:
             )
         pairs = {name: (values, drawn[name]) for name, values in observed.items()}
         for name, pair in pairs.items():
-            _check_same_kind(name, *pair)
+            check_same_kind(name, *pair)
         names = self._shown(pairs)
         n_across = min(PANELS_IN_A_ROW, len(names))
         n_down = -(-len(names) // n_across)
@@ -280,7 +266,7 @@ class ColumnSummaryDisplay:
                     label.set(ha="right", rotation_mode="anchor")
             return
         is_date = observed.dtype.kind == "M"
-        observed, drawn = _numbers(observed), _numbers(drawn)
+        observed, drawn = numbers(observed), numbers(drawn)
         edges = bin_edges(observed, drawn)
         for values, style in [
             (observed, {"color": BLUE, "fill": True, "label": "table"}),
@@ -383,72 +369,3 @@ def _date_label(span: float) -> Callable[[float, Any], str]:
         return str(np.datetime64(round(day * 86400), "s").astype(f"datetime64[{unit}]"))
 
     return label
-
-
-def _columns_of(table: Any, argument: str) -> dict[Any, np.ndarray]:
-    """Return the values of every column by its name, without gaps."""
-    reason = None if isinstance(table, Mapping) else explain_no_table(table)
-    if reason is not None:
-        raise ValueError(f"{argument}: {reason}")
-    found = {}
-    library = library_of(table)
-    if library is not None:
-        for raw in read_columns(as_frame(table), library):
-            column = fitted_column(raw, as_array(raw.levels) if raw.levels else None)
-            present = raw.values[~np.isnan(raw.values)]
-            found[raw.name] = _as_users_know(library, column, present)
-        return found
-    if not isinstance(table, Mapping):
-        raise ValueError(
-            f"{argument} must be a mapping of names to columns or a data frame, got "
-            f"{type(table).__name__}; pass for example pandas.DataFrame({argument})"
-        )
-    for name, values in table.items():
-        given = np.asarray(values)
-        if given.ndim != 1:
-            raise ValueError(
-                f"Column {name!r} of {argument} has shape {given.shape}; pass one "
-                "value a row"
-            )
-        present = without_gaps(given)[0]
-        duration = present.dtype.kind == "m"
-        found[name] = present / np.timedelta64(1, "D") if duration else present
-    return found
-
-
-def _check_same_kind(name: Any, observed: np.ndarray, drawn: np.ndarray) -> None:
-    """Raise where two samples of a column cannot be drawn, or not be compared."""
-    kinds = []
-    for values, argument in ((observed, "observed"), (drawn, "drawn")):
-        text, date = values.dtype.kind in "UO", values.dtype.kind == "M"
-        if len(values):
-            kinds.append("text" if text else "dates" if date else "numbers")
-        beyond = np.abs(_numbers(values)) > LARGEST if values.dtype.kind == "f" else []
-        if np.any(beyond):
-            raise ValueError(
-                f"Column {name!r} of {argument} holds {values[beyond][0]}; numbers up "
-                f"to {LARGEST} can be drawn. Drop such rows, or rescale the column, "
-                "for example by taking logarithms."
-            )
-    if len(set(kinds)) > 1:
-        raise ValueError(
-            f"Column {name!r} holds {kinds[0]} in observed, but {kinds[1]} in drawn. "
-            "Convert one of them."
-        )
-
-
-def _as_users_know(library: str, column: Any, values: np.ndarray) -> np.ndarray:
-    """Return values as text for levels and as dates for days since 1970."""
-    if column.levels is not None:
-        names = np.array([str(level) for level in column.levels])
-        return names[values.astype(np.intp)]
-    if column.group == "date":
-        return local_stamps(library, column, values)
-    return values
-
-
-def _numbers(values: np.ndarray) -> np.ndarray:
-    """Return dates as days since 1970, which is what matplotlib counts."""
-    if values.dtype.kind != "M":
-        return values.astype(float)
-    return values.astype("datetime64[us]").astype(np.int64) / 86400e6
