@@ -25,10 +25,11 @@ COMMANDS = {
 
 
 @pytest.fixture(autouse=True)
-def same_threads():
-    """Benchmarks keep to one thread, which the tests after them need not."""
+def same_torch():
+    """Benchmarks set one thread and no gradients for good; tests after them do not."""
     threads = torch.get_num_threads()
-    yield
+    with torch.enable_grad():
+        yield
     torch.set_num_threads(threads)
 
 
