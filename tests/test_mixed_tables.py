@@ -104,8 +104,9 @@ def test_a_frame_of_narwhals_is_the_one_it_wraps(convert):
     detector = ILVAEOutlierDetector(max_iter=1, random_state=0).fit(wrapped)
     terms, expected = detector.feature_contributions(wrapped, return_expected=True)
     assert terms.equals(detector.feature_contributions(table))
-    display = FeatureContributionsDisplay.from_estimator(detector, wrapped)
-    rows = list(wrapped.to_native().index) if hasattr(table, "index") else None
+    few = wrapped.head(3)
+    display = FeatureContributionsDisplay.from_estimator(detector, few)
+    rows = list(few.to_native().index) if hasattr(table, "index") else None
     assert display.row_names == rows
     assert same_form(expected, table)
 
