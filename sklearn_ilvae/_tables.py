@@ -39,6 +39,9 @@ from .vae.posterior import codes_at_once
 LAYER_CHUNK = 1 << 18
 """Numbers of a layer held at once: few enough to stay in the processor's cache."""
 
+SHARING_ROWS, SHARING_CHUNK = 16, 1 << 22
+"""Rows to take at once although they leave the cache, and how many numbers at most."""
+
 LEVEL_CHARACTERS = 20
 """Characters of each level that a summary of columns shows."""
 
@@ -51,8 +54,10 @@ def widest_layer(module: VariationalAutoencoder) -> int:
 
 def rows_at_once(module: VariationalAutoencoder, n_draws: int, width: int) -> int:
     """Return how many rows to take at once, with layers of a width for each draw."""
-    n_codes = codes_at_once(n_draws, module.architecture.n_components)
-    return max(1, LAYER_CHUNK // (n_codes * width))
+    n_numbers = width * codes_at_once(n_draws, module.architecture.n_components)
+    # Some rows share what a decoder does once a call, also where layers are wide.
+    few = min(SHARING_ROWS, SHARING_CHUNK // n_numbers)
+    return max(1, few, LAYER_CHUNK // n_numbers)
 
 
 @dataclass(frozen=True)

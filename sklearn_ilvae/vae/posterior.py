@@ -68,7 +68,7 @@ class GaussianPosterior:
 
 def codes_at_once(n_draws: int, n_components: int) -> int:
     """Return how many codes of a row the fit, or the draws from it, decode at once."""
-    return max(n_draws, 2 * n_components)
+    return max(n_draws, 2 * n_components + 1)
 
 
 @torch.no_grad()
@@ -121,13 +121,13 @@ def _newton_step(
 
     mean, factor = posterior.mean, posterior.factor
     axes = factor.permute(2, 0, 1)
-    ahead, behind = mean + axes, mean - axes
-    decoded_ahead, decoded_behind = model.decoder(ahead), model.decoder(behind)
-    slopes = 0.5 * (decoded_ahead - decoded_behind)
-    gradient = 0.5 * (
-        log_joint(ahead, decoded_ahead) - log_joint(behind, decoded_behind)
-    )
-    information = model.likelihood.information(rows, model.decoder(mean), slopes)
+    codes = torch.cat([mean + axes, mean - axes, mean[None]])
+    decoded = model.decoder(codes)
+    ahead, behind, parameters = decoded.split([len(axes), len(axes), 1])
+    slopes = 0.5 * (ahead - behind)
+    information = model.likelihood.information(rows, parameters[0], slopes)
+    heights = log_joint(codes, decoded)
+    gradient = 0.5 * (heights[: len(axes)] - heights[len(axes) : -1])
     prior_precision = model.prior.precision(mean)[..., None] * factor
     root, failed = torch.linalg.cholesky_ex(information + factor.mT @ prior_precision)
     usable = (failed == 0) & root.isfinite().all((-2, -1)) & gradient.isfinite().all(0)
