@@ -116,7 +116,8 @@ default="from_dtype"
     batch_size : int or "auto", default="auto"
         Rows in a batch.
     max_iter : int, default=500
-        Most passes over the training rows.
+        Most passes over the training rows: fewer than for a density, since the ranks of
+        rows hardly change in late passes.
     early_stopping : bool, default=True
         Whether to stop when the bound on validation rows stalls.
     validation_fraction : float, default=0.1

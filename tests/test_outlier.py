@@ -232,9 +232,10 @@ def test_every_option_of_the_transformer_can_be_searched(table):
     assert inner - own == {"warm_start", "n_importance_samples"}
     defaults = ILVAETransformer().get_params()
     shared = {name: ILVAEOutlierDetector().get_params()[name] for name in inner & own}
-    # Neighbours do what more Gaussians would.
+    # Neighbours do what more Gaussians would, and ranks hardly change in late passes.
     assert shared == {name: defaults[name] for name in shared} | {
-        "n_mixture_components": 4
+        "n_mixture_components": 4,
+        "max_iter": 500,
     }
     search = GridSearchCV(
         short_detector(max_iter=2),
