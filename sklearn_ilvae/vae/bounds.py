@@ -12,7 +12,7 @@ from torch import Tensor
 from .autoencoder import VariationalAutoencoder
 from .encoders import EncoderInputs
 from .likelihoods.heads import any_missing
-from .posterior import fit_posterior
+from .posterior import fit_posterior, log_joint
 from .priors import StandardNormalPrior, standard_normal_log_prob
 
 
@@ -164,8 +164,7 @@ def weighted_draws(
     posterior = fit_posterior(model, rows, gaps).broadened()
     codes = posterior.draw(noise)
     parameters = model.decoder(codes)
-    joint = model.likelihood.log_prob(rows, parameters, gaps)
-    joint = joint + model.prior.log_prob(codes)
+    joint = log_joint(model, rows, codes, parameters, gaps)
     return codes, parameters, joint - posterior.log_prob(noise)
 
 

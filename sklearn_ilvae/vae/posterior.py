@@ -66,6 +66,18 @@ class GaussianPosterior:
         return standard_normal_log_prob(noise)[:, None] - self.log_volume
 
 
+def log_joint(
+    model: VariationalAutoencoder,
+    rows: Tensor,
+    codes: Tensor,
+    parameters: Tensor,
+    gaps: bool,
+) -> Tensor:
+    """Return ``log p(x, z)`` of rows and codes, by what the codes are decoded to."""
+    log_likelihood = model.likelihood.log_prob(rows, parameters, gaps)
+    return log_likelihood + model.prior.log_prob(codes)
+
+
 def codes_at_once(n_draws: int, n_components: int) -> int:
     """Return how many codes of a row the fit, or the draws from it, decode at once."""
     return max(n_draws, 2 * n_components + 1)
@@ -114,11 +126,6 @@ def _newton_step(
     wide as it is, not in a point (García-Fernández, Svensson, Morelande & Särkkä, IEEE
     Transactions on Signal Processing, 2015, for filters). They need no gradients.
     """
-
-    def log_joint(codes: Tensor, parameters: Tensor) -> Tensor:
-        log_likelihood = model.likelihood.log_prob(rows, parameters, gaps)
-        return log_likelihood + model.prior.log_prob(codes)
-
     mean, factor = posterior.mean, posterior.factor
     axes = factor.permute(2, 0, 1)
     codes = torch.cat([mean + axes, mean - axes, mean[None]])
@@ -126,7 +133,7 @@ def _newton_step(
     ahead, behind, parameters = decoded.split([len(axes), len(axes), 1])
     slopes = 0.5 * (ahead - behind)
     information = model.likelihood.information(rows, parameters[0], slopes)
-    heights = log_joint(codes, decoded)
+    heights = log_joint(model, rows, codes, decoded, gaps)
     gradient = 0.5 * (heights[: len(axes)] - heights[len(axes) : -1])
     prior_precision = model.prior.precision(mean)[..., None] * factor
     root, failed = torch.linalg.cholesky_ex(information + factor.mT @ prior_precision)
@@ -138,7 +145,7 @@ def _newton_step(
     step = (factor @ torch.cholesky_solve(gradient, root))[..., 0]
     lengths = torch.tensor(STEP_LENGTHS).to(step)[:, None, None]
     candidates = mean + lengths * step
-    heights = log_joint(candidates, model.decoder(candidates))
+    heights = log_joint(model, rows, candidates, model.decoder(candidates), gaps)
     highest = heights.nan_to_num(nan=-torch.inf).argmax(0)
     narrower = torch.linalg.solve_triangular(root, factor.mT, upper=False).mT
     return GaussianPosterior(
