@@ -9,7 +9,7 @@ from .bases.fitted import Base
 from .kernels.forms import Form
 from .kernels.published import fit_published
 from .kernels.radial import make_kernel
-from .kernels.solvers import resolves, solve, whiten
+from .kernels.solvers import solve, whiten
 from .model import ScoreModel
 from .sample.rows import Rows
 from .selection.candidates import Candidate
@@ -143,21 +143,23 @@ class KernelFit:
         """Return the coefficients of a setting that minimise the loss of all rows."""
         method, strength, bound = setting.method, setting.strength, self.form.trace()
         gram, linear, whitening = total.gram, total.linear[0], self.whitening
-        if resolves(gram, whitening, strength):
-            return solve(method, gram, whitening, linear, strength, bound)
+        found = solve(method, gram, whitening, linear, strength, bound)
+        if found is not None:
+            return found
         # To whiten a Gram matrix enlarges its rounding errors a millionfold. That of
         # whitened fields has none of these, at the cost of another pass.
         basis = whitening.basis
         exact = quadratic_loss(self.frame.rows, self.form, total.scores, basis=basis)
         gram, linear = exact.gram, basis.T @ exact.linear[0]
         whitening = whiten(torch.eye(len(gram)).to(gram))
-        if not resolves(gram, whitening, strength):
+        found = solve(method, gram, whitening, linear, strength, bound)
+        if found is None:
             enough = len(gram) * torch.finfo(gram.dtype).eps * bound
             raise ValueError(
                 f"regularization={strength:.3g} is lost to rounding beside the kernels "
                 f"at {len(basis)} landmarks; choose at least {enough:.1g}, or 'auto'"
             )
-        return basis @ solve(method, gram, whitening, linear, strength, bound)
+        return basis @ found
 
 
 def fit_cross_validated(

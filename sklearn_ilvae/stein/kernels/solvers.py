@@ -234,7 +234,7 @@ def solve(
     linear: Tensor,
     strength: float,
     bound: float,
-) -> Tensor:
+) -> Tensor | None:
     """Return ``−W g(WᵀGW) Wᵀ b``: the coefficients of one filter at one strength.
 
     Those of Tikhonov's, ``−(G + λK)⁻¹ b``, need no decomposition.
@@ -254,49 +254,27 @@ def solve(
 
     Returns
     -------
-    coefficients : Tensor of shape (m, q)
+    coefficients : Tensor of shape (m, q), or None
+        None where the strength is below the rounding of the Gram matrix.
     """
-    factor = None
-    if method == "tikhonov":
-        factor = _ridge_factor(gram, whitening, strength)
-    if factor is not None and len(whitening.pivots) == len(linear):
+    every_row = len(whitening.pivots) == len(whitening.penalty)
+    if every_row:
+        inner = gram + strength * whitening.penalty
+    else:
+        inner = _whitened(gram, whitening.basis)
+        inner.diagonal().add_(strength)
+    factor, failed = torch.linalg.cholesky_ex(inner)
+    if failed:
+        return None
+    if method == "tikhonov" and every_row:
         return -torch.cholesky_solve(linear, factor)
-    if factor is not None:
+    if method == "tikhonov":
         right = whitening.basis.T @ linear
         return -whitening.basis @ torch.cholesky_solve(right, factor)
     spectrum = decompose(gram, whitening.basis)
     strengths = gram.new_tensor([strength])
     gains = filter_gains(method, spectrum.eigenvalues, strengths, bound)
     return spectrum.coefficients(linear, gains)[0]
-
-
-def resolves(gram: Tensor, whitening: Whitening, strength: float) -> bool:
-    """Tell whether a Gram matrix has no rounding errors as large as a strength.
-
-    Parameters
-    ----------
-    gram, whitening, strength
-        As in `solve`.
-
-    Returns
-    -------
-    resolves : bool
-    """
-    return _ridge_factor(gram, whitening, strength) is not None
-
-
-def _ridge_factor(gram: Tensor, whitening: Whitening, strength: float) -> Tensor | None:
-    """Return a Cholesky factor of ``G + λK``, whitened unless all rows are pivots.
-
-    None where the strength is below the rounding of the Gram matrix.
-    """
-    if len(whitening.pivots) == len(whitening.penalty):
-        inner = gram + strength * whitening.penalty
-    else:
-        inner = _whitened(gram, whitening.basis)
-        inner.diagonal().add_(strength)
-    factor, failed = torch.linalg.cholesky_ex(inner)
-    return None if failed else factor
 
 
 def _landweber(share: Tensor, steps: Tensor) -> Tensor:
