@@ -49,6 +49,7 @@ from ._training import (
     check_same_network,
     choose_batch_size,
     choose_patience,
+    draw_validation_rows,
     epoch_hooks,
     explain_divergence,
     split_validation,
@@ -623,6 +624,8 @@ default="from_dtype"
             )
             device = training_device(self.device, torch.float32)
             seed = draw_seed(self.random_state)
+            # A warm start validates on the same rows.
+            validated = draw_validation_rows(len(table.rows), validation_fraction, seed)
             if resume:
                 known = self._scaling()
                 check_same_network(self.module_.architecture, **self._network())
@@ -631,14 +634,13 @@ default="from_dtype"
                 thawed = known.thawed(table.rows)
                 self.scale_ = from_tensor(thawed.scale, table.source)
             else:
-                self._start(table, seed)
+                self._start(table, validated, seed)
             rows = self._scaling().transform(table.rows).float().to(device)
-            generator = torch.Generator(device).manual_seed(seed)
             training, validation = split_validation(
-                rows, table.weights.to(rows), validation_fraction, generator
+                rows, table.weights.to(rows), validated
             )
-            if resume:  # the same validation rows, but other noise than before
-                generator.manual_seed(seed + self.n_iter_)
+            # A warm start goes on with other noise than before.
+            generator = torch.Generator(device).manual_seed(seed + self.n_iter_)
             noise = shared_noise(VALIDATION_DRAWS, self.n_components_, self._noise_seed)
             module = deepcopy(self.module_).to(device)
             try:
@@ -676,7 +678,7 @@ default="from_dtype"
             context.call_on_fit_task_end(estimator=self)
         return self
 
-    def _start(self, table: TrainingTable, seed: int) -> None:
+    def _start(self, table: TrainingTable, validated: Tensor, seed: int) -> None:
         self._schema = table.schema.to_state()
         scaling = table.scaling(self.max_categories)
         shares = (table.weights / table.weights.sum()).to(table.rows)
@@ -687,7 +689,8 @@ default="from_dtype"
         self.likelihood_ = list(scaling.likelihood)
         self.module_ = start_model(
             scaling.transform(table.rows),
-            table.weights,
+            # To start from rows to validate on would favour the start over all epochs.
+            table.weights.masked_fill(validated, 0),
             scaling.likelihood,
             scaling.n_levels,
             **self._network(),

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 from sklearn_ilvae._random import draw_seed
 from sklearn_ilvae._training import net
-from sklearn_ilvae._training.setup import split_validation
+from sklearn_ilvae._training.setup import draw_validation_rows, split_validation
 from sklearn_ilvae._transformer import VALIDATION_DRAWS
 from sklearn_ilvae.vae import RunningAverage, evidence_lower_bound, shared_noise
 from sklearn_ilvae.vae.averaging import AVERAGING_DEGREE
@@ -94,15 +94,31 @@ def validation_score(model, table, seed=0):
     """Score the validation rows of a fit with a given random_state."""
     rows = model._scaling().transform(torch.tensor(table)).float()
     seed = draw_seed(seed)
-    _, validation = split_validation(
-        rows, torch.ones(len(rows)), 0.1, torch.Generator().manual_seed(seed)
-    )
+    validated = draw_validation_rows(len(rows), 0.1, seed)
+    _, validation = split_validation(rows, torch.ones(len(rows)), validated)
     noise = shared_noise(VALIDATION_DRAWS, model.n_components_, seed)
     with torch.no_grad():
         bound = evidence_lower_bound(
             model.module_, validation.rows, noise[:, None].float()
         )
     return float(bound.mean())
+
+
+def test_validation_rows_score_like_fresh_rows_from_the_start():
+    # Had the start seen them, no epoch on the other rows could do better.
+    rng = np.random.default_rng(0)
+    gaps = []
+    for seed in range(20):
+        rows = rng.standard_normal((1060, 12)) @ rng.standard_normal((12, 12))
+        few, fresh = rows[:60], rows[60:]
+        model = short(max_iter=1, learning_rate_init=1e-12, random_state=seed)
+        (score,) = model.fit(few).validation_scores_
+        scaled = model._scaling().transform(torch.tensor(fresh)).float()
+        noise = shared_noise(VALIDATION_DRAWS, model.n_components_, seed)
+        with torch.no_grad():
+            bound = evidence_lower_bound(model.module_, scaled, noise[:, None].float())
+        gaps.append(score - float(bound.mean()))
+    assert abs(np.mean(gaps)) < 3 * np.std(gaps) / np.sqrt(len(gaps))
 
 
 def test_without_early_stopping_every_epoch_counts(table):
@@ -263,11 +279,11 @@ def interrupt_at_call(monkeypatch, number):
 @pytest.mark.parametrize("step", [1, 3, 6], ids=["first", "batch", "validation"])
 def test_ctrl_c_within_an_epoch_leaves_the_best_state_so_far(monkeypatch, table, step):
     # A batch of 60 out of 270 training rows: 5 batches and 1 validation an epoch.
-    interrupt_at_call(monkeypatch, number=1 + 6 * 4 + step)
-    with pytest.warns(UserWarning, match="interrupted in epoch 5"):
+    interrupt_at_call(monkeypatch, number=1 + 6 * 30 + step)
+    with pytest.warns(UserWarning, match="interrupted in epoch 31"):
         model = short(max_iter=50, batch_size=60).fit(table)
     monkeypatch.undo()
-    assert model.n_iter_ == len(model.validation_scores_) == 4
+    assert model.n_iter_ == len(model.validation_scores_) == 30
     assert_allclose(
         validation_score(model, table), max(model.validation_scores_), rtol=1e-6
     )

@@ -60,10 +60,10 @@ def test_only_the_ratios_of_weights_matter(table, exponent, seed):
     assert_array_equal(scaled.transform(table), model.transform(table))
 
 
-def begin(rows, weights):
+def begin(rows, weights, scaling=None):
     """Return what training starts from: scaling and network."""
     rows, weights = torch.tensor(rows), torch.tensor(weights, dtype=torch.float64)
-    scaling = find_scaling(rows, weights, "auto")
+    scaling = scaling or find_scaling(rows, weights, "auto")
     module = start_model(
         scaling.transform(rows),
         weights,
@@ -92,6 +92,17 @@ def test_scaling_and_start_of_weighted_rows_are_those_of_repeated_rows(table, se
     repeated = begin(rows.repeat(weights, axis=0), np.ones(weights.sum()))
     for name, value in weighted.items():
         assert_allclose(value, repeated[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_rows_held_out_for_validation_leave_no_trace_in_the_start(table):
+    # Their weight is 0; of their values only gaps count.
+    weights = np.ones(len(table))
+    weights[::10] = 0
+    others = np.where(weights[:, None] > 0, table, 7 * table[::-1] - 3)
+    scaling = find_scaling(torch.tensor(table), torch.ones(len(table)), "auto")
+    start, other = (begin(rows, weights, scaling=scaling) for rows in (table, others))
+    for name, value in start.items():
+        assert_array_equal(value, other[name], err_msg=name)
 
 
 def clusters():

@@ -147,7 +147,8 @@ def start_model(
     rows : Tensor of shape (n_rows, n_features)
         Scaled rows.
     weights : Tensor of shape (n_rows,)
-        Positive weights.
+        Non-negative weights. Rows of weight 0, those to validate on, tell which columns
+        have gaps, and nothing else.
     likelihood : tuple of str
         Family of every column.
     n_levels : tuple of int, default=()
@@ -339,10 +340,33 @@ def _axes_step(design: Design, n_rows: int) -> int:
     return ceil(n_rows / most)
 
 
+def draw_validation_rows(n_rows: int, fraction: float, seed: int) -> Tensor:
+    """Draw the rows to validate on at random.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows.
+    fraction : float
+        Share of validation rows, rounded up; 0 for none.
+    seed : int
+        Source of the draw.
+
+    Returns
+    -------
+    Tensor of shape (n_rows,), bool
+        Which rows are drawn: not all of them.
+    """
+    order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed))
+    drawn = torch.zeros(n_rows, dtype=torch.bool)
+    drawn[order[: min(ceil(fraction * n_rows), n_rows - 1)]] = True
+    return drawn
+
+
 def split_validation(
-    rows: Tensor, weights: Tensor, fraction: float, generator: torch.Generator
+    rows: Tensor, weights: Tensor, validated: Tensor
 ) -> tuple[WeightedRows, WeightedRows | None]:
-    """Split rows at random into training and validation rows.
+    """Split rows into training and validation rows.
 
     Parameters
     ----------
@@ -350,22 +374,18 @@ def split_validation(
         Rows.
     weights : Tensor of shape (n_rows,)
         Their weights.
-    fraction : float
-        Share of validation rows, rounded up; 0 for none.
-    generator : torch.Generator
-        Source of the split.
+    validated : Tensor of shape (n_rows,), bool
+        Which rows are to validate on.
 
     Returns
     -------
     training : WeightedRows
     validation : WeightedRows or None
     """
-    if fraction == 0:
+    if not validated.any():
         return WeightedRows(rows, weights / weights.mean()), None
-    order = torch.randperm(len(rows), generator=generator, device=generator.device)
-    n_validation = min(ceil(fraction * len(rows)), len(rows) - 1)
     parts = []
-    for index in (order[n_validation:], order[:n_validation]):
-        index = index.to(rows.device)
-        parts.append(WeightedRows(rows[index], weights[index] / weights[index].mean()))
+    for part in (~validated, validated):
+        part = part.to(rows.device)
+        parts.append(WeightedRows(rows[part], weights[part] / weights[part].mean()))
     return parts[0], parts[1]
