@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._checks import check_number
 from .._columns import from_tensor, to_tensor
-from .threshold import check_number, rounding_of
+from .threshold import rounding_of
 
 
 def conformal_p_values(

@@ -1,34 +1,19 @@
 """Where a detector draws the line, and how to move it without a new fit."""
 
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from .._checks import check_number
 from .._columns import to_tensor
 
 
 def rounding_of(scores: Any) -> Any:
     """Return by how much rounding may change a score of the same row, at most."""
     return 1e-9 * (1 + np.abs(scores))
-
-
-def check_number(value: Any, name: str, **limits: Any) -> float:
-    """Return a real number within limits; those are of `sklearn.utils.check_scalar`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else; scikit-learn alone would take NaN for any number.
-    """
-    check_scalar(value, name, Real, **limits)
-    if np.isnan(value):
-        raise ValueError(f"{name} == {value}, must be a number.")
-    return float(value)
 
 
 def threshold_below(scores: Tensor, weights: Tensor, share: float) -> float:

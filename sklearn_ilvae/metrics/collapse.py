@@ -16,7 +16,7 @@ import torch
 from sklearn.utils import check_scalar
 from torch import Tensor
 
-from .._detection.threshold import check_number
+from .._checks import check_number
 from .._pipelines import autoencoder
 from .._random import draw_seed
 from ..vae import VariationalAutoencoder, diagnostics, shared_noise
