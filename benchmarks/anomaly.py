@@ -10,6 +10,7 @@ unsupervised
 Tables have at most 10,000 rows: a stratified subsample that keeps at least 30 anomalies
 where there are that many. Ours takes columns as they are, and finds those of zeros and
 ones; peers get them standardised by the training rows. Labels are read to measure only.
+ECOD, COPOD, HBOS, INNE and the deep detectors are PyOD's (``pip install pyod==3.6.7``).
 Every fit adds a line to the output as it ends; ``--resume`` goes on where an
 interrupted run stopped. A fit that takes longer than ``--most-seconds`` is reported as
 failed; means and ranks are over the tables that all detectors finished.

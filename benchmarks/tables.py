@@ -286,7 +286,11 @@ def main() -> None:
     )
     parser.add_argument("--part", choices=PARTS, required=True)
     parser.add_argument("--data", type=Path, help="ADBench's tables")
-    parser.add_argument("--australian", type=Path, help="file of Statlog's table")
+    parser.add_argument(
+        "--australian",
+        type=Path,
+        help="australian.dat of archive.ics.uci.edu/dataset/143",
+    )
     parser.add_argument("--tables", nargs="+", help="only these, by name")
     parser.add_argument("--rows", type=int, default=1000, help="most rows of a table")
     parser.add_argument("--seeds", type=int, default=1)
