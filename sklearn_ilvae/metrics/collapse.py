@@ -270,9 +270,9 @@ def fisher_divergence_lower_bound(
 ) -> np.ndarray:
     """Lower bound on the relative Fisher divergence that the constant L guarantees.
 
-    ``F(x) ≥ L² E_{p(z|x)} ‖Π s‖²``, with s the derivative of the log-likelihood by the
+    ``F(x) ≥ L² E_{p(z|x)} ‖Π r‖²``, with r the derivative of the log-likelihood by the
     decoder's output and Π the projector on the range of the decoder's Jacobian J. It
-    follows from ``F(x) = E‖Jᵀs‖²`` and from the singular values of J, none of which is
+    follows from ``F(x) = E‖Jᵀr‖²`` and from the singular values of J, none of which is
     less than L. The bound of [1]_ without Π does not hold when there are fewer units
     than columns.
 
