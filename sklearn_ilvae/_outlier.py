@@ -116,8 +116,8 @@ default="from_dtype"
     batch_size : int or "auto", default="auto"
         Rows in a batch.
     max_iter : int, default=500
-        Most passes over the training rows: fewer than for a density, since the ranks of
-        rows hardly change in late passes.
+        Largest number of epochs: fewer than for a density, since the ranks of rows
+        hardly change in late ones.
     early_stopping : bool, default=True
         Whether to stop when the bound on validation rows stalls.
     validation_fraction : float, default=0.1
@@ -296,7 +296,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Numbers, text, categories or dates, with gaps or without.
         y : ignored
             Present for compatibility.
@@ -310,7 +310,7 @@ default="from_dtype"
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             For input or parameters that cannot be fitted. The estimator is left as
             it was.
         """
@@ -329,7 +329,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Numbers, text, categories or dates, with gaps or without.
         y : ignored
             Present for compatibility.
@@ -340,6 +340,11 @@ default="from_dtype"
         -------
         self
             The updated estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`, and for rows with other columns than those of the first call.
         """
         self._validate_params()  # which scikit-learn leaves out after the first call
         return self._fit(X, sample_weight, "partial_fit")
@@ -349,13 +354,20 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Rows.
 
         Returns
         -------
         ndarray of shape (n_samples,), float64
             In nats. A row scores the same alone and in any batch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For rows with other columns than those of the fit, infinite numbers, counts
+            that are negative or fractional, and a category that it never saw, unless
+            `handle_unknown` says otherwise.
         """
         return from_tensor(self._scores(self._checked(X, "score_samples")), X)
 
@@ -364,7 +376,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -380,7 +392,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Rows.
 
         Returns

@@ -100,6 +100,8 @@ default="auto"
 
     Attributes
     ----------
+    model_ : ScoreModel or AveragedScore
+        The fitted score in plain torch, on the CPU.
     kernel_ : str or None
         The chosen kernel; None when the base score stands alone.
     form_ : str or None
@@ -215,8 +217,8 @@ default="auto"
         X : array-like of shape (n_samples, n_features)
             The sample. It is read in chunks and never copied whole, so it may be a
             memory-mapped file of floats in single or double precision.
-        y : None
-            Ignored.
+        y : ignored
+            Present for compatibility.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: a weight of 2 is that of a row that occurs twice,
             and rows of weight 0 take no part. Only the ratios of weights matter, but
@@ -226,6 +228,12 @@ default="auto"
         -------
         self : SteinScoreEstimator
             The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For input or parameters that cannot be fitted. The estimator is left as it
+            was.
         """
         with unchanged_on_error(self):
             table = validated_table(self, X, reset=True, min_samples=2)
@@ -312,8 +320,8 @@ default="auto"
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows, best held out from `fit`.
-        y : None
-            Ignored.
+        y : ignored
+            Present for compatibility.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts.
 
@@ -342,6 +350,11 @@ default="auto"
             The function whose gradient is the score. It exists for a curl-free form,
             or when the base score stands alone. Past the rows of the sample, where the
             kernel part of the score is shortened, it is that of the full length.
+
+        Raises
+        ------
+        ValueError
+            For a diagonal form and for ``method="stein"``, which are no gradients.
         """
         rows = self._checked(X, "log_density")
         log_density = self._model_here().log_density(rows)

@@ -226,6 +226,11 @@ class TableMixin:
             Observed values stay exactly as they are, as long as their dtype is that
             of the fit; a column that was all missing in fit stays missing.
 
+        Raises
+        ------
+        TypeError, ValueError
+            As `transform`, and for a number of imputations below 1.
+
         Notes
         -----
         Importance sampling [1]_ with `n_importance_samples` draws from a Gaussian

@@ -170,8 +170,8 @@ default="from_dtype"
         Rows in a batch. ``"auto"`` is a hundredth of the training rows, at least
         128 and at most 1024.
     max_iter : int, default=2000
-        Largest number of passes over the training rows. Reaching it gives no warning;
-        ``n_iter_`` is the number of passes made.
+        Largest number of epochs, that is of passes over the training rows. Reaching it
+        gives no warning; `n_iter_` is the number of epochs run.
     early_stopping : bool, default=True
         Whether to hold out validation rows, stop when their bound stalls and keep
         the weights, averaged, of the best epoch. Otherwise training stops when the
@@ -188,11 +188,11 @@ default="from_dtype"
     warm_start : bool, default=False
         Whether `fit` continues from the present network and scaling. What shapes the
         network (`n_components`, `inverse_lipschitz`, `decoder`, `hidden_layer_sizes`,
-        `activation`, `prior`) and its columns (`likelihood`, `categorical_features`,
-        `max_categories`) must then be as before.
+        `activation`, `prior`, `n_mixture_components`) and its columns (`likelihood`,
+        `categorical_features`, `max_categories`) must then be as before.
     n_importance_samples : int, default=100
-        Draws from the posterior in `score_samples` and `impute`. More draws raise the
-        bound towards the log-likelihood.
+        Draws of the code of each row in `score_samples` and `impute`. More draws raise
+        the bound towards the log-likelihood.
     device : str, default="auto"
         Where to compute: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``…
         ``"auto"`` is CUDA where there is any. A fitted model falls back to the CPU
@@ -392,7 +392,7 @@ default="from_dtype"
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             For input or parameters that cannot be fitted, and for a training loss
             that stops being a number. The estimator is left as it was.
         """
@@ -429,6 +429,11 @@ default="from_dtype"
         -------
         self
             The updated estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`, and for rows with other columns than those of the first call.
         """
         self._validate_params()  # which scikit-learn leaves out after the first call
         return self._fit(
@@ -446,7 +451,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Rows.
         return_std : bool, default=False
             Whether to return the standard deviations of the posterior as well.
@@ -457,6 +462,13 @@ default="from_dtype"
             In the dtype of X.
         standard_deviations : ndarray of shape (n_samples, n_components_)
             Only if `return_std` is true.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For rows with other columns than those of the fit, infinite numbers, counts
+            that are negative or fractional, and a category that it never saw, unless
+            `handle_unknown` says otherwise.
         """
         table = self._checked(X, "transform")
         encoder = self._inference_module(table.dtype).encoder
@@ -491,6 +503,11 @@ default="from_dtype"
             counts. For a model fitted to a data frame, one of the same library, names
             and dtypes: numbers are rounded to what the dtype holds, probabilities to
             0 and 1.
+
+        Raises
+        ------
+        ValueError
+            For codes of another shape.
         """
         check_is_fitted(self)
         codes = to_tensor(check_array(X, dtype=float_dtypes(X)))
@@ -512,12 +529,12 @@ default="from_dtype"
         """Return the log-likelihood of every row.
 
         It is the importance-weighted bound [1]_ with `n_importance_samples` draws from
-        a Gaussian that two Newton steps fit to the posterior of the row. All rows share
-        the noise: a row scores the same alone and in any batch.
+        a Gaussian that two Gauss-Newton steps fit to the posterior of the row. All rows
+        share the noise: a row scores the same alone and in any batch.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -526,6 +543,11 @@ default="from_dtype"
             In nats, of the units of the table (days for dates): the Jacobian of the
             scaling is included. For a row with missing values, the log-likelihood of
             the observed ones.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `transform`, and for other values than 0 and 1 in a Bernoulli column.
 
         References
         ----------
@@ -551,7 +573,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Rows.
         y : ignored
             Present for compatibility.

@@ -92,7 +92,7 @@ class ConformalMixin:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Normal rows. Outliers of low scores among them make p-values too large.
 
         Returns
@@ -115,7 +115,7 @@ class ConformalMixin:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             New rows, not those of the training.
 
         Returns
@@ -155,7 +155,7 @@ class ConformalMixin:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             New rows, not those of the training.
         false_discovery_rate : float in (0, 1), default=0.1
             The rate.
@@ -164,6 +164,11 @@ class ConformalMixin:
         -------
         ndarray of shape (n_samples,), bool
             True for the selected rows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Without a calibration, and for a rate that is no number between 0 and 1.
         """
         check_number(
             false_discovery_rate,

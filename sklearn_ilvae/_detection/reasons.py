@@ -193,6 +193,11 @@ class ReasonsMixin:
         n_features : int, default=5
             Columns to show, the others together; a single other one has its name.
 
+        Raises
+        ------
+        ValueError
+            For several rows, or one that does not have the columns of the fit.
+
         Examples
         --------
         >>> from sklearn.datasets import load_wine

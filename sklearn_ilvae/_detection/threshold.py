@@ -90,7 +90,7 @@ class ThresholdMixin:
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             Unless exactly one of the two is given, in its range.
         """
         check_is_fitted(self)

@@ -200,6 +200,11 @@ def fisher_divergence_cross_fitted(
     -------
     divergence : Tensor of shape ()
 
+    Raises
+    ------
+    ValueError
+        For a number of folds that does not fit the rows.
+
     Examples
     --------
     >>> import torch

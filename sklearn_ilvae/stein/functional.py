@@ -138,6 +138,11 @@ def entropy_surrogate(
     -------
     surrogate : Tensor of shape ()
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `stein_score`.
+
     Examples
     --------
     >>> import torch

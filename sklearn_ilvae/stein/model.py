@@ -108,6 +108,11 @@ class ScoreModel:
         Returns
         -------
         log_density : Tensor of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            For a score that is the gradient of no function.
         """
         if self.published is not None or not isinstance(self.form, CurlFreeForm | None):
             raise ValueError(
