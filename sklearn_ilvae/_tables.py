@@ -233,8 +233,8 @@ class TableMixin:
 
         Notes
         -----
-        Importance sampling [1]_ with `n_importance_samples` draws from a Gaussian
-        fitted to the posterior of each row.
+        Importance sampling [1]_ with `n_importance_samples` draws: four fifths from a
+        Gaussian fitted to the posterior of each row, the others from the prior.
         Expected values of columns of numbers are means on the scale of the network,
         which is logarithmic beyond three standard deviations.
 

@@ -529,8 +529,9 @@ default="from_dtype"
         """Return the log-likelihood of every row.
 
         It is the importance-weighted bound [1]_ with `n_importance_samples` draws from
-        a Gaussian that two Gauss-Newton steps fit to the posterior of the row. All rows
-        share the noise: a row scores the same alone and in any batch.
+        a Gaussian that two Gauss-Newton steps fit to the posterior of the row; for a
+        row with gaps, a fifth are from the prior. All rows share the noise: a row
+        scores the same alone and in any batch.
 
         Parameters
         ----------

@@ -1,5 +1,7 @@
 """The Gaussian that codes are drawn from, against posteriors that are known."""
 
+from math import log
+
 import pytest
 import torch
 from autoencoders import CERTIFIED, correlated_rows, randomise, started_model
@@ -7,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_ilvae.vae import (
+    drawn_rows,
+    expected_rows,
     importance_log_weights,
     importance_weighted_bound,
     shared_noise,
@@ -92,16 +96,72 @@ def test_weights_are_those_of_the_density_that_codes_are_drawn_from(
     model = started_model(rows, family, 2, n_mixture_components=clusters)
     randomise(model, size, seed)
     noise = normal(30, 2)
+    rows[:5, 1] = torch.nan
     with torch.no_grad():
         codes, log_weights = importance_log_weights(model, rows, noise)
-        drawn = fit_posterior(model, rows, gaps=False).broadened()
+        drawn = fit_posterior(model, rows, gaps=True).broadened()
         density = torch.distributions.MultivariateNormal(
             drawn.mean, scale_tril=torch.linalg.cholesky(drawn.factor @ drawn.factor.mT)
         )
-        joint = model.likelihood.log_prob(rows, model.decoder(codes))
-        joint = joint + model.prior.log_prob(codes)
-        expected = joint - density.log_prob(codes)
+        prior, fitted = model.prior.log_prob(codes), density.log_prob(codes)
+        joint = model.likelihood.log_prob(rows, model.decoder(codes)) + prior
+        expected = joint - fitted
+        # The power heuristic, of 24 and 6 draws.
+        fitted, prior = log(24 / 30) + fitted[:, :5], log(6 / 30) + prior[:, :5]
+        own = torch.cat([fitted[:24], prior[24:]])
+        both = torch.logaddexp(2 * fitted, 2 * prior)
+        expected[:, :5] = joint[:, :5] + own - both
     torch.testing.assert_close(log_weights, expected, rtol=1e-6, atol=1e-6)
+
+
+def clustered_model():
+    """A model of a unit whose prior is two clusters, far apart."""
+    rows = correlated_rows(40, 3, 1, seed=0)
+    model = started_model(rows, "anchored", 1, n_mixture_components=2)
+    with torch.no_grad():
+        model.prior.raw_means.copy_(torch.tensor([[-4.0], [4.0]]))
+    return model, rows
+
+
+def test_a_row_without_values_has_the_log_likelihood_zero():
+    model, rows = clustered_model()
+    noise = shared_noise(100, 1, 0)
+    with torch.no_grad():
+        bound = importance_weighted_bound(model, rows[:1] * torch.nan, noise)
+    assert abs(bound) < 0.1
+
+
+def test_a_row_without_values_is_expected_at_the_mean_of_all_clusters():
+    model, _ = clustered_model()
+    empty, noise = torch.full((500, 3), torch.nan).double(), shared_noise(100, 1, 0)
+    with torch.no_grad():
+        codes = model.prior.sample(4000, torch.Generator().manual_seed(0))
+        drawn = model.likelihood.sample(model.decoder(codes), torch.Generator())
+        expected = expected_rows(model, empty, noise)
+        filled = drawn_rows(model, empty, noise, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(expected[0], drawn.mean(0), rtol=0, atol=0.15)
+    torch.testing.assert_close(filled.std(0), drawn.std(0), rtol=0.2, atol=0)
+
+
+@pytest.mark.parametrize("n_draws", [1, 2, 5])
+def test_any_number_of_draws_is_enough_for_a_bound(n_draws):
+    model, rows = clustered_model()
+    rows[::2, 1:] = torch.nan
+    with torch.no_grad():
+        bound = importance_weighted_bound(model, rows, shared_noise(n_draws, 1, 0))
+    assert bound.isfinite().all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 5), st.integers(0, 1000))
+def test_draws_from_the_prior_have_its_density(n_units, n_clusters, seed):
+    prior = randomise(MixturePrior(n_units, n_clusters).double(), 0.5, seed)
+    noise = shared_noise(4096, n_units + 1, seed)
+    with torch.no_grad():
+        codes = prior.draw(noise[:, 1:], torch.special.ndtr(noise[:, 0]))
+    zeros = torch.zeros(n_units, dtype=torch.float64)
+    torch.testing.assert_close(codes.mean(0), zeros, rtol=0, atol=0.02)
+    torch.testing.assert_close(codes.var(0), zeros + 1, rtol=0.05, atol=0)
 
 
 @pytest.mark.parametrize("family", CERTIFIED)

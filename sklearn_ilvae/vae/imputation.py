@@ -1,7 +1,7 @@
 """Missing values given the observed ones, by importance sampling.
 
-Draws from a Gaussian close to the posterior given the observed values are reweighted to
-that posterior (Mattei & Frellsen, ICML 2019, Section 3.4).
+Draws from a Gaussian close to the posterior given the observed values, and from the
+prior, are reweighted to that posterior (Mattei & Frellsen, ICML 2019, Section 3.4).
 """
 
 import torch

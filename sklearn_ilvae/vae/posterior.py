@@ -61,9 +61,18 @@ class GaussianPosterior:
         """
         return self.mean + (self.factor @ noise.T).permute(2, 0, 1)
 
+    def noise_of(self, codes: Tensor) -> Tensor:
+        """Return the noise that would draw codes (n_draws, n_rows or 1, n_components).
+
+        For F of `fit_posterior`, which is upper triangular.
+        """
+        away = (codes - self.mean).permute(1, 2, 0)
+        noise = torch.linalg.solve_triangular(self.factor, away, upper=True)
+        return noise.permute(2, 0, 1)
+
     def log_prob(self, noise: Tensor) -> Tensor:
-        """Return the log-density of `draw` at the same noise: (n_draws, n_rows)."""
-        return standard_normal_log_prob(noise)[:, None] - self.log_volume
+        """Return the log-density of codes, by their noise: (n_draws, n_rows)."""
+        return standard_normal_log_prob(noise) - self.log_volume
 
 
 def log_joint(

@@ -55,6 +55,10 @@ class StandardNormalPrior(nn.Module):
         """Return the log-density of every unit by itself: shape of codes."""
         return -0.5 * (codes.square() + log(2 * pi))
 
+    def draw(self, noise: Tensor, uniform: Tensor) -> Tensor:
+        """Return the noise, which codes are distributed as."""
+        return noise
+
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw codes of shape (n_samples, n_components)."""
         noise = torch.randn(n_samples, self.n_components, generator=generator)
@@ -130,6 +134,21 @@ class MixturePrior(nn.Module):
         squares = (codes[..., None, :] - means).square() / variances
         log_probs = -0.5 * (squares + variances.log() + log(2 * pi))
         return log_of_sum(log_weights[:, None] + log_probs, -2)
+
+    def draw(self, noise: Tensor, uniform: Tensor) -> Tensor:
+        """Return codes of shape (n_draws, n_components).
+
+        Parameters
+        ----------
+        noise : Tensor of shape (n_draws, n_components)
+            Standard normal noise.
+        uniform : Tensor of shape (n_draws,)
+            Numbers from 0 to 1, which choose the Gaussians.
+        """
+        log_weights, means, variances = self.components()
+        # The last one takes the rest, whatever the weights sum to.
+        chosen = torch.searchsorted(log_weights.exp().cumsum(0)[:-1], uniform)
+        return means[chosen] + variances[chosen].sqrt() * noise
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw codes of shape (n_samples, n_components)."""
