@@ -134,8 +134,12 @@ def test_information_is_the_curvature_of_the_log_likelihood(families):
         for column in gradient.T
     ]
     expected = -torch.stack(curvatures, dim=1)
-    found = likelihood.information(rows, parameters, slopes)
+    found = likelihood.information(rows, parameters, slopes, gaps=True)
     torch.testing.assert_close(found, expected)
+    complete = rows.isfinite().all(1)
+    part = rows[complete], parameters[complete], slopes[:, complete]
+    found = likelihood.information(*part, gaps=False)
+    torch.testing.assert_close(found, expected[complete])
 
 
 def test_the_curvature_of_a_negative_binomial_is_its_fisher_information():

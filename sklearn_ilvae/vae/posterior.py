@@ -141,7 +141,7 @@ def _newton_step(
     decoded = model.decoder(codes)
     ahead, behind, parameters = decoded.split([len(axes), len(axes), 1])
     slopes = 0.5 * (ahead - behind)
-    information = model.likelihood.information(rows, parameters[0], slopes)
+    information = model.likelihood.information(rows, parameters[0], slopes, gaps)
     heights = log_joint(model, rows, codes, decoded, gaps)
     gradient = 0.5 * (heights[: len(axes)] - heights[len(axes) : -1])
     prior_precision = model.prior.precision(mean)[..., None] * factor

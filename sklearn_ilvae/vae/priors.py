@@ -107,19 +107,22 @@ class MixturePrior(nn.Module):
         The squares are expanded, which turns the sums over units into products of
         matrices: several times faster than broadcasting codes against Gaussians.
         """
-        return log_of_sum(self._joint_log_prob(codes), -1)
+        return log_of_sum(self._joint_log_prob(codes, self.components()), -1)
 
     def precision(self, codes: Tensor) -> Tensor:
         """Return the mean precision of the Gaussians that codes may come from.
 
         At least ``−∂² log p(z) / ∂z²``, and always positive: shape of codes.
         """
-        _, _, variances = self.components()
-        return self._joint_log_prob(codes).softmax(-1) @ variances.reciprocal()
+        components = self.components()
+        shares = self._joint_log_prob(codes, components).softmax(-1)
+        return shares @ components[2].reciprocal()
 
-    def _joint_log_prob(self, codes: Tensor) -> Tensor:
+    def _joint_log_prob(
+        self, codes: Tensor, components: tuple[Tensor, Tensor, Tensor]
+    ) -> Tensor:
         """Return the log-density of codes and each Gaussian: shape (…, K)."""
-        log_weights, means, variances = self.components()
+        log_weights, means, variances = components
         precisions = variances.reciprocal()
         scaled = means * precisions
         constant = log_weights - 0.5 * (

@@ -153,7 +153,9 @@ class MixedLikelihood(nn.Module):
             score[..., self._at("parameters", number)] = found.masked_fill(absent, 0)
         return score
 
-    def information(self, rows: Tensor, parameters: Tensor, slopes: Tensor) -> Tensor:
+    def information(
+        self, rows: Tensor, parameters: Tensor, slopes: Tensor, gaps: bool
+    ) -> Tensor:
         """Return what observed columns say about what the parameters depend on.
 
         Parameters
@@ -164,23 +166,27 @@ class MixedLikelihood(nn.Module):
             Their natural parameters.
         slopes : Tensor of shape (n_slopes, n_rows, n_parameters)
             By how much the parameters change along each direction.
+        gaps : bool
+            Whether rows may hold NaN.
 
         Returns
         -------
         Tensor of shape (n_rows, n_slopes, n_slopes)
             ``S I Sᵀ`` with I as in `Head.scaled_slopes`; positive semidefinite.
         """
-        missing = rows.isnan()
-        filled = rows.masked_fill(missing, 0)
+        missing = rows.isnan() if gaps else None
+        if missing is not None:
+            rows = rows.masked_fill(missing, 0)
         total = slopes.new_zeros(len(rows), len(slopes), len(slopes))
         for number, head in self._numbered():
-            absent = self._pick(missing, "columns", number)
-            absent = absent.repeat_interleave(head.width, dim=-1)
-            total = total + head.information(
-                self._pick(filled, "columns", number),
-                self._pick(parameters, "parameters", number),
-                self._pick(slopes, "parameters", number).masked_fill(absent, 0),
-            )
+            values = self._pick(rows, "columns", number)
+            natural = self._pick(parameters, "parameters", number)
+            along = self._pick(slopes, "parameters", number)
+            if missing is not None:
+                absent = self._pick(missing, "columns", number)
+                absent = absent.repeat_interleave(head.width, dim=-1)
+                along = along.masked_fill(absent, 0)
+            total = total + head.information(values, natural, along)
         return total
 
     def statistics(self, parameters: Tensor) -> Tensor:
