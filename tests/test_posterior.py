@@ -200,6 +200,24 @@ def test_rows_far_outside_keep_a_proper_gaussian(family, dtype):
     assert (fitted.factor.det() != 0).all()
 
 
+@pytest.mark.parametrize("family", ["anchored", "mlp"])
+@pytest.mark.parametrize("count", [500.0, 3e3, 3e4])
+def test_few_draws_give_the_likelihood_of_counts_far_above_all_others(family, count):
+    rows = correlated_rows(20, 3, 1, seed=0)
+    rate = (1 + 0.5 * rows[:, :1]).exp()
+    counts = torch.poisson(rate, torch.Generator().manual_seed(0))
+    rows = torch.cat([rows, counts], dim=1)
+    likelihood = ("gaussian",) * 3 + ("poisson",)
+    model = started_model(rows, family, 1, likelihood=likelihood)
+    rows[:, 3] = count
+    codes = torch.linspace(-50, 50, 100_001).double()[:, None, None]
+    with torch.no_grad():
+        joint = model.likelihood.log_prob(rows, model.decoder(codes))
+        exact = (joint + model.prior.log_prob(codes)).logsumexp(0) + log(1e-3)
+        bound = importance_weighted_bound(model, rows, shared_noise(100, 1, 0))
+    torch.testing.assert_close(bound, exact, rtol=0.02, atol=0)
+
+
 def test_gradients_reach_all_but_the_encoder():
     rows = correlated_rows(20, 4, 2, seed=0)
     model = started_model(rows, "anchored", 2, n_mixture_components=3)

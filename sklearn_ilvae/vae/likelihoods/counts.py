@@ -23,6 +23,9 @@ FAR_APART = 80.0
 It must not overflow in float32, and 1 beside it is far below rounding.
 """
 
+FAR_ABOVE = 20.0
+"""Ratio of a count and a rate that is far too low, and the least such count."""
+
 SERIES_FROM = {torch.float32: (4.0, 3), torch.float64: (8.0, 8)}
 """From where on, and with how many terms, Stirling's series is exact to a rounding.
 
@@ -69,8 +72,16 @@ class PoissonHead(Head):
         return (values - self.statistics(natural)).masked_fill(beyond, 0)
 
     def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
-        """Return the rates."""
-        return self.statistics(natural)
+        """Return the rates; for counts far above, the mean slope of rates up to them.
+
+        The rate grows e-fold with each unit of f: a Newton step by the rate where it is
+        far too low leads too far by as much as the count exceeds it.
+        """
+        log_rate = self._log_rate(natural)
+        rate = log_rate.exp()
+        excess, log_ratio = values - rate, values.clamp(min=1).log() - log_rate
+        far = values > FAR_ABOVE * rate.clamp(min=1)
+        return torch.where(far, excess / log_ratio.clamp(min=1), rate)
 
     def statistics(self, natural: Tensor) -> Tensor:
         """Return the expected counts."""

@@ -49,8 +49,8 @@ class Head(nn.Module):
     def scaled_slopes(self, values: Tensor, natural: Tensor, slopes: Tensor) -> Tensor:
         """Return ``A = S I^½`` for slopes S of f, shape (n_slopes, …, n_values).
 
-        I is the negative curvature of the log-likelihood in f, or one of its positive
-        substitutes where that may be negative.
+        I is the negative curvature of the log-likelihood in f, or a positive substitute
+        where that may be negative, or far from what it is where f explains the values.
         """
         return slopes * self.curvature(values, natural).sqrt()
 
