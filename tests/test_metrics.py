@@ -362,8 +362,9 @@ def test_a_long_table_is_not_encoded_at_once(measure, incomplete, monkeypatch):
 def test_there_is_at_least_one_draw(measure):
     with pytest.raises(ValueError, match="n_draws == 0, must be >= 1"):
         measure(trained("anchored"), TABLES["wine"], n_draws=0)
-    with pytest.raises(TypeError, match="n_draws must be an instance of int"):
-        measure(trained("anchored"), TABLES["wine"], n_draws=1.5)
+    for bad in (1.5, True):
+        with pytest.raises(TypeError, match="n_draws must be an instance of int"):
+            measure(trained("anchored"), TABLES["wine"], n_draws=bad)
 
 
 DRAWING = [*PER_ROW, metrics.fisher_divergence_per_unit, metrics.mutual_information]

@@ -367,5 +367,7 @@ def _noise(
     n_rows: int = 1,
 ) -> Tensor:
     """Return draws that all rows share, or as many for each of several rows."""
+    if isinstance(n_draws, bool):
+        raise TypeError("n_draws must be an instance of int, not bool.")
     check_scalar(n_draws, "n_draws", Integral, min_val=1)
     return shared_noise(n_draws * n_rows, n_components, draw_seed(random_state))
