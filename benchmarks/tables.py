@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1000, help="most rows of a table")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--repetitions", type=int, default=10, help="of the overhead")
-    parser.add_argument("--max-iter", type=int, default=500)
+    parser.add_argument("--max-iter", type=int, default=ILVAETransformer().max_iter)
     methods = list(imputers(0, 1))
     parser.add_argument(
         "--methods",

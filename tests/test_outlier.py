@@ -259,7 +259,7 @@ def test_every_option_of_the_transformer_can_be_searched(table):
         ({"offset": "low"}, "offset must be an instance of"),
         ({"offset": np.nan}, "offset == nan"),
         ({"contamination": np.nan}, "contamination == nan"),
-        ({"contamination": "few"}, "contamination must be an instance of"),
+        ({"contamination": "few"}, "'few' must be 'auto' or a number"),
         ({"contamination": np.array([0.1, 0.2])}, "contamination must be an instance"),
     ],
 )

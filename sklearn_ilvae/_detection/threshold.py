@@ -108,6 +108,11 @@ class ThresholdMixin:
         if isinstance(contamination, str) and contamination == "auto":
             self.offset_ = tukey_fence(scores, weights)
             return self
+        if isinstance(contamination, str):
+            raise ValueError(
+                f"contamination={contamination!r} must be 'auto' or a number above 0 "
+                "and at most 0.5."
+            )
         share = check_number(
             contamination,
             "contamination",
