@@ -99,8 +99,10 @@ def test_an_orthogonal_embedding_in_far_more_columns_gives_the_embedded_score(se
     model, _ = fit_score(y @ turn, Settings(base=None, **FIXED))
     score, divergence = model.evaluate(y @ turn)
     expected, slope = flat.evaluate(y)
-    torch.testing.assert_close(score, expected @ turn, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(divergence, slope, rtol=1e-5, atol=1e-6)
+    # The row far out costs digits: in two columns a rotation changes scores of size 2
+    # by up to 3e-6.
+    torch.testing.assert_close(score, expected @ turn, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(divergence, slope, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("base", ["gaussian", "auto"])
