@@ -648,7 +648,9 @@ default="from_dtype"
             device = training_device(self.device, torch.float32)
             seed = draw_seed(self.random_state)
             # A warm start validates on the same rows.
-            validated = draw_validation_rows(len(table.rows), validation_fraction, seed)
+            validated = draw_validation_rows(
+                len(table.rows), validation_fraction, seed
+            ).to(table.weights.device)
             if resume:
                 known = self._scaling()
                 check_same_network(self.module_.architecture, **self._network())
