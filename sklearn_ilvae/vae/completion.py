@@ -114,31 +114,13 @@ class LinearCompletion(nn.Module):
         precision = prior + ((~missing).to(rows) @ products).unflatten(1, square)
         known = rows.masked_fill(missing, 0) @ self.scaled
         factor, failed = torch.linalg.cholesky_ex(precision)
-        codes = torch.cholesky_solve(known[..., None], factor)[..., 0]
         if failed.any():
-            lost = failed > 0
-            codes[lost], factor[lost] = self._by_least_squares(rows[lost])
-        return codes, precision, factor
-
-    def _by_least_squares(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean of codes and factor of their precision, without squares.
-
-        For loadings so large that the precision of the prior is rounded off beside
-        their squares. In float64 on the processor, which not every device has.
-        """
-        loadings, scaled = self.loadings.cpu().double(), self.scaled.cpu().double()
-        squares = loadings.square().sum(1).clamp(min=torch.finfo(loadings.dtype).tiny)
-        root = ((scaled * loadings).sum(1) / squares).sqrt()  # of the noise precision
-        values = rows.cpu().double()
-        weights = torch.where(values.isnan(), 0, root)
-        prior = torch.eye(loadings.shape[1], dtype=loadings.dtype)
-        system = [weights[..., None] * loadings, prior.expand(len(rows), -1, -1)]
-        basis, triangle = torch.linalg.qr(torch.cat(system, dim=1))
-        observed = (weights * values.nan_to_num())[..., None]
-        along = basis[:, : len(loadings)].mT @ observed
-        codes = torch.linalg.solve_triangular(triangle, along, upper=True)[..., 0]
-        signs = triangle.diagonal(dim1=1, dim2=2).sign()
-        return codes.to(rows), (signs[..., None] * triangle).mT.to(rows)
+            raise ValueError(
+                "The decoder is so steep beside the noise that rounding in "
+                f"{rows.dtype} leaves nothing of the prior, which fills gaps. Choose a "
+                "smaller inverse_lipschitz."
+            )
+        return torch.cholesky_solve(known[..., None], factor)[..., 0], precision, factor
 
     @torch.no_grad()
     def start_at(self, loadings: Tensor, noise: Tensor) -> None:
