@@ -27,11 +27,10 @@ from ._detection import (
     gap_gains,
     present_rows,
     sample_points,
-    split_calibration,
     trusted_weights,
 )
 from ._html import DiagramMixin, summary_of_detector
-from ._random import draw_seed
+from ._random import draw_held_out, draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
 from ._tables import TrainingTable, read_training_table
@@ -422,7 +421,7 @@ default="from_dtype"
             table = read_training_table(self, X, sample_weight, known, min_samples=1)
             seed = draw_seed(self.random_state)
             fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
-            held_out = split_calibration(len(table.rows), fraction, seed)
+            held_out = draw_held_out(len(table.rows), fraction, seed, least_kept=2)
             held_out = held_out.to(table.weights.device)
             # Of the rows of the calibration a fit knows their levels and no more.
             used = table.reweighted(table.weights * ~held_out, table.likelihood)

@@ -30,7 +30,7 @@ from ._columns import (
 )
 from ._device import inference_device, training_device
 from ._html import DiagramMixin, divergences_of_units, summary_of_autoencoder
-from ._random import draw_seed
+from ._random import draw_held_out, draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import module_from_arrays, module_to_arrays, unchanged_on_error
 from ._tables import (
@@ -49,7 +49,6 @@ from ._training import (
     check_same_network,
     choose_batch_size,
     choose_patience,
-    draw_validation_rows,
     epoch_hooks,
     explain_divergence,
     split_validation,
@@ -648,8 +647,8 @@ default="from_dtype"
             device = training_device(self.device, torch.float32)
             seed = draw_seed(self.random_state)
             # A warm start validates on the same rows.
-            validated = draw_validation_rows(
-                len(table.rows), validation_fraction, seed
+            validated = draw_held_out(
+                len(table.rows), validation_fraction, seed, least_kept=1
             ).to(table.weights.device)
             if resume:
                 known = self._scaling()

@@ -11,9 +11,9 @@ from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
-from sklearn_ilvae._random import draw_seed
+from sklearn_ilvae._random import draw_held_out, draw_seed
 from sklearn_ilvae._training import net
-from sklearn_ilvae._training.setup import draw_validation_rows, split_validation
+from sklearn_ilvae._training.setup import split_validation
 from sklearn_ilvae._transformer import VALIDATION_DRAWS
 from sklearn_ilvae.vae import RunningAverage, evidence_lower_bound, shared_noise
 from sklearn_ilvae.vae.averaging import AVERAGING_DEGREE
@@ -94,7 +94,7 @@ def validation_score(model, table, seed=0):
     """Score the validation rows of a fit with a given random_state."""
     rows = model._scaling().transform(torch.tensor(table)).float()
     seed = draw_seed(seed)
-    validated = draw_validation_rows(len(rows), 0.1, seed)
+    validated = draw_held_out(len(rows), 0.1, seed, least_kept=1)
     _, validation = split_validation(rows, torch.ones(len(rows)), validated)
     noise = shared_noise(VALIDATION_DRAWS, model.n_components_, seed)
     with torch.no_grad():

@@ -9,7 +9,6 @@ from .threshold import ThresholdMixin
 from .trust import (
     comparable_numbers,
     present_rows,
-    split_calibration,
     trusted_weights,
 )
 
@@ -26,6 +25,5 @@ __all__ = [
     "gap_gains",
     "present_rows",
     "sample_points",
-    "split_calibration",
     "trusted_weights",
 ]

@@ -105,14 +105,14 @@ class ThresholdMixin:
             return self
         scores = to_tensor(self.training_scores_).cpu()
         weights = to_tensor(self._training_weights).cpu()
-        if isinstance(contamination, str) and contamination == "auto":
+        if isinstance(contamination, str):
+            if contamination != "auto":
+                raise ValueError(
+                    f"contamination={contamination!r} must be 'auto' or a number above "
+                    "0 and at most 0.5."
+                )
             self.offset_ = tukey_fence(scores, weights)
             return self
-        if isinstance(contamination, str):
-            raise ValueError(
-                f"contamination={contamination!r} must be 'auto' or a number above 0 "
-                "and at most 0.5."
-            )
         share = check_number(
             contamination,
             "contamination",

@@ -1,6 +1,5 @@
 """Which rows a detector trains on, and which it keeps out."""
 
-from math import ceil
 from numbers import Real
 from typing import Any
 
@@ -135,25 +134,3 @@ def present_rows(sample_weight: Any, n_rows: int) -> Tensor:
     if sample_weight is None or isinstance(sample_weight, Real):
         return torch.ones(n_rows, dtype=torch.bool)
     return to_tensor(sample_weight).cpu() > 0
-
-
-def split_calibration(n_rows: int, fraction: float, seed: int) -> Tensor:
-    """Return which rows to keep out of training, at random.
-
-    Parameters
-    ----------
-    n_rows : int
-        Number of rows.
-    fraction : float
-        Share of rows to keep out, rounded up; at least two others stay.
-    seed : int
-        Seed of the choice.
-
-    Returns
-    -------
-    Tensor of shape (n_rows,), bool
-    """
-    order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed))
-    mask = torch.zeros(n_rows, dtype=torch.bool)
-    mask[order[: max(0, min(ceil(fraction * n_rows), n_rows - 2))]] = True
-    return mask

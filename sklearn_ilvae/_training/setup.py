@@ -6,7 +6,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .._columns import (
@@ -338,29 +337,6 @@ def _axes_step(design: Design, n_rows: int) -> int:
         return 1
     most = max(AXES_NUMBERS // design.n_parameters, 10 * design.n_parameters)
     return ceil(n_rows / most)
-
-
-def draw_validation_rows(n_rows: int, fraction: float, seed: int) -> Tensor:
-    """Draw the rows to validate on at random.
-
-    Parameters
-    ----------
-    n_rows : int
-        Number of rows.
-    fraction : float
-        Share of validation rows, rounded up; 0 for none.
-    seed : int
-        Source of the draw.
-
-    Returns
-    -------
-    Tensor of shape (n_rows,), bool
-        Which rows are drawn: not all of them.
-    """
-    order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed))
-    drawn = torch.zeros(n_rows, dtype=torch.bool)
-    drawn[order[: min(ceil(fraction * n_rows), n_rows - 1)]] = True
-    return drawn
 
 
 def split_validation(
