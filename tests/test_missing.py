@@ -253,6 +253,21 @@ def test_a_decoder_too_steep_for_rounding_is_an_error_that_names_its_constant():
         completion(torch.tensor([[1.0, nan]]))
 
 
+def test_wide_codes_are_completed_a_few_rows_at_a_time(monkeypatch):
+    """Each row has a matrix of squared size n_components: not all may be held."""
+    completion = LinearCompletion(4, 3).double()
+    completion.start_at(torch.randn(4, 3).double(), torch.ones(4).double())
+    rows = torch.tensor(with_gaps(np.random.default_rng(0).normal(size=(20, 4)), 0.3))
+    whole = completion(rows)
+    held, posterior = [], completion._posterior
+    monkeypatch.setattr("sklearn_ilvae.vae.completion.PRECISION_NUMBERS", 5 * 3**2)
+    monkeypatch.setattr(
+        completion, "_posterior", lambda part: held.append(len(part)) or posterior(part)
+    )
+    torch.testing.assert_close(completion(rows), whole)
+    assert max(held) == 5
+
+
 def test_drawn_values_spread_as_the_linear_model_does():
     generator = torch.Generator().manual_seed(0)
     loadings = torch.tensor([[1.0, 0.0], [1.0, 0.5], [0.0, 2.0]]).double()

@@ -30,9 +30,6 @@ to lie far out (the rule of Rousseeuw & van Zomeren, JASA, 1990, for minimum vol
 ellipsoids).
 """
 
-DRAWN_ROWS = 1 << 12
-"""Rows completed at once."""
-
 
 def trusted_weights(
     table: Tensor,
@@ -124,9 +121,7 @@ def _drawn(
     loadings = units.from_natural(linear.directions * linear.slopes)
     completion.start_at(loadings, linear.noise)
     generator = torch.Generator().manual_seed(seed)
-    # A matrix of squared size n_components for each row: not for all at once.
-    parts = coordinates.split(DRAWN_ROWS)
-    return torch.cat([completion.draw(part, linear.noise, generator) for part in parts])
+    return completion.draw(coordinates, linear.noise, generator)
 
 
 def present_rows(sample_weight: Any, n_rows: int) -> Tensor:

@@ -9,6 +9,9 @@ closed form, and training starts at such a model.
 import torch
 from torch import Tensor, nn
 
+PRECISION_NUMBERS = 1 << 24
+"""Numbers in precision matrices of codes, one for each row, to hold at once."""
+
 
 class LinearCompletion(nn.Module):
     """Fill in missing coordinates by the linear model that training starts at.
@@ -64,12 +67,13 @@ class LinearCompletion(nn.Module):
         flat = coordinates.reshape(-1, coordinates.shape[-1])
         increase = flat.new_zeros(len(flat), self.loadings.shape[1])
         rows = flat.isnan().any(1).nonzero()[:, 0]
-        codes, precision, _ = self._posterior(flat[rows])
         full = 1 + (self.scaled * self.loadings).sum(0)
         completed = flat.clone()
-        completed[rows] = _filled(flat[rows], codes @ self.loadings.T)
-        observed = precision.diagonal(dim1=1, dim2=2)
-        increase[rows] = (full.log() - observed.log()).clamp(min=0)
+        for part in self._parts(rows):
+            codes, precision, _ = self._posterior(flat[part])
+            completed[part] = _filled(flat[part], codes @ self.loadings.T)
+            observed = precision.diagonal(dim1=1, dim2=2)
+            increase[part] = (full.log() - observed.log()).clamp(min=0)
         shape = coordinates.shape[:-1]
         return completed.view(*shape, -1), increase.view(*shape, -1)
 
@@ -93,16 +97,22 @@ class LinearCompletion(nn.Module):
         -------
         Tensor of shape (n_rows, n_parameters)
         """
-        codes, _, factor = self._posterior(coordinates)
 
         def normal(like: Tensor) -> Tensor:
             return torch.randn(like.shape, dtype=like.dtype, generator=generator)
 
-        away = torch.linalg.solve_triangular(
-            factor.mT, normal(codes)[..., None], upper=True
-        )
-        drawn = (codes + away[..., 0]) @ self.loadings.T
-        return _filled(coordinates, drawn + noise.sqrt() * normal(drawn))
+        drawn = []
+        for part in self._parts(coordinates):
+            codes, _, factor = self._posterior(part)
+            away = torch.linalg.solve_triangular(
+                factor.mT, normal(codes)[..., None], upper=True
+            )
+            values = (codes + away[..., 0]) @ self.loadings.T
+            drawn.append(_filled(part, values + noise.sqrt() * normal(values)))
+        return torch.cat(drawn)
+
+    def _parts(self, rows: Tensor) -> tuple[Tensor, ...]:
+        return rows.split(max(1, PRECISION_NUMBERS // self.loadings.shape[1] ** 2))
 
     def _posterior(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean and precision of codes, and the Cholesky factor of the latter."""
