@@ -172,6 +172,7 @@ class TableMixin:
     _schema: dict[str, Any]
     _levels: Mapping[str, Any]
     _missing: list[float]
+    _seen: np.ndarray
     _noise_seed: int
     _checked: Any
     _in_chunks: Any
@@ -236,7 +237,8 @@ class TableMixin:
         Importance sampling [1]_ with `n_importance_samples` draws: four fifths from a
         Gaussian fitted to the posterior of each row, the others from the prior.
         Expected values of columns of numbers are means on the scale of the network,
-        which is logarithmic beyond three standard deviations.
+        which is logarithmic beyond three standard deviations. They stay within the
+        range of the values of the fit; draws may leave it.
 
         References
         ----------
@@ -286,7 +288,11 @@ class TableMixin:
             with torch.no_grad():
                 parts = table[incomplete].cpu().split(chunk)
                 rows = torch.cat([impute(part) for part in parts]).to(table.device)
-        found = self._decided(scaling.inverse_transform(rows, generator))
+        found = scaling.inverse_transform(rows, generator)
+        if generator is None:
+            # Far out the scale is exponential, and so are the errors of a network.
+            found = found.clamp(*torch.from_numpy(self._seen).to(found))
+        found = self._decided(found)
         filled[incomplete] = torch.where(missing[incomplete], found, table[incomplete])
         return filled
 
@@ -333,6 +339,28 @@ class TableMixin:
 
     def _column_names(self) -> Any:
         return names_of(self._table_schema()) if hasattr(self, "_schema") else None
+
+
+def range_of(rows: Tensor, before: np.ndarray | None = None) -> np.ndarray:
+    """Return the smallest and the largest value of every column.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_rows, n_features)
+        NaN where missing.
+    before : ndarray of shape (2, n_features), default=None
+        The range of earlier rows, to include.
+
+    Returns
+    -------
+    ndarray of shape (2, n_features)
+        NaN for columns without values.
+    """
+    table = rows.cpu().numpy()
+    lowest, highest = np.fmin.reduce(table), np.fmax.reduce(table)
+    if before is not None:
+        lowest, highest = np.fmin(lowest, before[0]), np.fmax(highest, before[1])
+    return np.stack([lowest, highest])
 
 
 def levels_to_arrays(scaling: ColumnScaling) -> Mapping[str, Mapping[str, np.ndarray]]:

@@ -38,6 +38,7 @@ from ._tables import (
     TableMixin,
     TrainingTable,
     levels_to_arrays,
+    range_of,
     read_training_table,
     rows_at_once,
     widest_layer,
@@ -659,6 +660,7 @@ default="from_dtype"
                 self.scale_ = from_tensor(thawed.scale, table.source)
             else:
                 self._start(table, validated, seed)
+            self._seen = range_of(table.rows, self._seen if resume else None)
             rows = self._scaling().transform(table.rows).float().to(device)
             training, validation = split_validation(
                 rows, table.weights.to(rows), validated
