@@ -10,6 +10,8 @@ import pytest
 import torch
 from autoencoders import short
 
+from sklearn_ilvae import SteinScoreEstimator
+
 # Networks this small run slower on several threads, and loky's workers have one.
 torch.set_num_threads(1)
 
@@ -38,6 +40,18 @@ def mixed():
 
     X = people(gaps=0.1)
     return X, short(likelihood={"visits": "poisson"}).fit(X)
+
+
+@pytest.fixture(scope="session")
+def plane():
+    """Return 120 normal rows of two columns."""
+    return np.random.default_rng(0).normal(size=(120, 2))
+
+
+@pytest.fixture(scope="session")
+def field(plane):
+    """Return a score of the plane, shared by all tests: they must not change it."""
+    return SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(plane)
 
 
 @pytest.fixture

@@ -1,19 +1,13 @@
 """Displays draw what they are given, with titles, units and legends."""
 
-import narwhals
 import numpy as np
 import pandas as pd
 import pytest
-from mixed import LIBRARIES, people, rows_of
+from displays import legend_texts
 from sklearn.ensemble import IsolationForest
 from sklearn.model_selection import GridSearchCV
 
-from sklearn_ilvae import (
-    ILVAEOutlierDetector,
-    ILVAETransformer,
-    SteinScoreEstimator,
-    metrics,
-)
+from sklearn_ilvae import ILVAETransformer, metrics
 from sklearn_ilvae.inspection import (
     ColumnSummaryDisplay,
     FeatureContributionsDisplay,
@@ -34,24 +28,10 @@ pytestmark = pytest.mark.usefixtures("small_figures")
 
 
 @pytest.fixture(scope="module")
-def plane():
-    return np.random.default_rng(0).normal(size=(120, 2))
-
-
-@pytest.fixture(scope="module")
-def field(plane):
-    return SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(plane)
-
-
-@pytest.fixture(scope="module")
 def search(table):
     model = ILVAETransformer(n_components=2, max_iter=2, random_state=0)
     grid = {"inverse_lipschitz": [0.0, 1.0, "auto"], "kl_weight": [0.5, 1.0]}
     return GridSearchCV(model, grid, cv=2).fit(table)
-
-
-def legend_texts(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def check_readable(display):
@@ -253,11 +233,6 @@ def test_missing_labels_are_a_group_of_their_own(y, labels):
     assert legend_texts(histogram.ax_) == found
 
 
-def test_outliers_keep_their_name_beside_missing_labels():
-    display = ScoreHistogramDisplay.from_predictions(np.arange(3.0), [-1, None, 1])
-    assert legend_texts(display.ax_) == ["inliers", "outliers", "missing"]
-
-
 def test_codes_without_a_number_are_drawn_beside_the_scale():
     codes = np.random.default_rng(0).normal(size=(30, 2))
     y = np.where(np.arange(30) < 5, np.nan, codes[:, 0])
@@ -283,57 +258,10 @@ def test_more_groups_than_can_be_told_apart_are_refused(draw):
         draw(text[:50])
 
 
-def test_a_histogram_has_no_scale():
-    scores = np.arange(60.0)
-    with pytest.raises(ValueError, match=r"y has 60 groups.*numpy\.digitize"):
-        ScoreHistogramDisplay.from_predictions(scores, scores / 7)
-
-
 @pytest.mark.parametrize("units", [[0, 7], 7, "0"])
 def test_units_that_do_not_exist_are_refused(fitted, table, units):
     with pytest.raises(ValueError, match="must name units"):
         LatentMapDisplay.from_estimator(fitted, table, units=units)
-
-
-def test_scores_far_below_share_the_leftmost_bin():
-    scores = np.append(np.random.default_rng(0).normal(size=300), [-1e6, -1e5])
-    display = ScoreHistogramDisplay.from_predictions(scores, threshold=-2.0)
-    assert display.ax_.get_xlim()[0] > -100
-    assert "leftmost bin: 2 rows" in display.ax_.get_xlabel()
-    below = (scores < -2.0).sum()
-    assert any(
-        f"{below} of 302 rows below" in text for text in legend_texts(display.ax_)
-    )
-
-
-@pytest.mark.parametrize("threshold", [-50.0, 0.0, 50.0])
-def test_the_coloured_region_lies_below_the_threshold(threshold):
-    scores = np.random.default_rng(0).normal(size=100)
-    display = ScoreHistogramDisplay.from_predictions(scores, threshold=threshold)
-    region = display.ax_.patches[-1]
-    assert region.get_x() < region.get_x() + region.get_width() == threshold
-
-
-def test_a_constant_score_is_drawn():
-    display = ScoreHistogramDisplay.from_predictions(np.zeros(10), threshold=0.0)
-    display.figure_.canvas.draw()
-
-
-def test_scores_that_differ_by_rounding_alone_are_drawn():
-    scores = 1e9 + np.spacing(1e9) * np.arange(5)
-    display = ScoreHistogramDisplay.from_predictions(scores)
-    assert sum(bar.get_height() for bar in display.ax_.patches) == 5
-
-
-@pytest.mark.parametrize("threshold", [np.nan, -np.inf])
-def test_a_threshold_that_is_not_finite_is_refused(threshold):
-    with pytest.raises(ValueError, match=r"threshold=.* must be finite; pass None"):
-        ScoreHistogramDisplay.from_predictions([1.0, 2.0], threshold=threshold)
-
-
-def test_groups_whose_names_begin_with_an_underscore_are_explained():
-    display = ScoreHistogramDisplay.from_predictions([1.0, 2.0], ["_a", "b"])
-    assert legend_texts(display.ax_) == ["_a", "b"]
 
 
 def test_epochs_without_any_validation_score_draw_training_alone():
@@ -341,22 +269,6 @@ def test_epochs_without_any_validation_score_draw_training_alone():
     assert legend_texts(display.ax_) == ["training rows"]
     with pytest.raises(ValueError, match="has 3 epochs, and loss_curve has 2"):
         TrainingCurveDisplay.from_predictions([3.0, 2.0], [1.0, 2.0, 3.0])
-
-
-def test_more_rows_than_panels_fit_in_a_picture_are_refused():
-    with pytest.raises(ValueError, match="have 101 rows, and at most 100 can be drawn"):
-        FeatureContributionsDisplay.from_predictions(np.ones((101, 2)))
-
-
-def test_contributions_sum_up_with_the_rest():
-    given = np.array([[1.0, -5.0, 0.5, 0.25, 3.0]])
-    display = FeatureContributionsDisplay.from_predictions(
-        given, list("abcd"), values=[[1.0, 2.0, 3.0, 4.0]], max_features=3
-    )
-    panel = display.ax_[0]
-    labels = [label.get_text() for label in panel.get_yticklabels()]
-    assert labels == ["b = 2", "latent code", "a = 1", "2 other columns"]
-    assert sum(bar.get_width() for bar in panel.patches) == pytest.approx(given.sum())
 
 
 @pytest.mark.parametrize(
@@ -372,84 +284,6 @@ def test_contributions_sum_up_with_the_rest():
 def test_there_is_at_least_one_column_to_draw(draw):
     with pytest.raises(ValueError, match="max_features == 0, must be >= 1"):
         draw(0)
-
-
-def test_reasons_of_a_detector_are_drawn_as_surprise(table):
-    detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(table)
-    display = FeatureContributionsDisplay.from_estimator(detector, table[:1])
-    drawn = sum(bar.get_width() for bar in display.ax_[0].patches)
-    typical = detector.typical_contributions_.sum()
-    assert drawn == pytest.approx(typical - detector.score_samples(table[:1])[0])
-    draw = ScoreHistogramDisplay.from_estimator
-    assert draw(detector, table).threshold == detector.offset_
-    assert draw(detector.set_threshold(offset=-np.inf), table).threshold is None
-
-
-@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
-def test_values_of_mixed_rows_are_written_as_their_users_know_them(library):
-    frame = people(60, gaps=0.1)
-    frame.loc[0, "smoker"] = None
-    X = LIBRARIES[library](frame)
-    detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(X)
-    display = FeatureContributionsDisplay.from_estimator(detector, rows_of(X, [0]))
-    labels = {label.get_text() for label in display.ax_[0].get_yticklabels()}
-    assert {"grade = mid", "joined = 2020-01-14", "smoker = missing"} <= labels
-
-
-def test_names_that_do_not_match_are_refused():
-    with pytest.raises(ValueError, match="3 columns but there are 1 feature names"):
-        FeatureContributionsDisplay.from_predictions([[1.0, 2.0, 3.0]], ["a"])
-    with pytest.raises(ValueError, match="2 rows but there are 1 row names"):
-        FeatureContributionsDisplay.from_predictions([[1.0], [2.0]], row_names=["a"])
-
-
-def test_the_field_points_up_the_density(field, plane):
-    display = ScoreFieldDisplay.from_estimator(field, plane, grid_resolution=5)
-    towards_centre = -(display.points * display.gradients).sum(1)
-    assert (towards_centre[np.linalg.norm(display.points, axis=1) > 1] > 0).all()
-
-
-@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
-def test_the_field_knows_the_names_of_columns(plane, library):
-    frame = LIBRARIES[library](pd.DataFrame(plane, columns=["length", "width"]))
-    estimator = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(frame)
-    for rows in (frame, narwhals.from_native(frame)):
-        display = ScoreFieldDisplay.from_estimator(estimator, rows, grid_resolution=3)
-        assert display.ax_.get_xlabel() == "length"
-    with pytest.warns(UserWarning, match="X does not have valid feature names"):
-        ScoreFieldDisplay.from_estimator(estimator, plane, grid_resolution=3)
-    turned = LIBRARIES[library](pd.DataFrame(plane, columns=["width", "length"]))
-    with pytest.raises(ValueError, match="must be in the same order"):
-        ScoreFieldDisplay.from_estimator(estimator, turned, grid_resolution=3)
-
-
-def test_a_field_without_gradients_is_drawn(plane):
-    display = ScoreFieldDisplay.from_predictions(plane, np.zeros_like(plane))
-    display.figure_.canvas.draw()
-
-
-def test_a_field_in_three_dimensions_is_refused(plane):
-    wide = np.column_stack([plane, plane[:, 0] * plane[:, 1]])
-    estimator = SteinScoreEstimator("rbf", bandwidth=1.0, regularization=0.1).fit(wide)
-    with pytest.raises(ValueError, match="needs an estimator of 2 columns"):
-        ScoreFieldDisplay.from_estimator(estimator, wide)
-    with pytest.raises(ValueError, match="X has 3 columns, and the estimator was fit"):
-        ScoreFieldDisplay.from_estimator(estimator.fit(plane), wide)
-
-
-@pytest.mark.parametrize("resolution", [0, -1, 2.5])
-def test_a_grid_without_arrows_is_refused(field, plane, resolution):
-    with pytest.raises((ValueError, TypeError), match="grid_resolution"):
-        ScoreFieldDisplay.from_estimator(field, plane, grid_resolution=resolution)
-
-
-def test_what_is_drawn_with_a_field_has_its_columns():
-    points = np.eye(2)
-    draw = ScoreFieldDisplay.from_predictions
-    with pytest.raises(ValueError, match="sample has 3 columns, and points have 2"):
-        draw(points, points, sample=np.eye(3))
-    with pytest.raises(ValueError, match=r"feature_names=\['a'\] must be the names of"):
-        draw(points, points, feature_names=["a"])
 
 
 def test_axes_of_the_wrong_number_are_refused(fitted, table):
