@@ -1,0 +1,123 @@
+"""Likelihoods of counts are exact, whatever the count, the rate and the size."""
+
+import mpmath
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sklearn_ilvae.vae.likelihoods import COUNTS, MixedLikelihood
+
+
+def exact_poisson(value, log_rate):
+    """Log-probability, and its slope in log m, from sixty digits."""
+    with mpmath.workdps(60):
+        v, m = mpmath.mpf(value), mpmath.exp(log_rate)
+        return float(v * log_rate - m - mpmath.loggamma(v + 1)), float(v - m)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@given(
+    value=st.integers(0, 600) | st.integers(0, 10**8),
+    log_ratio=st.floats(-20, 10) | st.floats(-1e-3, 1e-3),
+)
+@example(value=0, log_ratio=-18.0)
+@example(value=10**5, log_ratio=0.0)
+@example(value=10**7, log_ratio=0.0)
+@settings(max_examples=200, deadline=None)
+def test_the_poisson_is_exact_whatever_the_count(dtype, value, log_ratio):
+    likelihood = MixedLikelihood(["poisson"]).to(dtype)
+    row = torch.tensor([[value]], dtype=dtype)
+    natural = (row.clamp(min=1).log() + log_ratio).clamp(max=29).requires_grad_()
+    found = likelihood.log_prob(row, natural)
+    found.backward()
+    expected, slope = exact_poisson(row.item(), natural.item())
+    # What a rounding of the logarithm of the rate alone costs, and some more.
+    rounding = torch.finfo(dtype).eps * (1 + abs(natural.item()))
+    lost = rounding * abs(slope)
+    assert found.item() == pytest.approx(expected, rel=10 * rounding, abs=3 * lost)
+    lost = 2 * torch.finfo(dtype).eps * row.item() * (1 + abs(natural.item()))
+    assert natural.grad.item() == pytest.approx(slope, rel=2 * rounding, abs=lost)
+
+
+def exact_negative_binomial(value, log_rate, log_size):
+    """Log-probability, and its slopes in log m and log r, from sixty digits."""
+    with mpmath.workdps(60):
+        v, m, r = mpmath.mpf(value), mpmath.exp(log_rate), mpmath.exp(log_size)
+        log_prob = mpmath.loggamma(v + r) - mpmath.loggamma(r) - mpmath.loggamma(v + 1)
+        log_prob += v * mpmath.log(m / (m + r)) + r * mpmath.log(r / (m + r))
+        by_rate = (v - m) * r / (m + r)
+        by_size = mpmath.psi(0, v + r) - mpmath.psi(0, r) + mpmath.log(r / (m + r))
+        return float(log_prob), float(by_rate), float(r * by_size - by_rate)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@given(
+    log_size=st.floats(-6, 60),
+    value=st.integers(0, 100) | st.integers(0, 10**12),
+    log_ratio=st.floats(-20, 10) | st.floats(-1e-3, 1e-3),
+)
+@example(log_size=2.875, value=1, log_ratio=0.0)
+@settings(max_examples=200, deadline=None)
+def test_the_negative_binomial_is_exact_whatever_size_and_count(
+    dtype, log_size, value, log_ratio
+):
+    likelihood = MixedLikelihood(["negative_binomial"]).to(dtype)
+    (head,) = likelihood.heads
+    torch.nn.init.constant_(head.log_size, log_size)
+    row = torch.tensor([[value]], dtype=dtype)
+    natural = (row.clamp(min=1).log() + log_ratio).clamp(max=29).requires_grad_()
+    found = likelihood.log_prob(row, natural)
+    found.backward()
+    expected, by_rate, by_size = exact_negative_binomial(
+        row.item(), natural.item(), head.log_size.item()
+    )
+    # What a rounding of the logarithm of the rate alone costs, and some more.
+    rounding = torch.finfo(dtype).eps * (1 + abs(natural.item()))
+    lost = rounding * (1 + abs(by_rate))
+    assert found.item() == pytest.approx(expected, rel=20 * rounding, abs=20 * lost)
+    share = torch.sigmoid(head.log_size.double() - natural.double()).item()
+    lost = rounding * (1 + row.item() * share)
+    assert natural.grad.item() == pytest.approx(by_rate, rel=2 * rounding, abs=2 * lost)
+    lost = rounding * (1 + abs(by_rate))
+    found_slope = head.log_size.grad.item()
+    assert found_slope == pytest.approx(by_size, rel=300 * rounding, abs=300 * lost)
+
+
+@pytest.mark.parametrize("family", COUNTS)
+@given(st.floats(-6, 60), st.integers(0, 10**12), st.sampled_from([0, 1e-3, 1]))
+@settings(deadline=None)
+def test_no_count_has_a_probability_above_one(family, log_size, value, log_ratio):
+    likelihood = MixedLikelihood([family])
+    for dtype in (torch.float32, torch.float64):
+        likelihood = likelihood.to(dtype)
+        if family == "negative_binomial":
+            torch.nn.init.constant_(likelihood.heads[0].log_size, log_size)
+        row = torch.tensor([[value]], dtype=dtype)
+        natural = row.clamp(min=1).log() + log_ratio
+        rounding = 50 * torch.finfo(dtype).eps
+        assert likelihood.log_prob(row, natural).item() <= rounding
+
+
+def test_a_negative_binomial_of_huge_size_is_poisson_in_float32():
+    counts = torch.arange(11.0)[:, None]
+    natural = torch.full((11, 1), 2.2)
+    poisson = MixedLikelihood(["poisson"]).log_prob(counts, natural)
+    likelihood = MixedLikelihood(["negative_binomial"])
+    for log_size in (17.0, 20.0, 24.0, 1000.0):
+        torch.nn.init.constant_(likelihood.heads[0].log_size, log_size)
+        found = likelihood.log_prob(counts, natural)
+        torch.testing.assert_close(found, poisson, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", COUNTS)
+@given(st.floats(-5, 100), st.integers(0, 10**6))
+@settings(deadline=None)
+def test_scores_of_counts_are_gradients_above_the_largest_rate_too(
+    family, log_rate, value
+):
+    likelihood = MixedLikelihood([family]).double()
+    row = torch.tensor([[float(value)]], dtype=torch.float64)
+    natural = torch.tensor([[log_rate]], dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(likelihood.log_prob(row, natural), natural)
+    torch.testing.assert_close(likelihood.score(row, natural), gradient)
