@@ -75,6 +75,8 @@ FLOORS = [
         "vae.neighbours",
         "vae.start",
     ],
+    ["vae.diagnostics.fisher", "vae.diagnostics.information"],
+    ["vae.diagnostics.chunks"],
     ["vae.bounds"],
     ["vae.posterior"],
     ["vae.autoencoder"],

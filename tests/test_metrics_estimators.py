@@ -12,7 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, metrics
-from sklearn_ilvae.vae import DECODERS, LinearCompletion, diagnostics
+from sklearn_ilvae.vae import DECODERS, LinearCompletion
+from sklearn_ilvae.vae.diagnostics import chunks
 
 WINE = load_wine().data
 
@@ -49,7 +50,7 @@ def incomplete():
 @pytest.mark.parametrize("measure", CHUNKED)
 def test_chunks_do_not_matter(measure, incomplete, chunk, monkeypatch):
     whole = measure(*incomplete)
-    monkeypatch.setattr(diagnostics, "CHUNK", chunk)
+    monkeypatch.setattr(chunks, "CHUNK", chunk)
     np.testing.assert_allclose(measure(*incomplete), whole, rtol=1e-10)
 
 
@@ -63,7 +64,7 @@ def test_a_long_table_is_not_encoded_at_once(measure, incomplete, monkeypatch):
         return completed(self, coordinates)
 
     monkeypatch.setattr(LinearCompletion, "forward", counted)
-    monkeypatch.setattr(diagnostics, "CHUNK", 640)
+    monkeypatch.setattr(chunks, "CHUNK", 640)
     measure(*incomplete)
     assert 0 < max(numbers) <= 640
 
