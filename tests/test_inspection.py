@@ -120,6 +120,53 @@ def test_latent_usage_draws_the_guarantee_below_the_mean(fitted, table):
     assert mean == pytest.approx(np.mean(display.fisher))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_latent_usage_bounds_what_it_drew_from_any_source(fitted, table, seed):
+    def drawn(source):
+        found = LatentUsageDisplay.from_estimator(
+            fitted, table[:20], n_draws=2, random_state=source
+        )
+        plt.close(found.figure_)
+        # Of few draws, only the same ones are sure to be above.
+        assert 0 < found.fisher_bound <= found.fisher.sum()
+        return found
+
+    source = np.random.RandomState(seed)
+    displays = drawn(seed), drawn(source)
+    measured = metrics.fisher_divergence_per_unit(fitted, table[:20], 2, seed)
+    bound = metrics.fisher_divergence_lower_bound(fitted, table[:20], 2, seed).mean()
+    for display in displays:
+        np.testing.assert_array_equal(display.fisher, measured)
+        assert display.fisher_bound == bound
+    # An instance gives other draws the next time.
+    assert not np.array_equal(drawn(source).fisher, measured)
+    assert not np.array_equal(drawn(None).fisher, drawn(None).fisher)
+
+
+def test_a_column_summary_draws_from_any_source(fitted, table):
+    def drawn(source):
+        display = ColumnSummaryDisplay.from_estimator(
+            fitted, table, n_samples=20, max_features=1, random_state=source
+        )
+        plt.close(display.figure_)
+        return display.drawn["x0"]
+
+    source = np.random.RandomState(3)
+    np.testing.assert_array_equal(drawn(source), drawn(3))
+    assert not np.array_equal(drawn(source), drawn(3))
+    assert not np.array_equal(drawn(None), drawn(None))
+
+
+@pytest.mark.parametrize(
+    "display",
+    [LatentUsageDisplay, ColumnSummaryDisplay],
+    ids=lambda each: each.__name__,
+)
+def test_a_source_of_no_draws_is_refused(fitted, table, display):
+    with pytest.raises(ValueError, match="'often' cannot be used to seed"):
+        display.from_estimator(fitted, table, random_state="often")
+
+
 def test_latent_usage_marks_collapsed_units():
     display = LatentUsageDisplay.from_predictions([1.0, 0.001], [3.0, 0.0], 0.0)
     assert display.ax_[0].get_title() == "1 of 2 units are alive"

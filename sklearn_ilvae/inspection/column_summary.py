@@ -90,7 +90,7 @@ class ColumnSummaryDisplay:
         X: Any,
         *,
         n_samples: int = 2000,
-        random_state: int = 0,
+        random_state: int | np.random.RandomState | None = 0,
         max_features: int = 12,
         ax: Any = None,
     ) -> Self:
@@ -104,8 +104,8 @@ class ColumnSummaryDisplay:
             Rows.
         n_samples : int, default=2000
             Rows to draw from the model.
-        random_state : int, default=0
-            Seed of the draws.
+        random_state : int, RandomState instance or None, default=0
+            Source of the draws.
         max_features : int, default=12
             As in the class.
         ax : matplotlib Axes or array-like of Axes, default=None

@@ -1,8 +1,10 @@
 """`LatentUsageDisplay`: what every latent unit says, with the bound drawn in."""
 
+from copy import deepcopy
 from typing import Any, Self
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from .. import metrics
 from .._pipelines import autoencoder
@@ -74,7 +76,7 @@ class LatentUsageDisplay:
         X: Any,
         *,
         n_draws: int = 100,
-        random_state: int = 0,
+        random_state: int | np.random.RandomState | None = 0,
         ax: Any = None,
     ) -> Self:
         """Measure a fitted estimator on rows, and draw.
@@ -88,8 +90,8 @@ class LatentUsageDisplay:
             rows, draws and columns.
         n_draws : int, default=100
             Draws from the posterior of each row, for the Fisher divergence.
-        random_state : int, default=0
-            Seed of the draws.
+        random_state : int, RandomState instance or None, default=0
+            Source of the draws.
         ax : matplotlib Axes or array-like of 2 Axes, default=None
             Where to draw; None makes a new figure, one Axes is divided.
 
@@ -98,12 +100,13 @@ class LatentUsageDisplay:
         LatentUsageDisplay
         """
         estimator, X = autoencoder(estimator, X)
-        bound = metrics.fisher_divergence_lower_bound(
-            estimator, X, n_draws, random_state
-        )
+        source = check_random_state(random_state)
+        # With the same draws the bound holds, whatever the Monte Carlo error.
+        again = deepcopy(source)
+        bound = metrics.fisher_divergence_lower_bound(estimator, X, n_draws, again)
         return cls.from_predictions(
             metrics.kl_per_unit(estimator, X),
-            metrics.fisher_divergence_per_unit(estimator, X, n_draws, random_state),
+            metrics.fisher_divergence_per_unit(estimator, X, n_draws, source),
             float(bound.mean()),
             ax=ax,
         )
