@@ -2,8 +2,8 @@
 
 Every entry is a function of a seed and the number of columns, returning a detector with
 ``fit(training)`` and ``abnormality(rows)``, where larger is more abnormal. Ours takes a
-table as it is. Peers get standardised rows and settings that their authors or the
-literature recommend.
+table as it is, and its functions also parameters by name. Peers get standardised rows
+and settings that their authors or the literature recommend.
 """
 
 from collections.abc import Callable
@@ -206,6 +206,7 @@ def standardised(make: Callable) -> Callable:
     return lambda seed, n_features: Standardised(make(seed, n_features))
 
 
+OURS = (DEFAULT, *ABLATIONS)
 DETECTORS: dict[str, Callable] = {
     DEFAULT: ours,
     **{name: partial(ours, **changes) for name, changes in ABLATIONS.items()},

@@ -45,6 +45,7 @@ def with_gaps(
     folder: Path,
     n_rows: int,
     methods: Sequence[str],
+    **parameters: object,
 ) -> dict[str, float]:
     """Return AUROC of rows with values removed at random, in training and in test.
 
@@ -57,17 +58,23 @@ def with_gaps(
     parts = split_labelled(y, protocol, random)
     X = X[:, np.ptp(X[parts[0]], axis=0) > 0]
     missing = np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
-    found = {"auroc": auroc(missing, y, parts, seed)}
+    job = (y, parts, seed)
+    found = {"auroc": auroc(missing, *job, **parameters)}
     if share > 0 and "complete" in methods:
-        found["learned complete"] = auroc(missing, y, parts, seed, fitted=X)
+        found["learned complete"] = auroc(missing, *job, fitted=X, **parameters)
     if share > 0 and "mean" in methods:
         imputer = SimpleImputer(keep_empty_features=True).fit(missing[parts[0]])
-        found["filled"] = auroc(imputer.transform(missing), y, parts, seed)
+        found["filled"] = auroc(imputer.transform(missing), *job, **parameters)
     return found
 
 
 def with_codes(
-    name: str, protocol: str, seed: int, folder: Path, n_rows: int
+    name: str,
+    protocol: str,
+    seed: int,
+    folder: Path,
+    n_rows: int,
+    **parameters: object,
 ) -> dict[str, float]:
     """Return AUROC of a discrete table as kinds, as one-hot codes and as numbers."""
     random = np.random.RandomState(seed)
@@ -76,9 +83,10 @@ def with_codes(
     X = X[:, np.ptp(X, axis=0) > 0]
     frame = discrete_table(X)
     coded, _ = one_hot(frame)
-    ignore = {"handle_unknown": "missing"}
+    ignore = parameters | {"handle_unknown": "missing"}
+    gaussian = parameters | {"likelihood": "gaussian"}
     return {
         "kinds": auroc(frame, y, parts, seed, **ignore),
-        "one-hot Gaussian": auroc(coded, y, parts, seed, likelihood="gaussian"),
-        "numbers": auroc(X, y, parts, seed, likelihood="gaussian"),
+        "one-hot Gaussian": auroc(coded, y, parts, seed, **gaussian),
+        "numbers": auroc(X, y, parts, seed, **gaussian),
     }

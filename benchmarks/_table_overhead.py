@@ -59,7 +59,7 @@ def numbers_alone() -> Iterator[None]:
         yield
 
 
-def overhead(repetitions: int, n_columns: int, n_rows: int = 20_000) -> dict[str, Any]:
+def overhead(repetitions: int, n_columns: int, n_rows: int) -> dict[str, Any]:
     """Return CPU seconds of fits with and without that machinery, in turns.
 
     Both train the same network on the same rows with the same noise, and end at the

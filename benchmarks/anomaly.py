@@ -41,7 +41,7 @@ from _datasets import (
     labelled_table,
     split_labelled,
 )
-from _detectors import DEFAULT, DETECTORS, GROUPS
+from _detectors import DEFAULT, DETECTORS, GROUPS, OURS
 from joblib import Parallel, delayed
 from scipy.stats import kstest, wilcoxon
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -92,7 +92,7 @@ def time_limit(seconds: int) -> Iterator[None]:
 
 
 def run(
-    job: Job, folder: Path, n_rows: int, most_seconds: int
+    job: Job, folder: Path, n_rows: int, most_seconds: int, settings: dict[str, int]
 ) -> tuple[Job, Measurement]:
     torch.set_num_threads(1)
     random = np.random.RandomState(job.seed)
@@ -106,7 +106,7 @@ def run(
         warnings.simplefilter("ignore")
         try:
             with time_limit(most_seconds):
-                measure(found, job, training, rows, y[second])
+                measure(found, job, training, rows, y[second], settings)
         except Exception as error:  # a peer that fails is reported, not hidden
             found.error = f"{type(error).__name__}: {error}".replace("\n", " ")
     return job, found
@@ -118,8 +118,10 @@ def measure(
     training: np.ndarray,
     rows: np.ndarray,
     labels: np.ndarray,
+    settings: dict[str, int],
 ) -> None:
-    model = DETECTORS[job.model](job.seed, training.shape[1])
+    own = settings if job.model in OURS else {}
+    model = DETECTORS[job.model](job.seed, training.shape[1], **own)
     start = time.process_time()
     model.fit(training)
     found.fit_seconds = time.process_time() - start
@@ -142,6 +144,11 @@ def chosen_models(names: list[str]) -> list[str]:
     return [model for name in names for model in GROUPS.get(name, [name])]
 
 
+def own_settings(arguments: argparse.Namespace) -> dict[str, int]:
+    """Return parameters of our detectors that are not at their defaults."""
+    return {} if arguments.max_iter is None else {"max_iter": arguments.max_iter}
+
+
 def read_keys(path: Path) -> set[tuple[str, ...]]:
     """Return which fits a file already holds."""
     with path.open(newline="") as file:
@@ -150,13 +157,15 @@ def read_keys(path: Path) -> set[tuple[str, ...]]:
 
 def run_all(jobs: list[Job], arguments: argparse.Namespace) -> None:
     """Run the fits and write a line for each as it ends."""
-    output = arguments.output
+    output, settings = arguments.output, own_settings(arguments)
     output.parent.mkdir(parents=True, exist_ok=True)
     resume = arguments.resume and output.exists()
     done = read_keys(output) if resume else set()
     jobs = [job for job in jobs if tuple(map(str, astuple(job))) not in done]
     results = Parallel(arguments.jobs, return_as="generator_unordered")(
-        delayed(run)(job, arguments.data, arguments.rows, arguments.most_seconds)
+        delayed(run)(
+            job, arguments.data, arguments.rows, arguments.most_seconds, settings
+        )
         for job in jobs
     )
     with output.open("a" if resume else "w", newline="") as file:
@@ -224,7 +233,7 @@ def print_summary(path: Path) -> None:
 
 
 def calibration(
-    name: str, folder: Path, n_rows: int, repetitions: int
+    name: str, folder: Path, n_rows: int, repetitions: int, settings: dict[str, int]
 ) -> dict[str, object]:
     """Return how uniform p-values of normal rows are, and the realised rate.
 
@@ -237,7 +246,7 @@ def calibration(
     random = np.random.RandomState(0)
     X, y = labelled_table(name, folder, n_rows, random)
     normal = random.permutation(np.flatnonzero(y == 0))
-    model = ILVAEOutlierDetector(random_state=0, device="cpu")
+    model = ILVAEOutlierDetector(random_state=0, device="cpu", **settings)
     training, rest = np.split(normal, [len(normal) // 4])
     model.fit(X[training])
     p_of_normal, spread, false, found = [], [], [], []
@@ -267,16 +276,22 @@ def calibration(
 
 def run_calibration(arguments: argparse.Namespace) -> None:
     names = arguments.tables or adbench_names(arguments.data)
+    sizes, settings = (arguments.rows, arguments.repetitions), own_settings(arguments)
     found = Parallel(arguments.jobs, return_as="generator")(
-        delayed(calibration)(name, arguments.data, arguments.rows, 200)
-        for name in names
+        delayed(calibration)(name, arguments.data, *sizes, settings) for name in names
     )
     measured = []
     for each in found:
         print(*each.values(), file=sys.stderr)
         measured.append(each)
     table = pd.DataFrame(measured)
-    print(f"\nCalibration: 200 repetitions; selections at a rate of {RATE}")
+    output = arguments.output.with_stem(f"{arguments.output.stem}_calibration")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(output, index=False)
+    print(
+        f"\nCalibration: {arguments.repetitions} repetitions; selections at a rate of "
+        f"{RATE}"
+    )
     print(table.to_string(index=False, float_format="{:.3f}".format))
     print(table.mean(numeric_only=True).to_string(float_format="{:.3f}".format))
 
@@ -304,12 +319,21 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000, help="most rows of a table")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
+        "--max-iter", type=int, help="of ours; default: that of the estimator"
+    )
+    parser.add_argument(
+        "--repetitions", type=int, default=200, help="of the calibration"
+    )
+    parser.add_argument(
         "--most-seconds", type=int, default=600, help="of a fit, by the clock"
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--resume", action="store_true", help="add to the output")
     parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/anomaly.csv")
+        "--output",
+        type=Path,
+        default=Path("benchmarks/results/anomaly.csv"),
+        help="of the detection; the calibration adds _calibration to the name",
     )
     arguments = parser.parse_args()
     if arguments.part != "calibration":

@@ -35,12 +35,14 @@ def fit(
     return model.fit(training), test
 
 
-def compare(table: str, folder: Path | None, n_rows: int, seed: int) -> list[dict]:
+def compare(
+    table: str, folder: Path | None, n_rows: int, seed: int, settings: dict[str, int]
+) -> list[dict]:
     """Return one row for each choice on one table."""
     rows = []
 
     def add(rule: str, choice: str, **parameters: object) -> ILVAETransformer:
-        model, test = fit(table, folder, n_rows, seed, **parameters)
+        model, test = fit(table, folder, n_rows, seed, **settings, **parameters)
         rows.append(
             {
                 "table": table,
@@ -68,6 +70,10 @@ def compare(table: str, folder: Path | None, n_rows: int, seed: int) -> list[dic
     return rows
 
 
+def all_tables(folder: Path | None) -> list[str]:
+    return [*SCIKIT_LEARN, *(adbench_names(folder) if folder else [])]
+
+
 def print_summary(results: pd.DataFrame) -> None:
     for rule, part in results.groupby("rule", sort=False):
         scores = part.pivot_table("log_likelihood", "table", "choice", sort=False)
@@ -92,17 +98,19 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, help="folder of ADBench's tables")
+    parser.add_argument("--tables", nargs="+", help="only these, by name")
     parser.add_argument("--rows", type=int, default=1000, help="most rows of a table")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--max-iter", type=int, help="default: that of the estimator")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks/results/auto_rules.csv")
     )
     arguments = parser.parse_args()
-    tables = [*SCIKIT_LEARN, *(adbench_names(arguments.data) if arguments.data else [])]
+    settings = {} if arguments.max_iter is None else {"max_iter": arguments.max_iter}
     found = Parallel(arguments.jobs, verbose=5)(
-        delayed(compare)(table, arguments.data, arguments.rows, seed)
-        for table in tables
+        delayed(compare)(table, arguments.data, arguments.rows, seed, settings)
+        for table in arguments.tables or all_tables(arguments.data)
         for seed in range(arguments.seeds)
         if load_table(table, arguments.data).shape[1] <= 300
     )

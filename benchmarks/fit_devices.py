@@ -1,12 +1,16 @@
 """Default fits of the two autoencoders on the processor and on a GPU, side by side.
 
 ``python benchmarks/fit_devices.py`` prints seconds by the clock, epochs, milliseconds
-an epoch, and rows scored a second. Fits of the two devices differ in their random
-numbers and so in their epochs: compare milliseconds.
+an epoch, and rows scored a second, and writes them to a CSV file. Fits of the two
+devices differ in their random numbers and so in their epochs: compare milliseconds.
 """
 
 import argparse
+import csv
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +19,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_bl
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 
 SCORED_ROWS = 20_000
+COLUMNS = ["table", "estimator", "device", "seconds", "epochs", "rows a second"]
 
 
 def blobs(n_rows: int, n_columns: int) -> np.ndarray:
@@ -29,19 +34,20 @@ def with_gaps(rows: np.ndarray) -> np.ndarray:
     return np.where(gaps, np.nan, rows)
 
 
-def tables() -> dict[str, np.ndarray]:
-    return {
-        "wine": load_wine().data,
-        "breast cancer": load_breast_cancer().data,
-        "10,000 x 30": blobs(10_000, 30),
-        "10,000 x 30 with gaps": with_gaps(blobs(10_000, 30)),
-        "100,000 x 20": blobs(100_000, 20),
-        "digits": load_digits().data,
-    }
+TABLES: dict[str, Callable[[], np.ndarray]] = {
+    "wine": lambda: load_wine().data,
+    "breast cancer": lambda: load_breast_cancer().data,
+    "10,000 x 30": lambda: blobs(10_000, 30),
+    "10,000 x 30 with gaps": lambda: with_gaps(blobs(10_000, 30)),
+    "100,000 x 20": lambda: blobs(100_000, 20),
+    "digits": lambda: load_digits().data,
+}
 
 
-def measure(estimator: type, rows: np.ndarray, device: str) -> str:
-    model = estimator(device=device, random_state=0)
+def measure(
+    estimator: type, rows: np.ndarray, device: str, settings: dict[str, int]
+) -> dict[str, Any]:
+    model = estimator(device=device, random_state=0, **settings)
     start = time.perf_counter()
     model.fit(rows)
     fitted = time.perf_counter() - start
@@ -49,9 +55,16 @@ def measure(estimator: type, rows: np.ndarray, device: str) -> str:
     start = time.perf_counter()
     model.score_samples(rows[:SCORED_ROWS])
     speed = min(len(rows), SCORED_ROWS) / (time.perf_counter() - start)
-    return (
-        f"{fitted:7.2f} s  {epochs:3d} epochs  {1e3 * fitted / epochs:6.1f} ms an epoch"
-        f"  {speed:9.0f} rows a second"
+    return {"seconds": fitted, "epochs": epochs, "rows a second": speed}
+
+
+def print_line(found: dict[str, Any]) -> None:
+    print(
+        f"{found['table']:22s} {found['estimator']:21s} {found['device']:5s} "
+        f"{found['seconds']:7.2f} s  {found['epochs']:3d} epochs  "
+        f"{1e3 * found['seconds'] / found['epochs']:6.1f} ms an epoch  "
+        f"{found['rows a second']:9.0f} rows a second",
+        flush=True,
     )
 
 
@@ -59,16 +72,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", nargs="*", default=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=4, help="of the processor")
-    parser.add_argument("--tables", nargs="*", default=list(tables()))
+    parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--max-iter", type=int, help="default: that of the estimator")
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results/fit_devices.csv")
+    )
     arguments = parser.parse_args()
+    settings = {} if arguments.max_iter is None else {"max_iter": arguments.max_iter}
     torch.set_num_threads(arguments.threads)
     for device in arguments.devices:  # libraries are set up by their first use
         ILVAETransformer(max_iter=10, device=device).fit(blobs(200, 5))
-    for name in arguments.tables:
-        for estimator in (ILVAETransformer, ILVAEOutlierDetector):
-            for device in arguments.devices:
-                line = measure(estimator, tables()[name], device)
-                print(f"{name:22s} {estimator.__name__:21s} {device:5s} {line}")
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    with arguments.output.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for name in arguments.tables:
+            rows = TABLES[name]()
+            for estimator in (ILVAETransformer, ILVAEOutlierDetector):
+                for device in arguments.devices:
+                    found = {
+                        "table": name,
+                        "estimator": estimator.__name__,
+                        "device": device,
+                        **measure(estimator, rows, device, settings),
+                    }
+                    writer.writerow(found)
+                    print_line(found)
 
 
 if __name__ == "__main__":

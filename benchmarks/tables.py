@@ -91,11 +91,8 @@ def compare_likelihoods(
     train, test = train_test_split(
         np.arange(len(frame)), test_size=0.3, random_state=seed
     )
-    settings = {
-        "max_iter": arguments.max_iter,
-        "random_state": seed,
-        "n_importance_samples": 200,
-    }
+    settings = {"random_state": seed, "n_importance_samples": 200}
+    settings |= arguments.settings
     mixed = ILVAETransformer(**settings).fit(frame.iloc[train])
     plain = ILVAETransformer(likelihood="gaussian", **settings).fit(coded[train])
     total = log_total(plain, coded.shape[1], blocks)
@@ -139,13 +136,15 @@ def remove(
     return np.where(gone, np.nan, rows)
 
 
-def imputers(seed: int, max_iter: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def imputers(
+    seed: int, settings: dict[str, int]
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Return functions that fill in a table."""
     forest = RandomForestRegressor(20, min_samples_leaf=3, random_state=seed)
     keep = {"keep_empty_features": True}
     iterative = IterativeImputer(random_state=seed, **keep)
     forests = IterativeImputer(forest, max_iter=3, random_state=seed, **keep)
-    ours = ILVAETransformer(max_iter=max_iter, random_state=seed, device="cpu")
+    ours = ILVAETransformer(random_state=seed, device="cpu", **settings)
     return {
         "ilvae": lambda missing: ours.fit(missing).impute(missing),
         "mean": SimpleImputer(**keep).fit_transform,
@@ -162,7 +161,7 @@ def compare_imputations(
     rows = (rows - rows.mean(0)) / rows.std(0)
     missing = remove(rows, share, rule, np.random.default_rng(seed))
     gaps = np.isnan(missing)
-    methods = imputers(seed, arguments.max_iter)
+    methods = imputers(seed, arguments.settings)
     return {
         name: float(np.sqrt(((fill(missing) - rows)[gaps] ** 2).mean()))
         for name, fill in methods.items()
@@ -190,7 +189,8 @@ def compare_gaps(
     arguments: argparse.Namespace, table: str, protocol: str, seed: int, share: float
 ) -> dict[str, float]:
     sizes = (arguments.data, arguments.rows)
-    return with_gaps(table, protocol, share, seed, *sizes, arguments.methods)
+    methods, settings = arguments.methods, arguments.settings
+    return with_gaps(table, protocol, share, seed, *sizes, methods, **settings)
 
 
 def summarise_gaps(found: pd.DataFrame) -> None:
@@ -216,7 +216,8 @@ def code_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def compare_codes(
     arguments: argparse.Namespace, table: str, protocol: str, seed: int
 ) -> dict[str, float]:
-    return with_codes(table, protocol, seed, arguments.data, arguments.rows)
+    sizes = (arguments.data, arguments.rows)
+    return with_codes(table, protocol, seed, *sizes, **arguments.settings)
 
 
 def summarise_codes(found: pd.DataFrame) -> None:
@@ -229,7 +230,7 @@ def speed_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def measure_speed(arguments: argparse.Namespace, table: str) -> dict[str, float]:
-    return in_own_process(table)
+    return in_own_process(table, arguments.scale)
 
 
 def summarise_speed(found: pd.DataFrame) -> None:
@@ -242,7 +243,8 @@ def overhead_jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def measure_overhead(arguments: argparse.Namespace, columns: int) -> dict[str, float]:
-    return overhead(arguments.repetitions, columns)
+    n_rows = round(arguments.scale * 20_000)
+    return overhead(arguments.repetitions, columns, n_rows)
 
 
 def summarise_overhead(found: pd.DataFrame) -> None:
@@ -295,8 +297,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1000, help="most rows of a table")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--repetitions", type=int, default=10, help="of the overhead")
-    parser.add_argument("--max-iter", type=int, default=ILVAETransformer().max_iter)
-    methods = list(imputers(0, 1))
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="of the tables of speed and overhead"
+    )
+    parser.add_argument("--max-iter", type=int, help="default: that of the estimator")
+    methods = list(imputers(0, {}))
     parser.add_argument(
         "--methods",
         nargs="+",
@@ -309,6 +314,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     arguments.tables = arguments.tables or TABLES[arguments.part]
+    max_iter = arguments.max_iter
+    arguments.settings = {} if max_iter is None else {"max_iter": max_iter}
     if arguments.output is None:
         arguments.output = Path(f"benchmarks/results/tables_{arguments.part}.csv")
     torch.set_num_threads(1)

@@ -27,7 +27,6 @@ import csv
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,8 +39,8 @@ from _contenders import estimator, pythae_trainer, train_bare, train_skorch
 from sklearn.datasets import make_blobs
 from sklearn.preprocessing import StandardScaler
 
-N_ROWS, N_FEATURES, N_CLUSTERS = 20_000, 20, 10
-TRANSFORM_ROWS, SCORED_ROWS = 1_000_000, 2_000
+N_FEATURES, N_CLUSTERS, SCORED_ROWS = 20, 10, 2_000
+PEERS = ("bare loop", "skorch", "pythae")
 
 MODELS = {
     "default": {},
@@ -104,7 +103,7 @@ def clock(action: Callable[[], object], device: str) -> Timing:
     return now() - start
 
 
-def make_table(n_rows: int = N_ROWS) -> np.ndarray:
+def make_table(n_rows: int) -> np.ndarray:
     rows, _ = make_blobs(
         n_rows, N_FEATURES, centers=N_CLUSTERS, center_box=(-3, 3), random_state=0
     )
@@ -112,10 +111,10 @@ def make_table(n_rows: int = N_ROWS) -> np.ndarray:
 
 
 def time_training(
-    device: str, model: dict[str, str], n_epochs: int, n_repetitions: int
+    device: str, model: dict[str, str], arguments: argparse.Namespace
 ) -> tuple[dict[str, list[Timing]], list[Timing]]:
     """Return timings of an epoch of every contender, and of `fit` less its epoch."""
-    table = make_table()
+    table, n_epochs = make_table(arguments.rows), arguments.epochs
     network = estimator(device, 1, **model).fit(table).module_
     contenders: dict[str, Callable[[int], object]] = {
         "fit": lambda epochs: estimator(device, epochs, **model).fit(table),
@@ -125,14 +124,16 @@ def time_training(
     contenders["fit, validated"] = lambda epochs: estimator(
         device, epochs, early_stopping=True, **model
     ).fit(table)
-    train_pythae = pythae_trainer()
+    train_pythae = pythae_trainer() if "pythae" in arguments.peers else None
     if train_pythae is not None:
         contenders["pythae"] = lambda epochs: train_pythae(table, device, epochs)
+    for peer in set(PEERS).difference(arguments.peers):
+        contenders.pop(peer, None)
     for run in contenders.values():
         run(1)
     epochs: dict[str, list[Timing]] = {name: [] for name in contenders}
     overhead = []
-    for _ in range(n_repetitions):
+    for _ in range(arguments.repetitions):
         for name, run in contenders.items():
             short = clock(lambda run=run: run(1), device)
             long = clock(lambda run=run: run(1 + n_epochs), device)
@@ -143,9 +144,9 @@ def time_training(
 
 
 def training_results(
-    device: str, name: str, n_epochs: int, n_repetitions: int
+    device: str, name: str, arguments: argparse.Namespace
 ) -> list[Result]:
-    epochs, overhead = time_training(device, MODELS[name], n_epochs, n_repetitions)
+    epochs, overhead = time_training(device, MODELS[name], arguments)
     wall = {key: median(each.wall for each in runs) for key, runs in epochs.items()}
     processor = {
         key: median(each.processor for each in runs) for key, runs in epochs.items()
@@ -154,10 +155,14 @@ def training_results(
         Result(device, f"{name}: seconds an epoch, {key}", wall[key], processor[key])
         for key in epochs
     ]
-    comparisons = [("fit", "bare loop", "≤ 1.2"), ("skorch", "fit", "≥ 2")]
-    if "pythae" in epochs:
-        comparisons.append(("pythae", "fit", "≥ 2"))
+    comparisons = [
+        ("fit", "bare loop", "≤ 1.2"),
+        ("skorch", "fit", "≥ 2"),
+        ("pythae", "fit", "≥ 2"),
+    ]
     for slow, fast, bar in comparisons:
+        if not {slow, fast} <= epochs.keys():
+            continue
         ratios = [
             (one.wall / other.wall, one.processor / other.processor)
             for one, other in zip(epochs[slow], epochs[fast], strict=True)
@@ -174,9 +179,9 @@ def training_results(
     return results
 
 
-def inference_results(device: str, n_repetitions: int) -> list[Result]:
-    model = estimator(device, 1).fit(make_table())
-    rows = make_table(TRANSFORM_ROWS)
+def inference_results(device: str, arguments: argparse.Namespace) -> list[Result]:
+    model = estimator(device, 1).fit(make_table(arguments.rows))
+    rows = make_table(arguments.encoded_rows)
     scored = rows[:SCORED_ROWS].astype(np.float64)
     actions = {
         "transform, float32": (rows, model.transform),
@@ -184,7 +189,7 @@ def inference_results(device: str, n_repetitions: int) -> list[Result]:
         "score_samples": (scored, model.score_samples),
     }
     speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in actions}
-    for _ in range(n_repetitions):
+    for _ in range(arguments.repetitions):
         for name, (table, method) in actions.items():
             spent = clock(lambda table=table, method=method: method(table), device)
             speeds[name].append((len(table) / spent.wall, len(table) / spent.processor))
@@ -199,17 +204,16 @@ def inference_results(device: str, n_repetitions: int) -> list[Result]:
 
 def in_fresh_processes(code: str, n_repetitions: int) -> float:
     """Return the median of the seconds that a script prints, its modules compiled."""
-    with tempfile.TemporaryDirectory() as compiled:
-        variables = {**os.environ, "PYTHONPYCACHEPREFIX": compiled}
-        variables.pop("PYTHONDONTWRITEBYTECODE", None)
-        spent = [
-            float(
-                subprocess.check_output(
-                    [sys.executable, "-c", code], text=True, env=variables
-                )
+    variables = {**os.environ}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)  # the first run compiles
+    spent = [
+        float(
+            subprocess.check_output(
+                [sys.executable, "-c", code], text=True, env=variables
             )
-            for _ in range(1 + n_repetitions)
-        ]
+        )
+        for _ in range(1 + n_repetitions)
+    ]
     return median(spent[1:])
 
 
@@ -257,12 +261,15 @@ def write_results(results: list[Result], path: Path) -> None:
             writer.writerow([*row, each.bar, each.met])
 
 
-def parts(device: str, n_epochs: int, n_repetitions: int) -> Iterator[list[Result]]:
-    for each in ["cpu"] if device == "cpu" else ["cuda", "cpu"]:
-        for name in MODELS:
-            yield training_results(each, name, n_epochs, n_repetitions)
-        yield inference_results(each, n_repetitions)
-    yield start_up_results(n_repetitions)
+def measured(arguments: argparse.Namespace) -> Iterator[list[Result]]:
+    for device in ["cpu"] if arguments.device == "cpu" else ["cuda", "cpu"]:
+        if arguments.part in ("training", "all"):
+            for name in MODELS:
+                yield training_results(device, name, arguments)
+        if arguments.part in ("inference", "all"):
+            yield inference_results(device, arguments)
+    if arguments.part in ("start-up", "all"):
+        yield start_up_results(arguments.repetitions)
 
 
 def main() -> None:
@@ -275,6 +282,16 @@ def main() -> None:
         choices=["cpu", "cuda"],
         help="cuda runs both, side by side",
     )
+    parser.add_argument(
+        "--part", choices=["training", "inference", "start-up", "all"], default="all"
+    )
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, default=PEERS, help="in training"
+    )
+    parser.add_argument("--rows", type=int, default=20_000, help="to train on")
+    parser.add_argument(
+        "--encoded-rows", type=int, default=1_000_000, help="of the inference"
+    )
     parser.add_argument("--epochs", type=int, default=10, help="in the long training")
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument(
@@ -282,10 +299,10 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if pythae_trainer() is None:
+    if "pythae" in arguments.peers and pythae_trainer() is None:
         print("pythae is not installed (pip install pythae==0.1.2): left out.")
     results = []
-    for part in parts(arguments.device, arguments.epochs, arguments.repetitions):
+    for part in measured(arguments):
         results += part
         write_results(results, arguments.output)  # for runs that are cut short
     print_results(results)
