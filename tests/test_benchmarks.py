@@ -1,27 +1,53 @@
-"""The benchmarks run through, on data that ships with scikit-learn."""
+"""The benchmarks run through, on data that ships with scikit-learn or is drawn."""
 
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
-SMALL = "--rows 60 --max-iter 1"
-COMMANDS = {
-    f"collapse.py --part sweep --tables wine --seeds 1 {SMALL}": "fisher",
-    f"collapse.py --part defaults --tables wine --seeds 1 {SMALL}": "log_likelihood",
-    f"tables.py --part likelihood --tables iris {SMALL}": "row, one-hot",
-    f"tables.py --part imputation --tables iris --methods ilvae {SMALL}": "ilvae",
-    "tables.py --part overhead --repetitions 1": "ratio",
-    "score_estimation.py accuracy --sizes 50 --seeds 1 --tasks banana --methods ours": (
-        "error"
-    ),
-}
-"""Commands, and a column of what they write that holds a number in every line."""
+SMALL = "--rows 60 --max-iter 1 --seeds 1"
+WINE = f"--tables wine {SMALL}"
+IRIS = f"--tables iris {SMALL}"
+NUMBERS = f"--data {{data}} --tables 1_numbers {SMALL}"
+CODES = f"--data {{data}} --tables 2_codes {SMALL}"
+BANANA = "--tasks banana --seeds 1"
+
+OURS = "default ablations"
+PEERS = (  # of scikit-learn; PyOD may not be installed
+    "IsolationForest LOF 'kNN 5th' 'kNN mean squared' OneClassSVM EllipticEnvelope "
+    "'GaussianMixture BIC'"
+)
+ONE_CASE = "--tables '1,500 binaries, 5 epochs' --scale 0.002"
+ONE_EPOCH = "--rows 60 --encoded-rows 60 --epochs 1 --repetitions 1"
+ONE_GRID = "--kernels inverse_multiquadric --factors 1"
+
+COMMANDS = [
+    (f"collapse.py --part sweep {WINE}", "fisher", 26),
+    (f"collapse.py --part defaults {WINE}", "log_likelihood", 7),
+    (f"auto_rules.py {WINE}", "log_likelihood", 10),
+    (f"tables.py --part likelihood {IRIS}", "row, one-hot", 1),
+    (f"tables.py --part imputation --methods ilvae {IRIS}", "ilvae", 6),
+    (f"tables.py --part gaps {NUMBERS}", "auroc", 6),
+    (f"tables.py --part codes {CODES}", "kinds", 2),
+    (f"tables.py --part speed {ONE_CASE}", "cells/s", 1),
+    ("tables.py --part overhead --repetitions 1 --scale 0.01", "ratio", 3),
+    (f"anomaly.py --part detection --models {OURS} {PEERS} {NUMBERS}", "auroc", 38),
+    (f"anomaly.py --part calibration --repetitions 2 {NUMBERS}", "mean p-value", 1),
+    (f"training.py --peers 'bare loop' skorch {ONE_EPOCH}", "wall", 19),
+    ("fit_devices.py --devices cpu --tables wine --max-iter 1", "rows a second", 2),
+    ("score_devices.py --devices cpu --rows 100", "error", 8),
+    (f"score_estimation.py accuracy --sizes 50 {ONE_GRID} {BANANA}", "error", 10),
+    (f"score_estimation.py growth --sizes 100 {BANANA}", "error", 2),
+    ("score_estimation.py speed --sizes 50 --methods SSGE", "cpu_seconds", 8),
+]
+"""Commands; a column of what they write that holds figures; the number of lines."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +59,29 @@ def same_torch():
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Return a folder of tables like ADBench's, of 60 normal rows and 20 anomalies."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [60, 20])
+    rows = rng.normal(size=(80, 1)) + 0.5 * rng.normal(size=(80, 4)) + 2 * y[:, None]
+    np.savez(folder / "1_numbers.npz", X=rows, y=y)
+    np.savez(folder / "2_codes.npz", X=np.clip(np.rint(rows), [0, -2, 0, -2], 2), y=y)
+    return folder
+
+
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize(("command", "column"), COMMANDS.items())
-def test_commands_measure(command, column, tmp_path, monkeypatch):
-    script, *arguments = command.split()
-    output = tmp_path / "found.csv"
-    monkeypatch.setattr(sys, "argv", [script, *arguments, "--output", str(output)])
+@pytest.mark.parametrize(
+    ("command", "column", "n_lines"), COMMANDS, ids=[each for each, *_ in COMMANDS]
+)
+def test_commands_measure(command, column, n_lines, data, tmp_path, monkeypatch):
+    script, *arguments = shlex.split(command.format(data=data))
+    output = ["--output", str(tmp_path / "found.csv")]
+    monkeypatch.setattr(sys, "argv", [script, *arguments, *output])
     monkeypatch.syspath_prepend(BENCHMARKS)
     runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
-    assert pd.read_csv(output)[column].notna().all()
+    (written,) = tmp_path.iterdir()
+    found = pd.read_csv(written)[column]
+    assert len(found) == n_lines
+    assert np.isfinite(found).all()
