@@ -24,7 +24,7 @@ def read_numbers(
 ) -> TrainingTable:
     """Read an array as scikit-learn does, and nothing else."""
     rows = torch.from_numpy(validate_data(estimator, X))
-    kinds = ["gaussian"] * X.shape[1]
+    kinds = ["student_t"] * X.shape[1]
     columns = tuple(Column(j, "float64", "number") for j in range(X.shape[1]))
     schema = TableSchema("array", columns)
     weights = torch.ones(len(X), dtype=torch.float64)
@@ -42,7 +42,7 @@ def one_head(
     parameters: Tensor,
     gaps: bool | None = None,
 ) -> Tensor:
-    """Call the one Gaussian head: no picking of columns, no look for gaps."""
+    """Call the one head of numbers: no picking of columns, no look for gaps."""
     return likelihood.heads[0].total_log_prob(rows, parameters)
 
 

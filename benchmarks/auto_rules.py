@@ -30,7 +30,7 @@ def fit(
     torch.set_num_threads(1)
     training, test = split_table(load_table(table, folder), n_rows, seed)
     model = ILVAETransformer(
-        likelihood="gaussian", device="cpu", random_state=seed, **parameters
+        likelihood="student_t", device="cpu", random_state=seed, **parameters
     )
     return model.fit(training), test
 

@@ -156,7 +156,8 @@ COLUMNS = KEYS + [field.name for field in fields(Measurement)]
 
 
 def make_model(job: Job, settings: dict[str, object]) -> ILVAETransformer:
-    common = {"likelihood": "gaussian", "device": "cpu", "random_state": job.seed}
+    # Zeros and ones too are numbers here, as they are for factor analysis.
+    common = {"likelihood": "student_t", "device": "cpu", "random_state": job.seed}
     if job.model == PLAIN:
         plain = {**settings, "prior": "standard_normal"}
         return StandardVAE(decoder="mlp", **common, **plain)

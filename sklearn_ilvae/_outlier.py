@@ -95,7 +95,8 @@ class ILVAEOutlierDetector(
     activation : str, default="elu"
         Activation function.
     likelihood : str, dict or sequence of str, default="auto"
-        Distribution of a column given the code.
+        Distribution of a column given the code. ``"auto"`` is Gaussian for numbers,
+        dates and durations: a Student t would expect values far out.
     categorical_features : "from_dtype", array-like of {bool, int, str} or None, \
 default="from_dtype"
         Columns of numbers to take as categories.
@@ -214,6 +215,9 @@ default="from_dtype"
     _sample_points: Any
     _n_neighbors: int
     _gap_terms: list[Any]
+
+    # A Student t expects values far out, which a detector is to find.
+    _family_of_numbers = "gaussian"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         name: constraint
@@ -426,7 +430,9 @@ default="from_dtype"
             # Of the rows of the calibration a fit knows their levels and no more.
             used = table.reweighted(table.weights * ~held_out, table.likelihood)
             scaling = (
-                used.scaling(self.max_categories) if known is None else known._scaling()
+                used.scaling(self.max_categories, self._family_of_numbers)
+                if known is None
+                else known._scaling()
             )
             numbers, discrete = comparable_numbers(
                 used.rows, used.weights, scaling, seed

@@ -86,7 +86,7 @@ class TrainingTable:
     likelihood: Sequence[str]
     source: Any
 
-    def scaling(self, max_categories: int) -> ColumnScaling:
+    def scaling(self, max_categories: int, family_of_numbers: str) -> ColumnScaling:
         """Find kind, centre and spread of every column, see `find_scaling`."""
         return find_scaling(
             self.rows,
@@ -95,6 +95,7 @@ class TrainingTable:
             names_of(self.schema),
             self.schema.n_levels,
             max_categories,
+            family_of_numbers,
         )
 
     def reweighted(self, weights: Tensor, likelihood: Sequence[str]) -> "TrainingTable":
@@ -172,7 +173,7 @@ class TableMixin:
     _schema: dict[str, Any]
     _levels: Mapping[str, Any]
     _missing: list[float]
-    _seen: np.ndarray
+    _seen: Any
     _noise_seed: int
     _checked: Any
     _in_chunks: Any
@@ -237,8 +238,8 @@ class TableMixin:
         Importance sampling [1]_ with `n_importance_samples` draws: four fifths from a
         Gaussian fitted to the posterior of each row, the others from the prior.
         Expected values of columns of numbers are means on the scale of the network,
-        which is logarithmic beyond three standard deviations. They stay within the
-        range of the values of the fit; draws may leave it.
+        which is logarithmic beyond three standard deviations. All values stay within
+        the range of those of the fit.
 
         References
         ----------
@@ -288,13 +289,18 @@ class TableMixin:
             with torch.no_grad():
                 parts = table[incomplete].cpu().split(chunk)
                 rows = torch.cat([impute(part) for part in parts]).to(table.device)
-        found = scaling.inverse_transform(rows, generator)
-        if generator is None:
-            # Far out the scale is exponential, and so are the errors of a network.
-            found = found.clamp(*torch.from_numpy(self._seen).to(found))
+        found = self._in_range(scaling.inverse_transform(rows, generator))
         found = self._decided(found)
         filled[incomplete] = torch.where(missing[incomplete], found, table[incomplete])
         return filled
+
+    def _in_range(self, table: Tensor) -> Tensor:
+        """Return values no further out than those of the fit.
+
+        Far out the scale of the network is exponential, and so are its errors and the
+        draws of heavy tails.
+        """
+        return table.clamp(*to_tensor(self._seen).to(table))
 
     def _importance_noise(self) -> Tensor:
         """Return the draws of `n_importance_samples`, which may be set after a fit."""
@@ -341,26 +347,26 @@ class TableMixin:
         return names_of(self._table_schema()) if hasattr(self, "_schema") else None
 
 
-def range_of(rows: Tensor, before: np.ndarray | None = None) -> np.ndarray:
+def range_of(rows: Tensor, before: Tensor | None = None) -> Tensor:
     """Return the smallest and the largest value of every column.
 
     Parameters
     ----------
     rows : Tensor of shape (n_rows, n_features)
         NaN where missing.
-    before : ndarray of shape (2, n_features), default=None
+    before : Tensor of shape (2, n_features), default=None
         The range of earlier rows, to include.
 
     Returns
     -------
-    ndarray of shape (2, n_features)
+    Tensor of shape (2, n_features), float64
         NaN for columns without values.
     """
-    table = rows.cpu().numpy()
-    lowest, highest = np.fmin.reduce(table), np.fmax.reduce(table)
-    if before is not None:
-        lowest, highest = np.fmin(lowest, before[0]), np.fmax(highest, before[1])
-    return np.stack([lowest, highest])
+    parts = [rows] if before is None else [rows, before]
+    tables = [part.cpu().numpy() for part in parts]
+    lowest = np.fmin.reduce([np.fmin.reduce(table) for table in tables])
+    highest = np.fmax.reduce([np.fmax.reduce(table) for table in tables])
+    return torch.from_numpy(np.stack([lowest, highest]).astype(float))
 
 
 def levels_to_arrays(scaling: ColumnScaling) -> Mapping[str, Mapping[str, np.ndarray]]:

@@ -129,14 +129,15 @@ default="anchored"
         Distribution of a column given the code: one for all columns of numbers, a
         dict from names (or positions) to some, or one a column.
 
-        - ``"auto"``: Bernoulli for columns of zeros and ones, both; Gaussian for other
+        - ``"auto"``: Bernoulli for columns of zeros and ones, both; Student t for other
           numbers, dates and durations; categorical for text and categories; ordinal
           for categories whose dtype orders them. `column_summary_` shows the outcome.
           Dates and durations can be Gaussian or Student t alone.
+        - ``"student_t"``: learned scale, whose square is at least 0.01 in standardised
+          units, and degrees of freedom: few for a column with rare values far out,
+          many for one that is close to Gaussian.
         - ``"gaussian"``: a learned noise variance, of at least 0.01 in standardised
           units.
-        - ``"student_t"``: learned scale and degrees of freedom, for columns with rare
-          values far out.
         - ``"bernoulli"``: zeros and ones.
         - ``"categorical"``: unordered levels; the logits sum to zero.
         - ``"ordinal"``: ordered levels, by the cumulative logit model; at most 256.
@@ -286,6 +287,8 @@ default="from_dtype"
     loss_curve_: list[float]
     validation_scores_: list[float]
     _optimizer_state: dict[str, Any] | None = None
+
+    _family_of_numbers = "student_t"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), _AUTO],
@@ -603,7 +606,8 @@ default="from_dtype"
         Returns
         -------
         ndarray of float64, or DataFrame, of shape (n_samples, n_features_in_)
-            Rows in the units of the table, in its form, without missing values.
+            Rows in the units of the table, in its form, without missing values, and
+            with all values in the range of those of the fit.
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
@@ -615,7 +619,7 @@ default="from_dtype"
             parts = (module.decoder(each) for each in codes.split(chunk))
             rows = [module.likelihood.sample(each, generator) for each in parts]
             table = self._scaling().inverse_transform(torch.cat(rows), generator)
-        return self._user_table(table, None)
+        return self._user_table(self._in_range(table), None)
 
     @property
     def n_components_(self) -> int:
@@ -660,7 +664,8 @@ default="from_dtype"
                 self.scale_ = from_tensor(thawed.scale, table.source)
             else:
                 self._start(table, validated, seed)
-            self._seen = range_of(table.rows, self._seen if resume else None)
+            seen = to_tensor(self._seen) if resume else None
+            self._seen = from_tensor(range_of(table.rows, seen), table.source)
             rows = self._scaling().transform(table.rows).float().to(device)
             training, validation = split_validation(
                 rows, table.weights.to(rows), validated
@@ -706,7 +711,7 @@ default="from_dtype"
 
     def _start(self, table: TrainingTable, validated: Tensor, seed: int) -> None:
         self._schema = table.schema.to_state()
-        scaling = table.scaling(self.max_categories)
+        scaling = table.scaling(self.max_categories, self._family_of_numbers)
         shares = (table.weights / table.weights.sum()).to(table.rows)
         self._missing = (shares @ table.rows.isnan().to(table.rows)).tolist()
         self._levels = levels_to_arrays(scaling)

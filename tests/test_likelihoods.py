@@ -163,6 +163,20 @@ def test_the_curvature_of_a_student_t_is_that_of_a_gaussian_below_it():
     assert (gain >= gaussian - 1e-12).all()
 
 
+@pytest.mark.parametrize("family", ["gaussian", "student_t"])
+def test_the_expected_information_is_the_mean_of_the_squared_score(family):
+    """Integrated over values from -1e13 to 1e13, evenly in their inverse sinh."""
+    likelihood = random_likelihood((family,) * 3)
+    (head,) = likelihood.heads
+    place = torch.linspace(-31, 31, 20_001, dtype=torch.float64)[:, None]
+    here, values = natural(likelihood, 1), place.sinh()
+    density = head.log_prob(values, here).exp() * place.cosh()
+    expected = torch.trapezoid(
+        density * head.score(values, here).square(), place[:, 0], dim=0
+    )
+    torch.testing.assert_close(likelihood.expected_information(), expected)
+
+
 @by_table
 def test_a_missing_value_adds_nothing_and_passes_no_gradient(families):
     likelihood = random_likelihood(families)

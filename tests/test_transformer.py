@@ -88,6 +88,7 @@ def test_scores_of_a_linear_model_are_its_gaussian_log_density(table):
     """Without any training the model is a factor analysis, whose density is known."""
     model = short(
         decoder="mlp",
+        likelihood="gaussian",
         prior="standard_normal",
         max_iter=1,
         learning_rate_init=1e-12,

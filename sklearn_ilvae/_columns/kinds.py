@@ -124,10 +124,10 @@ def _position(
     )
 
 
-def family_of_dates(name: Any, asked: str, *, by_name: bool) -> str:
+def family_of_dates(name: Any, asked: str, default: str, *, by_name: bool) -> str:
     """Return ``"gaussian"`` or ``"student_t"`` for a column of dates or durations.
 
-    The parameters are as in `family_of_levels`.
+    The parameters are as in `family_of_levels`, and `default` is for ``"auto"``.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def family_of_dates(name: Any, asked: str, *, by_name: bool) -> str:
             "durations; it must be 'auto', 'gaussian' or 'student_t'. Convert the "
             "column first: to numbers for counts, to text for categories."
         )
-    return "gaussian"
+    return default
 
 
 def family_of_levels(

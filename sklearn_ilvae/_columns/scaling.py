@@ -180,6 +180,7 @@ def find_scaling(
     names: Sequence[str] | None = None,
     n_levels: Sequence[int] = (),
     max_categories: int = MOST_LEVELS,
+    family_of_numbers: str = "student_t",
 ) -> ColumnScaling:
     """Find kind, centre and spread of every column.
 
@@ -191,7 +192,7 @@ def find_scaling(
         Non-negative weights with a positive sum.
     likelihood : str or sequence of str
         Family of all columns or of every column. ``"auto"`` takes columns that hold
-        zeros and ones, both, as Bernoulli, others as Gaussian.
+        zeros and ones, both, as Bernoulli, others as `family_of_numbers`.
     names : sequence of str, default=None
         Names of the columns, for errors.
     n_levels : sequence of int, default=()
@@ -199,6 +200,8 @@ def find_scaling(
     max_categories : int, default=50
         Levels of a category that the network tells apart, at most. The most frequent
         keep a level each, all others share the last.
+    family_of_numbers : str, default="student_t"
+        Family of numbers that are not told another.
 
     Returns
     -------
@@ -230,7 +233,7 @@ def find_scaling(
             "standardised in float64. Rescale it, for example by taking logarithms."
         )
     zero_one = ((rows == 0) | (rows == 1) | missing).all(0) & ~constant
-    automatic = ["bernoulli" if found else "gaussian" for found in zero_one]
+    automatic = ["bernoulli" if found else family_of_numbers for found in zero_one]
     empty = missing.all(0).tolist()
     kinds = tuple(
         EMPTY if nothing else found if kind == "auto" else kind

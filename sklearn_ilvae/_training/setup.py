@@ -276,7 +276,7 @@ def check_same_columns(
         parameter, kind = f"likelihood of column {column.name!r}", asked[index]
         if fitted in LEVELS:
             if kind not in LEVELS and column.group != "text" and not chosen[index]:
-                kind = "gaussian" if kind == "auto" else kind
+                kind = "numbers" if kind == "auto" else kind
             elif kind not in LEVELS or n_levels == 1:
                 kind = fitted
             _check_unchanged(parameter, kind, fitted)

@@ -317,14 +317,16 @@ def fisher_divergence_lower_bound(
 def average_fisher_lower_bound(estimator: Any) -> float:
     """Lower bound on the mean relative Fisher divergence over rows of the model.
 
-    ``E_{p(x)} F(x) ≥ n_components_ · L²/σ²_max``, with L the certified constant and
-    σ²_max the largest noise variance of a standardised column. It holds for rows that
-    the model draws; on a table it holds as far as the model fits.
+    ``E_{p(x)} F(x) ≥ n_components_ · L² · minⱼ Iⱼ``, with L the certified constant and
+    Iⱼ the Fisher information of a standardised column about its location: 1/σ² of a
+    Gaussian, (ν + 1)/((ν + 3)σ²) of a Student t. It holds for rows that the model
+    draws; on a table it holds as far as the model fits.
 
     Parameters
     ----------
     estimator : ILVAETransformer, ILVAEOutlierDetector or Pipeline
-        A fitted estimator whose columns are all Gaussian, or without any value.
+        A fitted estimator whose columns are all Gaussian or Student t, or without any
+        value.
 
     Returns
     -------
@@ -334,7 +336,7 @@ def average_fisher_lower_bound(estimator: Any) -> float:
     Raises
     ------
     ValueError
-        When there are columns that are not Gaussian, for which no such bound exists.
+        When there are other columns, for which no such bound exists.
 
     Examples
     --------

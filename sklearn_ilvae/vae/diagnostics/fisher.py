@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..autoencoder import VariationalAutoencoder
 from ..bounds import importance_log_weights
-from ..likelihoods import EMPTY
+from ..likelihoods import CONTINUOUS, EMPTY
 from .chunks import in_chunks, numbers_per_row
 
 
@@ -154,16 +154,17 @@ def fisher_divergence_lower_bound(
 def average_fisher_lower_bound(model: VariationalAutoencoder) -> float:
     """Return the Fisher divergence that L guarantees on average over model rows.
 
-    ``E_{p(x)} F(x) ≥ n_components L²/σ²_max`` for Gaussian columns of noise variances
-    at most σ²_max: given z the scores have covariance ``Ψ⁻¹ ⪰ I/σ²_max``, so that
-    ``E‖Jᵀs‖² = E tr(JᵀΨ⁻¹J) ≥ E‖J‖²_F/σ²_max``, and J has n_components singular
-    values of at least L. It holds for rows drawn from the model, and for a table as
-    far as the model fits it.
+    ``E_{p(x)} F(x) ≥ n_components L² minⱼ Iⱼ`` with ``Iⱼ = E sⱼ²`` the information of
+    a column about its parameter, which is the same for every z: ``1/σ²ⱼ`` of a
+    Gaussian, ``(νⱼ + 1)/((νⱼ + 3)σ²ⱼ)`` of a Student t. Given z the scores have mean 0
+    and the covariance ``diag(I)``, so that ``E‖Jᵀs‖² = E tr(Jᵀ diag(I) J) ≥ minⱼ Iⱼ
+    E‖J‖²_F``, and J has n_components singular values of at least L. It holds for rows
+    drawn from the model, and for a table as far as the model fits it.
 
     Parameters
     ----------
     model : VariationalAutoencoder
-        A model whose columns are all Gaussian, or without any value.
+        A model whose columns are all Gaussian or Student t, or without any value.
 
     Returns
     -------
@@ -172,7 +173,7 @@ def average_fisher_lower_bound(model: VariationalAutoencoder) -> float:
     Raises
     ------
     ValueError
-        When there are other columns: the variance of a binary score, for example,
+        When there are other columns: the information of a binary one, for example,
         has no positive lower bound.
 
     Examples
@@ -185,16 +186,16 @@ def average_fisher_lower_bound(model: VariationalAutoencoder) -> float:
     >>> diagnostics.average_fisher_lower_bound(model) > 0
     True
     """
-    others = set(model.architecture.likelihood) - {"gaussian", EMPTY}
+    others = set(model.architecture.likelihood) - {*CONTINUOUS, EMPTY}
     if others:
         raise ValueError(
-            "The averaged bound needs Gaussian columns only, got columns of likelihood "
-            f"{', '.join(sorted(others))}. Use fisher_divergence_lower_bound, which "
-            "holds row by row."
+            "The averaged bound needs Gaussian or Student t columns only, got columns "
+            f"of likelihood {', '.join(sorted(others))}. Use "
+            "fisher_divergence_lower_bound, which holds row by row."
         )
     constant = model.decoder.inverse_lipschitz()
-    largest = float(model.likelihood.variance().detach().max())
-    return model.architecture.n_components * constant**2 / largest
+    least = float(model.likelihood.expected_information().detach().min())
+    return model.architecture.n_components * constant**2 * least
 
 
 def _posterior_scores(

@@ -64,6 +64,10 @@ class GaussianHead(Head):
         """Return the precisions of the noise."""
         return self.variance().reciprocal()
 
+    def expected_information(self) -> Tensor:
+        """Return ``E s²`` of the score s of every column, for values drawn given f."""
+        return self.variance().reciprocal()
+
     def statistics(self, natural: Tensor) -> Tensor:
         """Return the means."""
         return natural
@@ -108,14 +112,25 @@ class StudentTHead(Head):
 
     def log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
         """Return log p(x | f) in nats of every column."""
+        heights, weights, logarithms = self._terms(values, natural)
+        return torch.addcmul(heights, weights, logarithms, value=-1)
+
+    def total_log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Return log p(x | f) in nats, summed over columns: one product, not many."""
+        heights, weights, logarithms = self._terms(values, natural)
+        return heights.sum() - logarithms @ weights
+
+    def _terms(self, values: Tensor, natural: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the largest log-densities, then what falls off them, and how fast."""
         scale, freedom = self.squared_scale(), self.freedom()
-        constant = (
+        spread = freedom * scale
+        heights = (
             torch.lgamma(0.5 * (freedom + 1))
             - torch.lgamma(0.5 * freedom)
-            - 0.5 * (pi * freedom * scale).log()
+            - 0.5 * (pi * spread).log()
         )
-        squares = (values - natural).square() / (freedom * scale)
-        return constant - 0.5 * (freedom + 1) * squares.log1p()
+        squares = (values - natural).square()
+        return heights, 0.5 * (freedom + 1), (squares / spread).log1p()
 
     def score(self, values: Tensor, natural: Tensor) -> Tensor:
         """Return ``∂ log p(x | f) / ∂f``."""
@@ -131,6 +146,14 @@ class StudentTHead(Head):
         """
         scale, freedom = self.squared_scale(), self.freedom()
         return (freedom + 1) / (freedom * scale + (values - natural).square())
+
+    def expected_information(self) -> Tensor:
+        """Return ``E s²`` of the score s of every column, for values drawn given f.
+
+        ``(ν + 1) / ((ν + 3) σ²)`` (Lange, Little & Taylor, JASA 1989, Appendix B).
+        """
+        freedom = self.freedom()
+        return (freedom + 1) / ((freedom + 3) * self.squared_scale())
 
     def statistics(self, natural: Tensor) -> Tensor:
         """Return the means, which are the medians."""

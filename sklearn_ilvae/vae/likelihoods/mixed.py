@@ -81,6 +81,15 @@ class MixedLikelihood(nn.Module):
                 return head.variance()
         return torch.zeros(0)
 
+    def expected_information(self) -> Tensor:
+        """Return ``E s²`` of the score s of every Gaussian and Student t column."""
+        found = [
+            head.expected_information()
+            for head in self.heads
+            if isinstance(head, GaussianHead | StudentTHead)
+        ]
+        return torch.cat(found) if found else torch.zeros(0)
+
     @torch.no_grad()
     def start_at(self, noise: Tensor, rows: Tensor, shares: Tensor) -> None:
         """Start every column at its own distribution in the table.
