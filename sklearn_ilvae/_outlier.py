@@ -35,6 +35,7 @@ from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
 from ._tables import TrainingTable, read_training_table
 from ._transformer import TRANSFORM_CHUNK, ILVAETransformer
+from .vae.likelihoods import EMPTY
 from .vae.likelihoods.heads import any_missing
 
 SAMPLE_ROWS = 500
@@ -453,7 +454,8 @@ default="from_dtype"
             self.support_ = from_tensor(support, X)
             # Rows that are dropped must not be neighbours either.
             counted = used.weights * (kept > 0)
-            self._sample = self._next_sample(used.rows, counted, resume, seed)
+            rows = self._without_ignored(used.rows)
+            self._sample = self._next_sample(rows, counted, resume, seed)
             self._sample_points = from_tensor(self._points_of(self._sample), X)
             self._n_neighbors = self.n_neighbors
             self._describe(table, held_out, kept * trusted, seed)
@@ -465,7 +467,8 @@ default="from_dtype"
         self, table: TrainingTable, held_out: Tensor, trust: Tensor, seed: int
     ) -> None:
         """Keep the scores of the rows, and what is typical of the trusted ones."""
-        X, used, rows = table.source, ~held_out, table.rows.double()
+        X, used = table.source, ~held_out
+        rows = self._without_ignored(table.rows.double())
         trust, missing = trust.to(rows), rows.isnan()
         terms_of = partial(self._over_chunks, RowScorer.contributions)
         terms, gains = terms_of(rows), gap_gains(terms_of, rows[used], trust)
@@ -520,7 +523,18 @@ default="from_dtype"
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="support_", method=method)
         schema = self.transformer_._table_schema()
-        return read_known_table(self, X, schema, self.handle_unknown).double()
+        table = read_known_table(self, X, schema, self.handle_unknown)
+        return self._without_ignored(table.double())
+
+    def _without_ignored(self, rows: Tensor) -> Tensor:
+        """Return rows without values in columns that fit saw nothing of.
+
+        Their gaps count, so the same row must have them whatever it holds there.
+        """
+        ignored = [kind == EMPTY for kind in self.transformer_.likelihood_]
+        if not any(ignored):
+            return rows
+        return rows.masked_fill(torch.tensor(ignored, device=rows.device), torch.nan)
 
     def _scores(self, table: Tensor) -> Tensor:
         if not any_missing(table):

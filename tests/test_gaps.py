@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mixed import people
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAEOutlierDetector
 from sklearn_ilvae._detection.gaps import (
@@ -84,6 +84,30 @@ def test_rows_of_which_little_is_left_score_the_same_on_average(table):
         left = np.where(rng.random(table.shape) < share, np.nan, table)
         found = detector.score_samples(left).mean()
         assert abs(found - complete.mean()) < 0.1 * complete.std()
+
+
+def with_column(table, value):
+    return np.column_stack([table, np.full(len(table), value)])
+
+
+def test_a_value_in_a_column_that_fit_saw_nothing_of_does_not_count(table):
+    detector = trusting().fit(with_column(table, np.nan))
+    rows = np.where(np.tri(4, 5, -1, dtype=bool), np.nan, table[:4])
+    scores = detector.score_samples(with_column(rows, np.nan))
+    assert_array_equal(detector.score_samples(with_column(rows, 7.0)), scores)
+
+
+def test_a_column_that_the_first_batch_lacks_does_not_count_in_later_ones(table):
+    first = with_column(table, np.nan)
+    rows = np.where(np.tri(4, 6, -1, dtype=bool), np.nan, first[:4])
+    scores = [
+        trusting()
+        .partial_fit(first)
+        .partial_fit(with_column(table, value))
+        .score_samples(rows)
+        for value in (np.nan, 7.0)
+    ]
+    assert_array_equal(*scores)
 
 
 def test_gains_are_those_of_the_rows_that_have_a_value():
