@@ -568,7 +568,7 @@ default="from_dtype"
         return inner._in_chunks(partial(function, scorer), table, TRANSFORM_CHUNK)
 
     def _autoencoder(self) -> ILVAETransformer:
-        return self.transformer_
+        return self._transformer(self.transformer_)
 
     def _column_names(self) -> Any:
         return self.transformer_._column_names()

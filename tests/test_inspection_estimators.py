@@ -87,6 +87,17 @@ def test_a_detector_is_drawn_as_its_autoencoder(table, detector, draw):
     np.testing.assert_array_equal(found, draw(detector.transformer_, table[:40]))
 
 
+def test_a_detector_is_drawn_with_the_parameters_that_it_has_now():
+    rows = [["a", 0.1], ["b", 0.7], ["a", 0.3], ["b", 0.4]]
+    detector = ILVAEOutlierDetector(categorical_features=[0], max_iter=2).fit(rows)
+    new = [["c", 0.5]]
+    with pytest.raises(ValueError, match="set handle_unknown='missing'"):
+        MissingnessDisplay.from_estimator(detector, new)
+    detector.set_params(handle_unknown="missing")
+    display = MissingnessDisplay.from_estimator(detector, new)
+    assert display.missing.tolist() == [[True, False]]
+
+
 @by_autoencoder
 @pytest.mark.parametrize("foreign", [StandardScaler(), IsolationForest(), None])
 def test_an_estimator_without_an_autoencoder_is_refused(table, draw, foreign):
