@@ -56,6 +56,28 @@ def test_observed_values_stay_exactly_as_they_are(name, library):
         assert all(new == old for new, old, gap in pairs if not gap)
 
 
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda f: pl.DataFrame(f).cast({"c": pl.Date}),
+        lambda f: pa.table({"c": pa.array(f["c"], pa.date32()), "x": f["x"]}),
+        lambda f: pa.table({"c": pa.array(f["c"]).cast(pa.date64()), "x": f["x"]}),
+        lambda f: f.astype({"c": "date32[pyarrow]"}),
+    ],
+    ids=["polars", "pyarrow", "milliseconds", "pandas"],
+)
+@pytest.mark.parametrize("start", ["1965-01-01", "2024-01-01"])
+def test_dates_without_a_time_of_day_are_those_of_the_nearest_midnight(convert, start):
+    dates = pd.Timestamp(start) + pd.to_timedelta(CODES, unit="D")
+    frame = pd.DataFrame({"c": dates, "x": BASE})
+    drawn = [
+        short().fit(table).sample(50, random_state=0)
+        for table in (frame, convert(frame))
+    ]
+    nearest = drawn[0]["c"].dt.round("D").dt.date
+    assert column(drawn[1]) == nearest.to_list()
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "UInt8", "Int64"])
 def test_the_ends_of_an_integer_dtype_are_given_back(dtype):
     limits = np.iinfo(dtype.lower())

@@ -9,7 +9,10 @@ import numpy as np
 from .frames import DATES, MICROSECONDS_A_DAY
 from .schema import Column, TableSchema
 
-MICROSECONDS = {"s": 1_000_000, "ms": 1000}
+DAYS_ALONE = re.compile("Date$|date32|date64")
+"""Dtypes of polars and pyarrow that have dates without a time of day."""
+
+MICROSECONDS = {"day": 86_400_000_000, "s": 1_000_000, "ms": 1000}
 """Of the units of dates that are longer."""
 
 MOST_MICROSECONDS = {"ns": 2.0**63 // 1000, "us": 2.0**62}
@@ -211,6 +214,8 @@ def _decimals(dtype: str) -> tuple[int, int] | None:
 
 
 def _time_unit(dtype: str) -> str:
+    if DAYS_ALONE.match(dtype):
+        return "day"
     found = re.search(r"\b(s|ms|us|ns)\b", dtype)
     return found[0] if found else "us"
 

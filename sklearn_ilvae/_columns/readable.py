@@ -1,19 +1,14 @@
 """Values of a table as text, as its users know them."""
 
-import re
-
 import narwhals as nw
 import numpy as np
 
-from .building import build_frame, user_values
+from .building import DAYS_ALONE, build_frame, user_values
 from .schema import Column, TableSchema
 from .summary import shortened
 
 DATE_UNITS = {"D": 10.0, "m": 10 / 1440, "s": 10 / 86_400, "us": 0.0}
 """Units to print dates in, and from which spread of a column on, in days."""
-
-DAYS_ALONE = re.compile("Date$|date32|date64")
-"""Dtypes of polars and pyarrow that have dates without a time of day."""
 
 
 def readable_number(value: float, digits: int = 4) -> str:
