@@ -161,6 +161,9 @@ ODD_DTYPES = {
     "pandas categories of tuples": lambda: pd.DataFrame(
         {"c": pd.Categorical(pd.Index(PAIRS, tupleize_cols=False)), "x": BASE}
     ),
+    "polars objects": lambda: pl.DataFrame(
+        {"c": pl.Series(CODES.tolist(), dtype=pl.Object), "x": BASE}
+    ),
     "pyarrow dictionary of unsigned indices": lambda: with_base(
         pa.array([str(code) for code in CODES])
         .dictionary_encode()

@@ -197,6 +197,8 @@ def _polars_series(pl: Any, column: Column, values: np.ndarray) -> Any:
     if column.group == "duration":
         spans = pl.Series(column.name, data, dtype=pl.Int64).cast(pl.Duration("us"))
         return spans.dt.cast_time_unit(_time_unit(column.dtype))
+    if column.dtype == "Object":  # to which polars casts nothing
+        return pl.Series(column.name, data, dtype=pl.Object)
     series = pl.Series(column.name, data, strict=False)
     if column.dtype.startswith("Enum"):
         return series.cast(pl.Enum(_levels(column)))
