@@ -28,7 +28,7 @@ from ._columns import (
     rows_of_weight,
     to_tensor,
 )
-from ._columns.readable import readable_number, readable_value
+from ._columns.readable import readable_level, readable_number, readable_value
 from ._columns.schema import Column
 from ._columns.summary import ColumnSummary, shortened
 from ._random import draw_seed
@@ -395,7 +395,7 @@ def _values(
         return "all missing"
     if column.levels is not None:
         first = column.levels[:3].tolist()
-        texts = (f"{v:g}" if isinstance(v, float) else str(v) for v in first)
+        texts = (readable_level(column, level) for level in first)
         shown = ", ".join(shortened(text, LEVEL_CHARACTERS) for text in texts)
         more = ", …" if len(column.levels) > 3 else ""
         noun = "level" if len(column.levels) == 1 else "levels"

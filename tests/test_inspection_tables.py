@@ -42,6 +42,16 @@ def test_columns_are_shown_as_users_know_them(mixed):
     assert all(re.fullmatch(r"20(18|19|20)-\d\d", date) for date in dates)
 
 
+def test_levels_that_are_numbers_are_written_as_the_table_has_them():
+    frame = pd.DataFrame({"rooms": np.arange(40) % 3, "lift": np.arange(40) % 2 == 0})
+    model = short(categorical_features=["rooms", "lift"]).fit(frame)
+    display = ColumnSummaryDisplay.from_estimator(model, frame)
+    written = [
+        {label.get_text() for label in panel.get_xticklabels()} for panel in display.ax_
+    ]
+    assert written == [{"0", "1", "2"}, {"False", "True"}]
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_dates_are_drawn_as_clocks_show_them(library):
     night = pd.date_range("2020-01-14 23:00", periods=9, tz="America/New_York")

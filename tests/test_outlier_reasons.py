@@ -267,6 +267,22 @@ def test_values_are_printed_as_people_write_them(capsys):
     assert "e+" not in model.column_summary_[0]["values"]
 
 
+def test_numbers_that_are_categories_are_printed_as_the_table_has_them(capsys):
+    codes = np.arange(40) % 2
+    X = pd.DataFrame({"postcode": 1_234_567 + codes, "member": codes == 1})
+    names = ["postcode", "member"]
+    model = ILVAEOutlierDetector(1, categorical_features=names, max_iter=1).fit(X)
+    model.explain(X.iloc[[1]])
+    lines = [re.split(" {2,}", each) for each in capsys.readouterr().out.splitlines()]
+    values = {name: cells[0] for name, *cells in lines if cells}
+    assert values["postcode"] == "1234568"
+    assert values["member"] == "True"
+    assert [each["values"] for each in model.column_summary_] == [
+        "2 levels: 1234567, 1234568",
+        "2 levels: False, True",
+    ]
+
+
 YEARS = [2019, 2020, 2021, 2022, 2023, 2024]
 PAIRS = pd.MultiIndex.from_product([["height", "width"], [1, 2, 3]])
 

@@ -1,5 +1,7 @@
 """Values of a table as text, as its users know them."""
 
+from typing import Any
+
 import narwhals as nw
 import numpy as np
 
@@ -26,6 +28,15 @@ def readable_number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def readable_level(column: Column, level: Any) -> str:
+    """Return a level as text: one that is a number was read in float64."""
+    if column.group == "boolean":
+        return str(bool(level))
+    if column.group == "number" and float(level).is_integer():
+        return f"{level:.0f}"
+    return str(level)
+
+
 def readable_value(library: str, column: Column, value: float, spread: float) -> str:
     """Return a value as text: levels by name, dates as the clocks of their zone show.
 
@@ -49,7 +60,7 @@ def readable_value(library: str, column: Column, value: float, spread: float) ->
     if np.isnan(value):
         return "missing"
     if column.levels is not None:
-        return shortened(str(column.levels[int(value)]))
+        return shortened(readable_level(column, column.levels[int(value)]))
     if column.group == "date":
         if DAYS_ALONE.match(column.dtype):
             spread = np.inf

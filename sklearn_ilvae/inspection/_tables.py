@@ -7,7 +7,7 @@ import numpy as np
 
 from .._columns import as_frame, library_of
 from .._columns.frames import read_columns
-from .._columns.readable import local_stamps
+from .._columns.readable import local_stamps, readable_level
 from .._columns.reading import fitted_column
 from .._columns.refusals import explain_no_table
 from .._columns.schema import as_array
@@ -84,7 +84,7 @@ def check_same_kind(name: Any, observed: np.ndarray, drawn: np.ndarray) -> None:
 def as_users_know(library: str, column: Any, values: np.ndarray) -> np.ndarray:
     """Return values as text for levels and as dates for days since 1970."""
     if column.levels is not None:
-        names = np.array([str(level) for level in column.levels])
+        names = np.array([readable_level(column, level) for level in column.levels])
         return names[values.astype(np.intp)]
     if column.group == "date":
         return local_stamps(library, column, values)

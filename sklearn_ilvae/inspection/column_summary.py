@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import check_scalar
 
 from .._columns import fitted_names, read_known_table
+from .._columns.readable import readable_level
 from .._columns.reading import LARGEST_WHOLE
 from .._pipelines import autoencoder
 from ..vae.likelihoods import EMPTY
@@ -140,7 +141,7 @@ class ColumnSummaryDisplay:
             unit = " (days)" if column.group == "duration" else ""
             notes[name] = family + unit + (f", {gaps:.0%} missing" if gaps else "")
             if column.ordered:
-                levels[name] = [str(level) for level in column.levels]
+                levels[name] = [readable_level(column, each) for each in column.levels]
         return cls.from_predictions(
             *found, notes=notes, levels=levels, max_features=max_features, ax=ax
         )
