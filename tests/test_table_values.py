@@ -89,6 +89,18 @@ def test_the_ends_of_an_integer_dtype_are_given_back(dtype):
     assert limits.min <= far.min() < far.max() <= limits.max
 
 
+@pytest.mark.parametrize("digits", [(3, 1), (5, 5), (25, 24), (38, 2)])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_no_value_is_beyond_the_digits_of_decimal_numbers(digits, library):
+    values = pd.Series(CODES % 2 / 4).astype(pd.ArrowDtype(pa.decimal128(*digits)))
+    table = LIBRARIES[library](pd.DataFrame({"c": values, "x": BASE}))
+    model = short(n_components=1, max_iter=1).fit(table)
+    far = model.inverse_transform([[-1e6], [1e6]])
+    assert same_form(far, table)
+    largest = 10.0 ** (digits[0] - digits[1])
+    assert float(max(column(far))) == pytest.approx(largest, rel=0.01)
+
+
 def with_base(values):
     return pa.table({"c": values, "x": BASE})
 

@@ -79,7 +79,8 @@ def _whole(values: np.ndarray, dtype: str) -> np.ndarray:
     decimal = _decimals(dtype)
     if decimal is not None:
         precision, scale = decimal
-        limit = np.nextafter(10.0 ** (precision - scale), 0)
+        # A little below the largest, because the library rounds once more.
+        limit = (10**precision - 1) / 10**scale * (1 - 2**-50)
         return values.round(scale).clip(-limit, limit)
     if dtype in ("Int128", "UInt128"):
         return np.rint(values).clip(0 if dtype == "UInt128" else None)
