@@ -89,6 +89,20 @@ def test_the_ends_of_an_integer_dtype_are_given_back(dtype):
     assert limits.min <= far.min() < far.max() <= limits.max
 
 
+@pytest.mark.parametrize(
+    ("dtype", "library"),
+    [("float16", "pandas"), *(("float32", library) for library in LIBRARIES)],
+)
+def test_values_beyond_a_short_floating_dtype_are_its_largest(dtype, library):
+    most = float(np.finfo(dtype).max)
+    frame = pd.DataFrame({"c": (CODES / 4 * most).astype(dtype), "x": BASE})
+    table = LIBRARIES[library](frame)
+    model = short(n_components=1, max_iter=1).fit(table)
+    far = model.inverse_transform([[-1e6], [1e6]])
+    assert same_form(far, table)
+    assert_array_equal(np.sort(column(far)), [-most, most])
+
+
 @pytest.mark.parametrize("digits", [(3, 1), (5, 5), (25, 24), (38, 2)])
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_no_value_is_beyond_the_digits_of_decimal_numbers(digits, library):

@@ -18,6 +18,9 @@ MICROSECONDS = {"day": 86_400_000_000, "s": 1_000_000, "ms": 1000}
 MOST_MICROSECONDS = {"ns": 2.0**63 // 1000, "us": 2.0**62}
 """Farthest from 1970 that a date of a unit can lie, or well within."""
 
+SHORT_FLOATS = {"float16": "e", "halffloat": "e", "float32": "f", "float": "f"}
+"""Dtypes of numbers, in small letters, that hold less than float64, for NumPy."""
+
 
 def build_frame(schema: TableSchema, table: np.ndarray, like: Any = None) -> Any:
     """Return a data frame from one number a value.
@@ -73,9 +76,13 @@ def _levels(column: Column) -> list[Any]:
 
 
 def _whole(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Round to what a dtype of integers or decimal numbers can hold."""
+    """Round to what a dtype of integers, decimal or short numbers can hold."""
     if values.dtype.kind != "f":
         return values
+    short = SHORT_FLOATS.get(dtype.lower().removesuffix("[pyarrow]"))
+    if short is not None:
+        most = float(np.finfo(short).max)
+        return values.clip(-most, most)
     decimal = _decimals(dtype)
     if decimal is not None:
         precision, scale = decimal
