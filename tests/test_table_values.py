@@ -219,6 +219,9 @@ ODD_DTYPES = {
     "pandas timestamps of pyarrow": lambda: pd.DataFrame(
         {"c": pd.Timestamp(2024, 1, 1) + pd.to_timedelta(CODES, unit="D"), "x": BASE}
     ).astype({"c": pd.ArrowDtype(pa.timestamp("s"))}),
+    "pandas long durations of pyarrow": lambda: pd.DataFrame(
+        {"c": pd.to_timedelta(200 * CODES, unit="D"), "x": BASE}
+    ).astype({"c": pd.ArrowDtype(pa.duration("ns"))}),
     "pandas zone": lambda: pd.DataFrame(
         {
             "c": pd.Timestamp(2024, 1, 1, tz="America/New_York")

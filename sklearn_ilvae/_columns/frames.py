@@ -201,6 +201,9 @@ def _known_dtype(dtype: str) -> str | None:
         return "double[pyarrow]"
     if dtype in LONG_DOUBLE:
         return "float64"
+    # Pandas reads none of pyarrow's that counts more than 2**53 of its units.
+    if found := re.match(r"duration\[(\w+)\]\[pyarrow\]", dtype):
+        return f"timedelta64[{found[1]}]"
     return None
 
 
