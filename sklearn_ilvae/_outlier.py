@@ -12,7 +12,13 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._columns import check_counts, from_tensor, read_known_table, to_tensor
+from ._columns import (
+    check_counts,
+    checked_weights,
+    from_tensor,
+    read_known_table,
+    to_tensor,
+)
 from ._columns.summary import ColumnSummary
 from ._detection import (
     ConformalMixin,
@@ -25,7 +31,6 @@ from ._detection import (
     comparable_numbers,
     filled_contributions,
     gap_gains,
-    present_rows,
     sample_points,
     trusted_weights,
 )
@@ -448,7 +453,7 @@ default="from_dtype"
             with inner.propagate_callback_context(self.transformer_):
                 getattr(self.transformer_, method)(training)
 
-            present = present_rows(sample_weight, len(held_out))
+            present = checked_weights(sample_weight, table.source).cpu() > 0
             support = torch.zeros(len(present), dtype=torch.bool)
             support[present.nonzero()[~held_out.cpu(), 0]] = trusted.cpu()
             self.support_ = from_tensor(support, X)

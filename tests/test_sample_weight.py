@@ -1,6 +1,7 @@
 """Weights act as repetition: exactly where no randomness differs, else in the mean."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from autoencoders import short
@@ -8,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixed import LIBRARIES, people, rows_of, same_form
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
-from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 from sklearn_ilvae._columns import find_scaling
 from sklearn_ilvae._training.setup import start_model
 
@@ -154,3 +156,17 @@ def test_a_heavier_row_scores_higher(table):
     weighted = short(max_iter=20).fit(table, sample_weight=weights)
     gain = weighted.score_samples(table) - plain
     assert gain[:10].mean() > gain[10:].mean() + 0.1
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [list, pd.Series, lambda weights: pd.Series(weights, dtype=object), torch.tensor],
+    ids=["list", "series", "objects", "tensor"],
+)
+@pytest.mark.parametrize("estimator", [ILVAETransformer, ILVAEOutlierDetector])
+def test_weights_may_come_in_any_form_of_numbers(table, estimator, convert):
+    weights = np.arange(len(table)) % 3
+    model = estimator(2, max_iter=1, random_state=0)
+    scores = clone(model).fit(table, sample_weight=weights).score_samples(table)
+    model.fit(table, sample_weight=convert(weights))
+    assert_array_equal(model.score_samples(table), scores)

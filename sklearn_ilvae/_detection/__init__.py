@@ -8,7 +8,6 @@ from .scoring import RowScorer, sample_points
 from .threshold import ThresholdMixin
 from .trust import (
     comparable_numbers,
-    present_rows,
     trusted_weights,
 )
 
@@ -23,7 +22,6 @@ __all__ = [
     "comparable_numbers",
     "filled_contributions",
     "gap_gains",
-    "present_rows",
     "sample_points",
     "trusted_weights",
 ]

@@ -1,12 +1,9 @@
 """Which rows a detector trains on, and which it keeps out."""
 
-from numbers import Real
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from .._columns import ColumnScaling, to_tensor
+from .._columns import ColumnScaling
 from ..vae import (
     Design,
     LinearCompletion,
@@ -122,10 +119,3 @@ def _drawn(
     completion.start_at(loadings, linear.noise)
     generator = torch.Generator().manual_seed(seed)
     return completion.draw(coordinates, linear.noise, generator)
-
-
-def present_rows(sample_weight: Any, n_rows: int) -> Tensor:
-    """Return which rows have a positive weight: all of `n_rows` for None."""
-    if sample_weight is None or isinstance(sample_weight, Real):
-        return torch.ones(n_rows, dtype=torch.bool)
-    return to_tensor(sample_weight).cpu() > 0
