@@ -187,6 +187,14 @@ ODD_DTYPES = {
     "pandas categories of tuples": lambda: pd.DataFrame(
         {"c": pd.Categorical(pd.Index(PAIRS, tupleize_cols=False)), "x": BASE}
     ),
+    "pandas categories of tuples of any length": lambda: pd.DataFrame(
+        {
+            "c": pd.Categorical(
+                pd.Index([("a",) * (1 + code) for code in CODES], tupleize_cols=False)
+            ),
+            "x": BASE,
+        }
+    ),
     "polars objects": lambda: pl.DataFrame(
         {"c": pl.Series(CODES.tolist(), dtype=pl.Object), "x": BASE}
     ),

@@ -95,10 +95,11 @@ class TableSchema:
 
 def as_array(levels: Sequence[Any]) -> np.ndarray:
     """Return levels as an array that holds exactly them."""
-    array = np.array(levels)
-    # Mixed types are cast to one, and trailing NULs of text are lost.
-    if array.ndim == 1 and array.tolist() == list(levels):
-        return array
+    # Mixed types are cast to one, trailing NULs of text are lost, tuples are rows.
+    if not any(isinstance(level, tuple) for level in levels):
+        array = np.array(levels)
+        if array.tolist() == list(levels):
+            return array
     array = np.empty(len(levels), dtype=object)
     array[:] = levels
     return array
