@@ -52,6 +52,14 @@ def test_levels_that_are_numbers_are_written_as_the_table_has_them():
     assert written == [{"0", "1", "2"}, {"False", "True"}]
 
 
+def test_levels_that_fit_was_told_to_order_are_drawn_in_order():
+    frame = pd.DataFrame({"stars": np.minimum(np.arange(40) % 7, 3), "x": np.ones(40)})
+    model = short(likelihood={"stars": "ordinal"}, n_components=1).fit(frame)
+    display = ColumnSummaryDisplay.from_estimator(model, frame)
+    labels = [label.get_text() for label in display.ax_[0].get_xticklabels()]
+    assert labels == ["0", "1", "2", "3"]
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_dates_are_drawn_as_clocks_show_them(library):
     night = pd.date_range("2020-01-14 23:00", periods=9, tz="America/New_York")

@@ -140,7 +140,7 @@ class ColumnSummaryDisplay:
             gaps = np.isnan(tables[0][:, number]).mean()
             unit = " (days)" if column.group == "duration" else ""
             notes[name] = family + unit + (f", {gaps:.0%} missing" if gaps else "")
-            if column.ordered:
+            if column.ordered or family == "ordinal":
                 levels[name] = [readable_level(column, each) for each in column.levels]
         return cls.from_predictions(
             *found, notes=notes, levels=levels, max_features=max_features, ax=ax
