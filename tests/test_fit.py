@@ -208,17 +208,17 @@ def test_continuing_with_another_network_is_an_error_that_changes_nothing(
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"likelihood": "student_t"}, "likelihood of column 'height'=gaussian"),
+        ({"likelihood": "gaussian"}, "likelihood of column 'height'=student_t"),
         ({"likelihood": {"grade": "categorical"}}, "'grade'=ordinal"),
         ({"categorical_features": None}, "'visits'=categorical"),
-        ({"categorical_features": ["visits", "height"]}, "'height'=gaussian"),
+        ({"categorical_features": ["visits", "height"]}, "'height'=student_t"),
         ({"max_categories": 2}, "max_categories for column 'visits'="),
     ],
 )
 def test_continuing_with_other_kinds_of_columns_is_an_error(parameters, message):
     frame = people()
     model = short(warm_start=True, categorical_features=["visits"]).fit(frame)
-    same = {"likelihood": {"height": "gaussian", "city": "categorical"}}
+    same = {"likelihood": {"height": "student_t", "city": "categorical"}}
     model.set_params(**same).fit(frame)
     model.set_params(**{"likelihood": "auto"} | parameters)
     with pytest.raises(ValueError, match=f"{message}.*warm_start=False"):

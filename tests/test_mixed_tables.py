@@ -26,14 +26,14 @@ from sklearn_ilvae.metrics import (
 from sklearn_ilvae.vae.networks import jacobian_at_zero
 
 EXPECTED = {
-    "height": "gaussian",
-    "visits": "gaussian",
+    "height": "student_t",
+    "visits": "student_t",
     "smoker": "bernoulli",
     "city": "categorical",
     "grade": "ordinal",
     "kind": "categorical",
-    "joined": "gaussian",
-    "wait": "gaussian",
+    "joined": "student_t",
+    "wait": "student_t",
 }
 
 
@@ -131,14 +131,14 @@ def test_columns_of_an_array_can_be_categories():
     rng = np.random.default_rng(0)
     rows = np.column_stack([rng.standard_normal(60), rng.choice([2, 5, 9], 60)])
     model = short(categorical_features=[1]).fit(rows)
-    assert model.likelihood_ == ["gaussian", "categorical"]
+    assert model.likelihood_ == ["student_t", "categorical"]
     decoded = model.inverse_transform(model.transform(rows))
     assert set(decoded[:, 1]) <= {2, 5, 9}
     words = np.array(["x", "y", "z"])[rng.integers(0, 3, 60)]
     objects = np.column_stack([rows[:, 0].astype(object), words])
     for table in (objects, objects.tolist()):
         model = short(categorical_features=[1]).fit(table)
-        assert model.likelihood_ == ["gaussian", "categorical"]
+        assert model.likelihood_ == ["student_t", "categorical"]
         assert set(model.sample(20, random_state=0)[:, 1]) <= {"x", "y", "z"}
 
 

@@ -93,7 +93,7 @@ def test_text_columns_are_encoded_first():
         remainder="passthrough",
     )
     model = make_pipeline(columns, short()).fit(frame)
-    assert model[-1].likelihood_ == ["bernoulli"] * 3 + ["gaussian"]
+    assert model[-1].likelihood_ == ["bernoulli"] * 3 + ["student_t"]
 
 
 def test_feature_union_sets_codes_beside_other_features(table):

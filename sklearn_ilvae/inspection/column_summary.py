@@ -65,7 +65,7 @@ class ColumnSummaryDisplay:
     >>> model = ILVAETransformer(n_components=2, max_iter=5, random_state=0).fit(X)
     >>> display = ColumnSummaryDisplay.from_estimator(model, X)
     >>> [panel.get_title().split() for panel in display.ax_]
-    [['alcohol', 'gaussian'], ['proline', 'gaussian']]
+    [['alcohol', 'student_t'], ['proline', 'student_t']]
     >>> plt.close("all")
     """
 

@@ -139,13 +139,14 @@ class StudentTHead(Head):
         return (freedom + 1) * residuals / (freedom * scale + residuals.square())
 
     def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
-        """Return the precisions of the Gaussians that touch the density from below.
+        """Return positive substitutes, small far out, with the right mean.
 
-        At least its negative curvature, and always positive (Lange, Little & Taylor,
-        JASA 1989).
+        They are the weights of a Student t in Gaussians (Lange, Little & Taylor, JASA
+        1989), whose mean is 1/σ², times what makes it that of `expected_information`.
         """
         scale, freedom = self.squared_scale(), self.freedom()
-        return (freedom + 1) / (freedom * scale + (values - natural).square())
+        weights = (freedom + 1) / (freedom * scale + (values - natural).square())
+        return (freedom + 1) / (freedom + 3) * weights
 
     def expected_information(self) -> Tensor:
         """Return ``E s²`` of the score s of every column, for values drawn given f.
