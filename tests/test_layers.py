@@ -94,7 +94,11 @@ FLOORS = [
     ["stein.selection.refinement"],
     ["stein.selection.search"],
     ["stein.selection.cross_validation"],
-    ["stein.selection.comparison", "stein.selection.options"],
+    [
+        "stein.selection.comparison",
+        "stein.selection.folds",
+        "stein.selection.options",
+    ],
     ["stein.selection.candidates", "stein.selection.quadratic"],
     ["stein.selection.bandwidths", "stein.selection.frames"],
     ["stein.bases.fitted"],

@@ -8,6 +8,7 @@ from samples import points
 
 from sklearn_ilvae.stein.bases.elliptical import GaussianScore
 from sklearn_ilvae.stein.bases.fitted import hyvarinen_loss
+from sklearn_ilvae.stein.kernels.curl_free import CurlFreeForm
 from sklearn_ilvae.stein.kernels.forms import FORMS
 from sklearn_ilvae.stein.kernels.radial import (
     KERNELS,
@@ -17,6 +18,7 @@ from sklearn_ilvae.stein.kernels.radial import (
     squared_distances,
 )
 from sklearn_ilvae.stein.kernels.solvers import FilteredFields
+from sklearn_ilvae.stein.sample.rows import CHUNK_ELEMENTS
 
 names = st.sampled_from(sorted(KERNELS))
 forms = st.sampled_from(sorted(FORMS))
@@ -142,6 +144,29 @@ def test_changes_are_those_of_the_hyvarinen_loss(form, name, bandwidth, d, seed)
         losses = hyvarinen_loss(*parts, x, base, metric)
         alone = hyvarinen_loss(0.0, 0.0, x, base, metric)
         torch.testing.assert_close(changes, (losses - alone) @ weights)
+
+
+def test_fields_of_many_filters_are_evaluated_on_few_rows_at_once(monkeypatch):
+    """All at once are as large as the rows times the filters."""
+    d, shapes = 50, []
+    evaluate = CurlFreeForm.evaluate
+
+    def noted(*arguments):
+        field, divergence = evaluate(*arguments)
+        shapes.append(field.shape)
+        return field, divergence
+
+    monkeypatch.setattr(CurlFreeForm, "evaluate", noted)
+    space = CurlFreeForm(make_kernel("rbf", 5.0), points(8, d, 0))
+    x = points(1100, d, 1)
+    ones, metric = torch.ones(len(x)).double(), torch.ones(d).double()
+    fields = FilteredFields(points(8, 4, 2), points(4, 1, 3)[None], points(90, 4, 4))
+    changes = space.changes(x, ones, -x[None], metric, fields)
+    assert max(shape.numel() for shape in shapes) <= CHUNK_ELEMENTS
+    assert sum(shape[1] for shape in shapes) == len(x)
+    values, divergences = evaluate(space, x, fields.coefficients()[0], metric)
+    expected = (values * (0.5 * values - x)).sum((1, 2)) + divergences.sum(1)
+    torch.testing.assert_close(changes, expected[None])
 
 
 @quick

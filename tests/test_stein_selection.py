@@ -1,5 +1,6 @@
 """What the search compares, and held-out losses against dense evaluations."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -89,3 +90,25 @@ def test_forms_and_bases_are_compared_where_the_search_ends(seed):
     for form in ("diagonal", "curl_free"):
         for base in search.frames[best.scaling].bases:
             assert (replace(best, form=form), base) in compared
+
+
+def test_settings_compared_keep_no_fits_in_memory(monkeypatch):
+    """A search compares dozens: their fits together are many times a wide sample."""
+    built, build = [], Candidate.build
+
+    def noted(candidate, landmarks):
+        form = build(candidate, landmarks)
+        built.append(weakref.ref(form))
+        return form
+
+    monkeypatch.setattr(Candidate, "build", noted)
+    frame = frame_of(banana(300, 0))
+    candidates = [Candidate("rbf", form, 1.0) for form in ("diagonal", "curl_free")]
+    choices = cross_validate(
+        frame, candidates, frame.rows.lowest_ranks(50), methods=("tikhonov",)
+    )
+    assert len(built) > len(candidates)
+    assert not any(form() for form in built)
+    for choice in choices:
+        mean = frame.weights @ choice.losses / frame.weights.sum()
+        assert choice.loss == pytest.approx(float(mean), rel=1e-9)

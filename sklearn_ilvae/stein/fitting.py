@@ -14,7 +14,8 @@ from .model import ScoreModel
 from .sample.rows import Rows
 from .selection.candidates import Candidate
 from .selection.comparison import Choice, Setting, choose, evidence_against, improves
-from .selection.cross_validation import cross_validate, distinct, scores_without
+from .selection.cross_validation import cross_validate
+from .selection.folds import distinct, scores_without
 from .selection.frames import Frame
 from .selection.quadratic import (
     QuadraticLoss,

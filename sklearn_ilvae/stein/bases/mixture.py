@@ -134,7 +134,7 @@ class Components:
         constant = (
             self.shares.log() - log_root - 0.5 * V.shape[1] * math.log(2 * math.pi)
         )
-        return constant[..., None] - 0.5 * scaled.square().sum(-2)
+        return constant[..., None] - 0.5 * scaled.square_().sum(-2)
 
     def responsibilities(self, V: Tensor) -> Tensor:
         """Return the probability (..., k, n) of each component given each row."""

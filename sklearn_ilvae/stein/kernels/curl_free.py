@@ -12,6 +12,7 @@ from ..products import (
     outward_sums,
     times_each,
 )
+from ..sample.rows import slices
 from .radial import Kernel, kernel_matrix, squared_distances
 from .solvers import FilteredFields
 
@@ -217,15 +218,25 @@ class CurlFreeForm:
         changes : Tensor of shape (v, l)
         """
         coefficients = fields.coefficients()
-        size = coefficients.shape[:2]
-        coefficients = coefficients.flatten(0, 1)
+        total = weights.new_zeros(coefficients.shape[:2])
+        # The fields of all filters at once are many times as large as the rows.
+        for part in slices(len(U), total.numel() * U.shape[1]):
+            changes = self._changes_of_each(
+                U[part], base_scores[:, part], metric, coefficients.flatten(0, 1)
+            )
+            total += changes.unflatten(0, total.shape) @ weights[part]
+        return total
+
+    def _changes_of_each(
+        self, U: Tensor, base_scores: Tensor, metric: Tensor, coefficients: Tensor
+    ) -> Tensor:
+        """Return the changes (v · l, n) of the loss of each point."""
         if len(U) + len(self.landmarks) < U.shape[1]:
-            changes = self._changes_of_few(U, base_scores, metric, coefficients)
-            return changes.unflatten(0, size) @ weights
+            return self._changes_of_few(U, base_scores, metric, coefficients)
         values, divergences = self.evaluate(U, coefficients, metric)
-        values = values.unflatten(0, size)
+        values = values.unflatten(0, (len(base_scores), -1))
         changes = (values * (0.5 * values + base_scores[:, None])) @ metric
-        return (changes + divergences.unflatten(0, size)) @ weights
+        return changes.flatten(0, 1) + divergences
 
     def _changes_of_few(
         self, U: Tensor, base_scores: Tensor, metric: Tensor, coefficients: Tensor
