@@ -65,9 +65,20 @@ def test_kernels_are_symmetric_positive_and_one_at_zero(name, bandwidth, d, seed
 
 
 def test_far_points_give_no_denormal_numbers():
-    kernel = make_kernel("rbf", 1e-3)
-    value = kernel_matrix(kernel, points(3, 2, 0), points(3, 2, 1) + 10)
-    assert (value.square() >= torch.finfo(torch.float64).tiny).all()
+    kernel = make_kernel("rbf", 1.0)
+    value = kernel.value(torch.linspace(0.0, 1600.0, 1000).double())
+    tiny = torch.finfo(torch.float64).tiny
+    assert ((value == 0) | (value.square() >= tiny)).all()
+
+
+def test_a_row_far_from_all_others_does_not_move_a_gaussian_kernel():
+    """However small a kernel is there, the square of the distance can be larger."""
+    near = CurlFreeForm(make_kernel("rbf", 1.0), points(5, 2, 0))
+    far = torch.full((1, 2), 1e100, dtype=torch.float64)
+    one, scores = torch.ones(1).double(), torch.zeros(1, 1, 2).double()
+    gram, linear = near.accumulate(far, one, scores)
+    assert not gram.any()
+    assert not linear.any()
 
 
 def test_distances_are_those_of_the_definition():

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..products import inner_products
 
 LARGEST_EXPONENT = 300.0
-"""Of the Gaussian kernel, whose exp(−300) is far below any rounding error.
+"""Of the Gaussian kernel, which is 0 from there on: exp(−300) is below any rounding.
 
 Its square is still a normal number: denormal ones would slow every later product down
 by an order of magnitude.
@@ -73,8 +73,8 @@ class RBF:
 
     def value_(self, squared_distance: Tensor) -> Tensor:
         """Return ``φ``, elementwise, in the memory of its argument."""
-        exponent = squared_distance.mul_(0.5 / self.bandwidth**2)
-        return exponent.clamp_(max=LARGEST_EXPONENT).neg_().exp_()
+        exponent = squared_distance.mul_(-0.5 / self.bandwidth**2)
+        return torch.threshold_(exponent, -LARGEST_EXPONENT, -torch.inf).exp_()
 
     def first_derivative(self, value: Tensor) -> Tensor:
         """Return ``φ' = −φ / (2 h²)``, elementwise."""
