@@ -15,6 +15,7 @@ from sklearn_ilvae.stein.bases.mixture import fit_components, fit_like
 from sklearn_ilvae.stein.kernels.forms import FORMS
 from sklearn_ilvae.stein.kernels.radial import make_kernel
 from sklearn_ilvae.stein.kernels.solvers import whiten
+from sklearn_ilvae.stein.sample.moments import moments_of_parts
 from sklearn_ilvae.stein.sample.reading import read_rows
 from sklearn_ilvae.stein.sample.splits import split_rows
 
@@ -218,3 +219,27 @@ def test_shrinkage_does_not_hang_on_the_random_state():
         fit_score(x, Settings(base="gaussian"), seed=s)[1].shrinkage for s in range(4)
     }
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("distance", [1.0, 1e10, 1e20])
+def test_a_row_held_out_leaves_no_trace_however_far_it_is(distance):
+    x = points(60, 2, 0)
+    x[7] = distance
+    rows = rows_of(x)
+    split = split_rows(rows)
+    part = int(split.labels[7])
+    found = moments_of_parts(rows, split).without(part)
+    others = rows.read(split.others(part))
+    torch.testing.assert_close(found.mean, others.mean(0))
+    covariance = others.T.cov(correction=0)
+    torch.testing.assert_close(found.covariance(found.mean), covariance)
+
+
+@pytest.mark.parametrize("distance", [1e4, 1e12, 1e20])
+def test_no_gaussian_is_taken_for_a_sample_with_a_wild_row(distance):
+    """Its score would be 0 at all rows but one."""
+    x = points(300, 2, 0)
+    x[7] = distance
+    model, report = fit_score(x)
+    assert report.base == "student_t"
+    assert (model.score(x[:7]) * x[:7]).sum() < -0.8 * x[:7].square().sum()

@@ -54,7 +54,7 @@ class ManyRows:
         shrinkage : float
         target : callable
         """
-        moments = self.total if part is None else self.total - self.parts[part]
+        moments = self.total if part is None else self.parts.without(part)
         if self.rows.dimension == 0:
             return GaussianScore(moments.mean, torch.zeros_like(moments.second))
         ratio = target(moments.variances)
@@ -78,7 +78,10 @@ class ManyRows:
         losses : Tensor of shape (l,)
         """
         losses = torch.stack(
-            [self._losses_of(parts, target, shrinkages) for parts in self._parts_drawn]
+            [
+                self._losses_of(parts, draw.n_held_out, target, shrinkages)
+                for draw, parts in zip(self.draws, self._parts_drawn, strict=True)
+            ]
         )
         losses = losses.mean(0)
         if self.draws[0].n_kept <= self.rows.dimension + 1:
@@ -88,17 +91,17 @@ class ManyRows:
 
     @cached_property
     def _parts_drawn(self) -> list[Moments]:
-        """The moments of the parts of each draw that are held out."""
+        """The moments of the parts of each draw."""
         return [
-            (self.parts if draw is self.split else moments_of_parts(self.rows, draw))[
-                : draw.n_held_out
-            ]
+            self.parts if draw is self.split else moments_of_parts(self.rows, draw)
             for draw in self.draws
         ]
 
-    def _losses_of(self, parts: Moments, target: Target, shrinkages: Tensor) -> Tensor:
+    def _losses_of(
+        self, parts: Moments, n_held_out: int, target: Target, shrinkages: Tensor
+    ) -> Tensor:
         """Return the summed losses ``w (½‖P (u − μ)‖² − tr P)`` of parts held out."""
-        rest = self.total - parts
+        rest, parts = parts.without(slice(n_held_out)), parts[:n_held_out]
         ratio = target(rest.variances)
         train, test = rest.stretched(ratio), parts.stretched(ratio)
         variance, eigenvalues, vectors = _eigen(train)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .rows import Rows
@@ -25,19 +26,24 @@ class Moments:
     first: Tensor
     second: Tensor
 
-    def __sub__(self, other: "Moments") -> "Moments":
-        return Moments(
-            self.weight - other.weight,
-            self.first - other.first,
-            self.second - other.second,
-        )
-
     def __getitem__(self, sets: slice | int) -> "Moments":
         return Moments(self.weight[sets], self.first[sets], self.second[sets])
 
     def sum(self) -> "Moments":
         """Return the moments of all sets together."""
         return Moments(self.weight.sum(0), self.first.sum(0), self.second.sum(0))
+
+    def without(self, sets: slice | int) -> "Moments":
+        """Return the moments of all sets but one, for each of some.
+
+        To subtract one from all would lose the rest to rounding where it is far larger.
+        """
+        others = (1.0 - torch.eye(len(self.weight)).to(self.weight))[sets]
+        return Moments(
+            others @ self.weight,
+            others @ self.first,
+            torch.tensordot(others, self.second, 1),
+        )
 
     @property
     def mean(self) -> Tensor:
