@@ -1,6 +1,8 @@
 """Fitted scores: their values, divergences, log-densities, averages and state."""
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -165,6 +167,28 @@ def test_no_points_have_no_scores():
     score, divergence = model.evaluate(torch.zeros(0, 2))
     assert score.shape == (0, 2)
     assert divergence.shape == model.log_density(torch.zeros(0, 2)).shape == (0,)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory in KiB")
+def test_scores_of_many_points_take_little_more_memory_than_the_points():
+    code = """
+import resource, torch
+from sklearn_ilvae.stein import Settings, fit_score
+generator = torch.Generator().manual_seed(0)
+X = torch.randn(300, 3, generator=generator, dtype=torch.float64)
+model, _ = fit_score(X, Settings("rbf", "curl_free", 1.0, 0.01))
+points = X.repeat(2000, 1)
+model.evaluate(points[:10_000])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model.evaluate(points)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((after - before) * 1024 / points.nbytes)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    # The values themselves are four thirds of the points.
+    assert float(found.stdout) < 5.0
 
 
 def test_a_diagonal_form_has_no_log_density():

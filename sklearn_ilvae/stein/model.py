@@ -73,7 +73,10 @@ class ScoreModel:
 
     def score(self, X: Tensor) -> Tensor:
         """Return the score of each row, of shape (n, d), in float64."""
-        return torch.cat([self._score(U) for U in self._chunks(X)])
+        score = self.center.new_empty(X.shape)
+        for place, U in self._chunks(X):
+            score[place] = self._score(U)
+        return score
 
     def divergence(self, X: Tensor) -> Tensor:
         """Return ``tr ∇ŝ`` at each row, of shape (n,), in float64."""
@@ -91,8 +94,11 @@ class ScoreModel:
         score : Tensor of shape (n, d)
         divergence : Tensor of shape (n,)
         """
-        parts = [self._evaluate(U) for U in self._chunks(X)]
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+        score = self.center.new_empty(X.shape)
+        divergence = self.center.new_empty(len(X))
+        for place, U in self._chunks(X):
+            score[place], divergence[place] = self._evaluate(U)
+        return score, divergence
 
     def log_density(self, X: Tensor) -> Tensor:
         """Return the logarithm of the density up to a constant, of shape (n,).
@@ -119,27 +125,30 @@ class ScoreModel:
                 "the score is not the gradient of a function, so it has no "
                 "log-density; fit with form='curl_free'"
             )
-        parts = []
-        for U in self._chunks(X):
+        log_density = self.center.new_empty(len(X))
+        for place, U in self._chunks(X):
             value = self.base.log_density(U)
             if self.form is not None and self.coefficients is not None:
                 value = value + self.form.potential(U, self.coefficients)
-            parts.append(value)
-        return torch.cat(parts)
+            log_density[place] = value
+        return log_density
 
-    def _chunks(self, X: Tensor) -> Iterator[Tensor]:
-        """Yield the rows in the coordinates of the sample."""
+    def _chunks(self, X: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield ``(place, rows)``, the rows in the coordinates of the sample.
+
+        Values go to their place at once: kept until the last are computed, they lie
+        between the arrays of later chunks, in memory many times as large.
+        """
         if X.ndim != 2 or X.shape[1] != len(self.center):
             raise ValueError(
                 f"X has shape {tuple(X.shape)}; pass points of shape "
                 f"(n, {len(self.center)}), with the columns of the sample"
             )
         step = max(1, CHUNK_ELEMENTS // max(self.n_landmarks, X.shape[1]))
-        # Without points there is one chunk, of none.
-        for start in range(0, max(1, len(X)), step):
-            block = X[start : start + step].to(self.center)
-            U = (block - self.center) * self.inverse_scale
-            yield U if self.axes is None else U @ self.axes
+        for start in range(0, len(X), step):
+            place = slice(start, start + step)
+            U = (X[place].to(self.center) - self.center) * self.inverse_scale
+            yield place, U if self.axes is None else U @ self.axes
 
     def _score(self, U: Tensor) -> Tensor:
         if self.published is not None:
