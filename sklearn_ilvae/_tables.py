@@ -347,28 +347,6 @@ class TableMixin:
         return names_of(self._table_schema()) if hasattr(self, "_schema") else None
 
 
-def range_of(rows: Tensor, before: Tensor | None = None) -> Tensor:
-    """Return the smallest and the largest value of every column.
-
-    Parameters
-    ----------
-    rows : Tensor of shape (n_rows, n_features)
-        NaN where missing.
-    before : Tensor of shape (2, n_features), default=None
-        The range of earlier rows, to include.
-
-    Returns
-    -------
-    Tensor of shape (2, n_features), float64
-        NaN for columns without values.
-    """
-    parts = [rows] if before is None else [rows, before]
-    tables = [part.cpu().numpy() for part in parts]
-    lowest = np.fmin.reduce([np.fmin.reduce(table) for table in tables])
-    highest = np.fmax.reduce([np.fmax.reduce(table) for table in tables])
-    return torch.from_numpy(np.stack([lowest, highest]).astype(float))
-
-
 def levels_to_arrays(scaling: ColumnScaling) -> Mapping[str, Mapping[str, np.ndarray]]:
     """Return the levels of a scaling as arrays by name."""
     return {

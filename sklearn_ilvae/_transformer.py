@@ -25,6 +25,7 @@ from ._columns import (
     float_dtypes,
     from_tensor,
     names_of,
+    range_of,
     read_known_table,
     to_tensor,
 )
@@ -38,7 +39,6 @@ from ._tables import (
     TableMixin,
     TrainingTable,
     levels_to_arrays,
-    range_of,
     read_training_table,
     rows_at_once,
     widest_layer,

@@ -29,7 +29,7 @@ class LinearGaussian:
         self.model = started_model(self.rows, "mlp", n_components)
         with torch.no_grad():
             self.loadings = self.model.decoder.linear
-            scaled = self.loadings.T / self.model.likelihood.variance()
+            scaled = self.loadings.T / self.model.likelihood.heads[0].variance()
             self.information = scaled @ self.loadings
             eye = torch.eye(n_components, dtype=torch.float64)
             self.covariance = torch.linalg.inv(self.information + eye)

@@ -36,7 +36,7 @@ def linear():
         random_state=0,
     ).fit(rows)
     loadings = model.module_.decoder.linear.detach().double().numpy()
-    noise = model.module_.likelihood.variance().detach().double().numpy()
+    noise = model.module_.likelihood.heads[0].variance().detach().double().numpy()
     covariance = loadings @ loadings.T + np.diag(noise)
     units = np.outer(model.scale_, model.scale_)
     inside = np.abs((rows - model.mean_) / model.scale_).max(1) < 2.5
@@ -75,7 +75,7 @@ def test_before_training_codes_are_those_of_the_linear_model(linear):
     model, rows, _ = linear
     network = model.module_.double()
     loadings = network.decoder.linear.detach()
-    noise = network.likelihood.variance().detach()
+    noise = network.likelihood.heads[0].variance().detach()
     scaled = model._scaling().transform(torch.tensor(rows))
     scaled[:, 1] = torch.nan
     scaled[5] = torch.nan

@@ -70,7 +70,9 @@ def test_the_approximation_is_exact_for_a_linear_gaussian_model(seed):
     with torch.no_grad():
         origin = torch.zeros(1, dtype=rows.dtype)
         loadings = jacobian_at_zero(model.decoder, origin)
-        covariance = loadings @ loadings.T + torch.diag(model.likelihood.variance())
+        covariance = loadings @ loadings.T + torch.diag(
+            model.likelihood.heads[0].variance()
+        )
         centre = model.decoder(origin[None])[0]
         exact = torch.distributions.MultivariateNormal(centre, covariance)
         # The start is linear up to the last bits of its networks.

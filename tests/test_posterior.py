@@ -38,7 +38,7 @@ def exact_posterior(model, row):
     """Return mean and covariance of the code of a row, by its observed columns."""
     seen = ~row.isnan()
     loadings = model.decoder.linear[seen]
-    scaled = loadings.T / model.likelihood.variance()[seen]
+    scaled = loadings.T / model.likelihood.heads[0].variance()[seen]
     covariance = torch.linalg.inv(scaled @ loadings + torch.eye(2).double())
     origin = model.decoder(torch.zeros(1, 2).double())[0, seen]
     return covariance @ scaled @ (row[seen] - origin), covariance
@@ -71,7 +71,7 @@ def test_few_draws_give_the_likelihood_where_the_encoder_is_wrong(gaps):
         rows[::2, ::2] = torch.nan
     with torch.no_grad():
         covariance = model.decoder.linear @ model.decoder.linear.T
-        covariance += model.likelihood.variance().diag()
+        covariance += model.likelihood.heads[0].variance().diag()
         centre = model.decoder(torch.zeros(1, 2).double())[0]
         bound = importance_weighted_bound(model, rows, shared_noise(64, 2, 0))
     for row, found in zip(rows, bound, strict=True):

@@ -95,7 +95,7 @@ def test_scores_of_a_linear_model_are_its_gaussian_log_density(table):
         n_importance_samples=2000,
     ).fit(table)
     loadings = model.module_.decoder.linear.detach().double().numpy()
-    noise = model.module_.likelihood.variance().detach().double().numpy()
+    noise = model.module_.likelihood.heads[0].variance().detach().double().numpy()
     covariance = (loadings @ loadings.T + np.diag(noise)) * np.outer(
         model.scale_, model.scale_
     )
@@ -239,6 +239,17 @@ def test_samples_have_the_mean_and_spread_of_the_table(table):
     drawn = model.sample(4000, random_state=0)
     assert_allclose((drawn.mean(0) - table.mean(0)) / table.std(0), 0, atol=0.15)
     assert_allclose(drawn.std(0) / table.std(0), 1, atol=0.15)
+
+
+def test_samples_of_heavy_tails_stay_within_the_range_of_the_fit():
+    rows = np.random.default_rng(0).standard_t(1.2, size=(200, 2))
+    model = short(max_iter=20).fit(rows)
+    (head,) = model.module_.likelihood.heads
+    torch.nn.init.zeros_(head.raw_variance)
+    torch.nn.init.constant_(head.log_freedom, -5.0)
+    drawn = model.sample(4000, random_state=0)
+    assert_array_equal(drawn.max(0), rows.max(0))
+    assert_array_equal(drawn.min(0), rows.min(0))
 
 
 def test_samples_of_binary_columns_are_zeros_and_ones_as_often_as_in_the_table(table):

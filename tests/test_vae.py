@@ -106,7 +106,7 @@ def linear_model(n_components):
     model = started_model(rows, "mlp", n_components)
     with torch.no_grad():
         loadings = model.decoder.linear
-        covariance = loadings @ loadings.T + model.likelihood.variance().diag()
+        covariance = loadings @ loadings.T + model.likelihood.heads[0].variance().diag()
     exact = stats.multivariate_normal(np.zeros(5), covariance.numpy()).logpdf(rows)
     return model, rows, torch.from_numpy(exact)
 
@@ -199,7 +199,7 @@ def linear_posterior(model):
     n_components = model.architecture.n_components
     zero = torch.zeros(n_components, dtype=torch.float64)
     loadings = jacobian_at_zero(model.decoder, zero)
-    scaled = loadings.T / model.likelihood.variance()
+    scaled = loadings.T / model.likelihood.heads[0].variance()
     precision = scaled @ loadings + torch.eye(n_components, dtype=torch.float64)
     return loadings, torch.linalg.solve(precision, scaled), -precision.diagonal().log()
 
@@ -269,7 +269,9 @@ class TestStart:
         model = started_model(rows, "mlp", 2)
         with torch.no_grad():
             loadings = model.decoder.linear
-            covariance = loadings @ loadings.T + model.likelihood.variance().diag()
+            covariance = (
+                loadings @ loadings.T + model.likelihood.heads[0].variance().diag()
+            )
         along = axes.directions[:, :2]
         modelled = (along.T @ covariance @ along).diagonal()
         torch.testing.assert_close(modelled, axes.variances[:2])

@@ -18,6 +18,7 @@ from .scaling import (
     check_counts,
     check_support,
     find_scaling,
+    range_of,
 )
 from .schema import TableSchema
 from .validation import checked_weights, rows_of_weight, validated_table
@@ -46,6 +47,7 @@ __all__ = [
     "library_of",
     "names_in",
     "names_of",
+    "range_of",
     "read_known_table",
     "read_new_table",
     "restored_row",

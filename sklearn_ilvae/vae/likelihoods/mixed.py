@@ -74,13 +74,6 @@ class MixedLikelihood(nn.Module):
         kinds = self.layout.likelihood
         return torch.tensor([j for j, kind in enumerate(kinds) if kind == family])
 
-    def variance(self) -> Tensor:
-        """Return the noise variances of the Gaussian columns."""
-        for head in self.heads:
-            if isinstance(head, GaussianHead):
-                return head.variance()
-        return torch.zeros(0)
-
     def expected_information(self) -> Tensor:
         """Return ``E s²`` of the score s of every Gaussian and Student t column."""
         found = [
