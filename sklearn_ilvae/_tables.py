@@ -28,12 +28,11 @@ from ._columns import (
     rows_of_weight,
     to_tensor,
 )
-from ._columns.readable import readable_level, readable_number, readable_value
-from ._columns.schema import Column
-from ._columns.summary import ColumnSummary, shortened
+from ._columns.readable import summary_of_columns
+from ._columns.summary import ColumnSummary
 from ._random import draw_seed
 from .vae import VariationalAutoencoder, drawn_rows, expected_rows, shared_noise
-from .vae.likelihoods import COUNTS, EMPTY
+from .vae.likelihoods import EMPTY
 from .vae.posterior import codes_at_once
 
 LAYER_CHUNK = 1 << 18
@@ -41,9 +40,6 @@ LAYER_CHUNK = 1 << 18
 
 SHARING_ROWS, SHARING_CHUNK = 16, 1 << 22
 """Rows to take at once although they leave the cache, and how many numbers at most."""
-
-LEVEL_CHARACTERS = 20
-"""Characters of each level that a summary of columns shows."""
 
 
 def widest_layer(module: VariationalAutoencoder) -> int:
@@ -183,24 +179,8 @@ class TableMixin:
     def column_summary_(self) -> ColumnSummary:
         """What became of every column: dtype, likelihood, levels or scale, gaps."""
         check_is_fitted(self)
-        mean, scale = (to_tensor(each).cpu() for each in (self.mean_, self.scale_))
-        schema = self._table_schema()
-        return ColumnSummary(
-            [
-                {
-                    "column": str(column.name),
-                    "dtype": column.dtype,
-                    "likelihood": family,
-                    "values": _values(
-                        schema.library, column, family, float(mean[j]), float(scale[j])
-                    ),
-                    "missing": f"{100 * self._missing[j]:.3g}%",
-                }
-                for j, (column, family) in enumerate(
-                    zip(schema.columns, self.likelihood_, strict=True)
-                )
-            ]
-        )
+        schema, scaling = self._table_schema(), self._scaling()
+        return summary_of_columns(schema, scaling, self._missing)
 
     def impute(
         self,
@@ -356,34 +336,3 @@ def levels_to_arrays(scaling: ColumnScaling) -> Mapping[str, Mapping[str, np.nda
         }
         for column, each in scaling.levels.items()
     }
-
-
-def readable_cells(
-    schema: TableSchema, scaling: ColumnScaling, row: Tensor
-) -> list[str]:
-    """Return the values of a row as text, see `readable_value`."""
-    values = zip(schema.columns, row.tolist(), scaling.unit.tolist(), strict=True)
-    return [readable_value(schema.library, *each) for each in values]
-
-
-def _values(
-    library: str, column: Column, family: str, mean: float, scale: float
-) -> str:
-    if family == EMPTY:
-        return "all missing"
-    if column.levels is not None:
-        first = column.levels[:3].tolist()
-        texts = (readable_level(column, level) for level in first)
-        shown = ", ".join(shortened(text, LEVEL_CHARACTERS) for text in texts)
-        more = ", …" if len(column.levels) > 3 else ""
-        noun = "level" if len(column.levels) == 1 else "levels"
-        return f"{len(column.levels)} {noun}: {shown}{more}"
-    if family == "bernoulli":
-        return f"{100 * mean:.3g}% ones"
-    if family in COUNTS:
-        return "counts"
-    if column.group == "date":
-        centre = readable_value(library, column, mean, scale or np.inf)
-        return f"{centre} ± {readable_number(scale, 3)} days"
-    unit = " days" if column.group == "duration" else ""
-    return f"{readable_number(mean)} ± {readable_number(scale, 3)}{unit}"

@@ -1,16 +1,23 @@
 """Values of a table as text, as its users know them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import narwhals as nw
 import numpy as np
+from torch import Tensor
 
+from ..vae.likelihoods import COUNTS, EMPTY
 from .building import DAYS_ALONE, build_frame, user_values
+from .scaling import ColumnScaling
 from .schema import Column, TableSchema
-from .summary import shortened
+from .summary import ColumnSummary, shortened
 
 DATE_UNITS = {"D": 10.0, "m": 10 / 1440, "s": 10 / 86_400, "us": 0.0}
 """Units to print dates in, and from which spread of a column on, in days."""
+
+LEVEL_CHARACTERS = 20
+"""Characters of each level that a summary of columns shows."""
 
 
 def readable_number(value: float, digits: int = 4) -> str:
@@ -95,3 +102,74 @@ def local_stamps(library: str, column: Column, days: np.ndarray) -> np.ndarray:
     zoned = next(nw.from_native(table, eager_only=True).iter_columns())
     local = zoned.dt.replace_time_zone(None)
     return local.dt.timestamp("us").to_numpy().view("M8[us]")
+
+
+def readable_cells(
+    schema: TableSchema, scaling: ColumnScaling, row: Tensor
+) -> list[str]:
+    """Return the values of a row as text, see `readable_value`."""
+    values = zip(schema.columns, row.tolist(), scaling.unit.tolist(), strict=True)
+    return [readable_value(schema.library, *each) for each in values]
+
+
+def summary_of_columns(
+    schema: TableSchema, scaling: ColumnScaling, missing: Sequence[float]
+) -> ColumnSummary:
+    """Say what became of every column.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        The fitted columns.
+    scaling : ColumnScaling
+        Their families, centres and spreads.
+    missing : sequence of float
+        Share of missing values in each.
+
+    Returns
+    -------
+    ColumnSummary
+    """
+    fitted = zip(
+        schema.columns,
+        scaling.likelihood,
+        scaling.mean.tolist(),
+        scaling.scale.tolist(),
+        missing,
+        strict=True,
+    )
+    return ColumnSummary(
+        [
+            {
+                "column": str(column.name),
+                "dtype": column.dtype,
+                "likelihood": family,
+                "values": _values(schema.library, column, family, mean, scale),
+                "missing": f"{100 * share:.3g}%",
+            }
+            for column, family, mean, scale, share in fitted
+        ]
+    )
+
+
+def _values(
+    library: str, column: Column, family: str, mean: float, scale: float
+) -> str:
+    if family == EMPTY:
+        return "all missing"
+    if column.levels is not None:
+        first = column.levels[:3].tolist()
+        texts = (readable_level(column, level) for level in first)
+        shown = ", ".join(shortened(text, LEVEL_CHARACTERS) for text in texts)
+        more = ", …" if len(column.levels) > 3 else ""
+        noun = "level" if len(column.levels) == 1 else "levels"
+        return f"{len(column.levels)} {noun}: {shown}{more}"
+    if family == "bernoulli":
+        return f"{100 * mean:.3g}% ones"
+    if family in COUNTS:
+        return "counts"
+    if column.group == "date":
+        centre = readable_value(library, column, mean, scale or np.inf)
+        return f"{centre} ± {readable_number(scale, 3)} days"
+    unit = " days" if column.group == "duration" else ""
+    return f"{readable_number(mean)} ± {readable_number(scale, 3)}{unit}"

@@ -23,8 +23,9 @@ from .._columns import (
     restored_row,
     to_tensor,
 )
+from .._columns.readable import readable_cells
 from .._columns.summary import shortened
-from .._tables import TableMixin, readable_cells
+from .._tables import TableMixin
 
 
 def frame_like(values: Tensor, names: Sequence[Any], X: Any) -> Any:
