@@ -23,6 +23,7 @@ from ._columns import (
     keep_observed,
     library_of,
     names_of,
+    range_of,
     read_known_table,
     read_new_table,
     rows_of_weight,
@@ -307,17 +308,24 @@ class TableMixin:
         values = self._decided(table).cpu().double().numpy()
         return build_frame(schema, values, like if pandas else None)
 
+    def _keep_columns(self, table: TrainingTable, scaling: ColumnScaling) -> None:
+        """Keep what `_scaling`, `_table_schema` and `_in_range` read, and the gaps."""
+        source = table.source
+        shares = (table.weights / table.weights.sum()).to(table.rows)
+        self._missing = (shares @ table.rows.isnan().to(table.rows)).tolist()
+        self._seen = from_tensor(range_of(table.rows), source)
+        self._schema = table.schema.to_state()
+        self._levels = {str(j): each.to_state() for j, each in scaling.levels.items()}
+        self.mean_ = from_tensor(scaling.mean, source)
+        self.scale_ = from_tensor(scaling.scale, source)
+        self.likelihood_ = list(scaling.likelihood)
+
     def _scaling(self) -> ColumnScaling:
         return ColumnScaling(
             to_tensor(self.mean_),
             to_tensor(self.scale_),
             tuple(self.likelihood_),
-            {
-                int(column): LevelGroups(
-                    torch.as_tensor(each["group"]), torch.as_tensor(each["log_share"])
-                )
-                for column, each in self._levels.items()
-            },
+            {int(j): LevelGroups.from_state(each) for j, each in self._levels.items()},
         )
 
     def _table_schema(self) -> TableSchema:
@@ -325,14 +333,3 @@ class TableMixin:
 
     def _column_names(self) -> Any:
         return names_of(self._table_schema()) if hasattr(self, "_schema") else None
-
-
-def levels_to_arrays(scaling: ColumnScaling) -> Mapping[str, Mapping[str, np.ndarray]]:
-    """Return the levels of a scaling as arrays by name."""
-    return {
-        str(column): {
-            "group": each.group.cpu().numpy(),
-            "log_share": each.log_share.cpu().numpy(),
-        }
-        for column, each in scaling.levels.items()
-    }

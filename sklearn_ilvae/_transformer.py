@@ -38,7 +38,6 @@ from ._tables import (
     LAYER_CHUNK,
     TableMixin,
     TrainingTable,
-    levels_to_arrays,
     read_training_table,
     rows_at_once,
     widest_layer,
@@ -656,16 +655,9 @@ default="from_dtype"
                 len(table.rows), validation_fraction, seed, least_kept=1
             ).to(table.weights.device)
             if resume:
-                known = self._scaling()
-                check_same_network(self.module_.architecture, **self._network())
-                check_same_columns(self._table_schema(), known, self)
-                check_support(table.rows, known.likelihood, self._column_names())
-                thawed = known.thawed(table.rows)
-                self.scale_ = from_tensor(thawed.scale, table.source)
+                self._resume(table)
             else:
                 self._start(table, validated, seed)
-            seen = to_tensor(self._seen) if resume else None
-            self._seen = from_tensor(range_of(table.rows, seen), table.source)
             rows = self._scaling().transform(table.rows).float().to(device)
             training, validation = split_validation(
                 rows, table.weights.to(rows), validated
@@ -710,14 +702,9 @@ default="from_dtype"
         return self
 
     def _start(self, table: TrainingTable, validated: Tensor, seed: int) -> None:
-        self._schema = table.schema.to_state()
+        """Begin anew, with a network at the linear model of the table."""
         scaling = table.scaling(self.max_categories, self._family_of_numbers)
-        shares = (table.weights / table.weights.sum()).to(table.rows)
-        self._missing = (shares @ table.rows.isnan().to(table.rows)).tolist()
-        self._levels = levels_to_arrays(scaling)
-        self.mean_ = from_tensor(scaling.mean, table.source)
-        self.scale_ = from_tensor(scaling.scale, table.source)
-        self.likelihood_ = list(scaling.likelihood)
+        self._keep_columns(table, scaling)
         self.module_ = start_model(
             scaling.transform(table.rows),
             # To start from rows to validate on would favour the start over all epochs.
@@ -732,6 +719,16 @@ default="from_dtype"
         self.validation_scores_ = []
         self._noise_seed = seed
         self._optimizer_state = None
+
+    def _resume(self, table: TrainingTable) -> None:
+        """Make ready to go on with the present network, on a table that fits it."""
+        known = self._scaling()
+        check_same_network(self.module_.architecture, **self._network())
+        check_same_columns(self._table_schema(), known, self)
+        check_support(table.rows, known.likelihood, self._column_names())
+        self.scale_ = from_tensor(known.thawed(table.rows).scale, table.source)
+        seen = range_of(table.rows, to_tensor(self._seen))
+        self._seen = from_tensor(seen, table.source)
 
     def _network(self) -> dict[str, Any]:
         return {

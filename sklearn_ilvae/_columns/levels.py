@@ -4,7 +4,9 @@ The rare levels form one level of the network; which of them it is has the frequ
 of the table, whatever the rest of the row, so that likelihoods stay exact.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -34,6 +36,19 @@ class LevelGroups:
     def n_groups(self) -> int:
         """Number of levels of the network."""
         return int(self.group.max()) + 1
+
+    def to_state(self) -> dict[str, Any]:
+        """Return arrays by name."""
+        return {
+            "group": self.group.cpu().numpy(),
+            "log_share": self.log_share.cpu().numpy(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_state` returned."""
+        group, log_share = state["group"], state["log_share"]
+        return cls(torch.as_tensor(group), torch.as_tensor(log_share))
 
     def representatives(self) -> Tensor:
         """Return the most frequent level of every group."""
