@@ -1,9 +1,13 @@
-"""Where to compute: the device of a name, for a fit and for a fitted model."""
+"""Where to compute: the device of a name, and functions of rows that run there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
+
+GPU_CHUNKS = 8
+"""Chunks that a GPU takes at once: it has no such cache, and each costs it a launch."""
 
 
 def training_device(name: str, dtype: torch.dtype) -> torch.device:
@@ -48,6 +52,35 @@ def inference_device(name: str, dtype: torch.dtype) -> torch.device:
         return training_device(name, dtype)
     except ValueError:
         return torch.device("cpu")
+
+
+@torch.no_grad()
+def in_chunks_on(
+    device: torch.device,
+    function: Callable[[Tensor], Tensor],
+    rows: Tensor,
+    size: int,
+) -> Tensor:
+    """Return what a function gives for rows, computed on a device.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the function is called.
+    function : callable
+        Maps some rows to as many.
+    rows : Tensor of shape (n_rows, n_features)
+        Rows anywhere; what comes back is there too.
+    size : int
+        Rows that stay in the cache of a processor.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, ...)
+    """
+    size *= 1 if device.type == "cpu" else GPU_CHUNKS
+    parts = [function(chunk.to(device)).to(rows.device) for chunk in rows.split(size)]
+    return torch.cat(parts)
 
 
 @contextmanager

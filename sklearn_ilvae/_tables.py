@@ -17,6 +17,7 @@ from ._columns import (
     TableSchema,
     as_frame,
     build_frame,
+    check_counts,
     decoded_levels,
     find_scaling,
     from_tensor,
@@ -31,9 +32,12 @@ from ._columns import (
 )
 from ._columns.readable import summary_of_columns
 from ._columns.summary import ColumnSummary
+from ._device import in_chunks_on, inference_device
 from ._random import draw_seed
+from ._sklearn import check_same_namespace
 from .vae import VariationalAutoencoder, drawn_rows, expected_rows, shared_noise
 from .vae.likelihoods import EMPTY
+from .vae.networks import converted
 from .vae.posterior import codes_at_once
 
 LAYER_CHUNK = 1 << 18
@@ -161,6 +165,7 @@ def read_training_table(
 class TableMixin:
     """Columns of an autoencoder: their kinds, and tables of the fitted form."""
 
+    device: str
     handle_unknown: str
     n_importance_samples: int
     module_: VariationalAutoencoder
@@ -172,9 +177,6 @@ class TableMixin:
     _missing: list[float]
     _seen: Any
     _noise_seed: int
-    _checked: Any
-    _in_chunks: Any
-    _inference_module: Any
 
     @property
     def column_summary_(self) -> ColumnSummary:
@@ -234,6 +236,15 @@ class TableMixin:
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         return [self._filled_table(table, generator, X) for _ in range(n_imputations)]
 
+    def _checked(self, X: Any, method: str) -> Tensor:
+        """Return a table of the fitted columns as a tensor, or raise."""
+        check_is_fitted(self)
+        check_same_namespace(X, self, attribute="mean_", method=method)
+        schema = self._table_schema()
+        table = read_known_table(self, X, schema, self.handle_unknown)
+        check_counts(table, self.likelihood_, names_of(schema))
+        return table
+
     def _filled_table(
         self, table: Tensor, generator: torch.Generator | None, X: Any
     ) -> Any:
@@ -251,9 +262,10 @@ class TableMixin:
         if not incomplete.any():
             return filled
         scaling = self._scaling()
-        module = self._inference_module(table.dtype)
+        device = inference_device(self.device, table.dtype)
         if generator is not None:
-            module = module.cpu()  # where the generator is
+            device = generator.device
+        module = converted(self.module_, device, table.dtype)
         noise = self._importance_noise()
 
         def impute(rows: Tensor) -> Tensor:
@@ -264,12 +276,7 @@ class TableMixin:
 
         widest = max(module.likelihood.layout.n_statistics, widest_layer(module))
         chunk = rows_at_once(module, len(noise), widest)
-        if generator is None:
-            rows = self._in_chunks(impute, table[incomplete], chunk)
-        else:
-            with torch.no_grad():
-                parts = table[incomplete].cpu().split(chunk)
-                rows = torch.cat([impute(part) for part in parts]).to(table.device)
+        rows = in_chunks_on(device, impute, table[incomplete], chunk)
         found = self._in_range(scaling.inverse_transform(rows, generator))
         found = self._decided(found)
         filled[incomplete] = torch.where(missing[incomplete], found, table[incomplete])

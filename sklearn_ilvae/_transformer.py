@@ -20,19 +20,16 @@ from torch import Tensor
 
 from ._columns import (
     check_binary,
-    check_counts,
     check_support,
     float_dtypes,
     from_tensor,
-    names_of,
     range_of,
-    read_known_table,
     to_tensor,
 )
-from ._device import inference_device, training_device
+from ._device import in_chunks_on, inference_device, training_device
 from ._html import DiagramMixin, divergences_of_units, summary_of_autoencoder
 from ._random import draw_held_out, draw_seed
-from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
+from ._sklearn import Interval, StrOptions, fit_context
 from ._state import module_from_arrays, module_to_arrays, unchanged_on_error
 from ._tables import (
     LAYER_CHUNK,
@@ -68,9 +65,6 @@ _AUTO = StrOptions({"auto"})
 
 TRANSFORM_CHUNK = 4096
 """Rows encoded at once: few enough to stay in the processor's cache."""
-
-GPU_CHUNKS = 8
-"""Chunks that a GPU takes at once: it has no such cache, and each costs it a launch."""
 
 VALIDATION_DRAWS = 8
 
@@ -754,14 +748,6 @@ default="from_dtype"
             verbose=int(self.verbose),
         )
 
-    def _checked(self, X: Any, method: str) -> Tensor:
-        check_is_fitted(self)
-        check_same_namespace(X, self, attribute="mean_", method=method)
-        schema = self._table_schema()
-        table = read_known_table(self, X, schema, self.handle_unknown)
-        check_counts(table, self.likelihood_, names_of(schema))
-        return table
-
     def _inference_module(self, dtype: torch.dtype) -> VariationalAutoencoder:
         device = inference_device(self.device, dtype)
         return converted(self.module_, device, dtype)
@@ -769,13 +755,9 @@ default="from_dtype"
     def _in_chunks(
         self, function: Callable[[Tensor], Tensor], rows: Tensor, size: int
     ) -> Tensor:
-        device = inference_device(self.device, rows.dtype)
-        size *= 1 if device.type == "cpu" else GPU_CHUNKS
-        with torch.no_grad():
-            parts = [
-                function(chunk.to(device)).to(rows.device) for chunk in rows.split(size)
-            ]
-        return torch.cat(parts)
+        return in_chunks_on(
+            inference_device(self.device, rows.dtype), function, rows, size
+        )
 
     def _autoencoder(self) -> Self:
         return self
