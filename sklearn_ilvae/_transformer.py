@@ -40,14 +40,14 @@ from ._tables import (
     widest_layer,
 )
 from ._training import (
-    NonFiniteLossError,
+    TrainingResult,
     TrainingSettings,
     check_same_columns,
     check_same_network,
     choose_batch_size,
     choose_patience,
+    divergence_explained,
     epoch_hooks,
-    explain_divergence,
     split_validation,
     start_model,
     train,
@@ -660,7 +660,8 @@ default="from_dtype"
             generator = torch.Generator(device).manual_seed(seed + self.n_iter_)
             noise = shared_noise(VALIDATION_DRAWS, self.n_components_, self._noise_seed)
             module = deepcopy(self.module_).to(device)
-            try:
+            rate, names = self.learning_rate_init, self._column_names()
+            with divergence_explained(rows, self.likelihood_, rate, names):
                 result = train(
                     module,
                     training,
@@ -671,26 +672,11 @@ default="from_dtype"
                     epoch_hooks(self, context),
                     deepcopy(self._optimizer_state),
                 )
-            except NonFiniteLossError as error:
-                raise ValueError(
-                    explain_divergence(
-                        rows,
-                        self.likelihood_,
-                        self.learning_rate_init,
-                        self._column_names(),
-                    )
-                ) from error
             self._unit_divergences = (
                 divergences_of_units(module, training.rows) if summarize else None
             )
             self.module_ = module.cpu().eval()
-            before, added = self.validation_scores_, result.validation_scores
-            if before or added:
-                before = before or [nan] * self.n_iter_
-                added = added or [nan] * len(result.loss_curve)
-            self.validation_scores_ = before + added
-            self.n_iter_ += len(result.loss_curve)
-            self.loss_curve_ = self.loss_curve_ + result.loss_curve
+            self._continue_curves(result)
             self._optimizer_state = result.optimizer_state
             context.call_on_fit_task_end(estimator=self)
         return self
@@ -723,6 +709,16 @@ default="from_dtype"
         self.scale_ = from_tensor(known.thawed(table.rows).scale, table.source)
         seen = range_of(table.rows, to_tensor(self._seen))
         self._seen = from_tensor(seen, table.source)
+
+    def _continue_curves(self, result: TrainingResult) -> None:
+        """Add the epochs of a training to those of earlier calls."""
+        before, added = self.validation_scores_, result.validation_scores
+        if before or added:
+            before = before or [nan] * self.n_iter_
+            added = added or [nan] * len(result.loss_curve)
+        self.validation_scores_ = before + added
+        self.n_iter_ += len(result.loss_curve)
+        self.loss_curve_ = self.loss_curve_ + result.loss_curve
 
     def _network(self) -> dict[str, Any]:
         return {

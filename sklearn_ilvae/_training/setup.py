@@ -1,6 +1,7 @@
 """From an estimator's parameters and a scaled table to a network ready to train."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import ceil
 from numbers import Integral
 from typing import Any
@@ -30,7 +31,7 @@ from ..vae import (
 from ..vae.likelihoods import CONTINUOUS, EMPTY, LEVELS
 from ..vae.start import LinearModel, PrincipalAxes
 from .batches import WeightedRows
-from .callbacks import EpochHooks
+from .callbacks import EpochHooks, NonFiniteLossError
 
 SMALLEST_AUTO_BATCH = 128
 LARGEST_AUTO_BATCH = 1024
@@ -72,13 +73,14 @@ def epoch_hooks(estimator: Any, context: Any) -> EpochHooks:
     return EpochHooks(begin, end)
 
 
-def explain_divergence(
+@contextmanager
+def divergence_explained(
     rows: Tensor,
     likelihood: Sequence[str],
     learning_rate_init: float,
     names: Sequence[str] | None,
-) -> str:
-    """Say which parameter or column makes a training loss infinite, and what to do.
+) -> Iterator[None]:
+    """Say what makes a training loss infinite in the block, and what to do.
 
     Parameters
     ----------
@@ -87,30 +89,33 @@ def explain_divergence(
     likelihood : sequence of str
         Family of every column: levels and counts are not standardised.
     learning_rate_init : float
-        Learning rate of the training that failed.
+        Learning rate of the training.
     names : sequence of str or None
         Names of the columns.
 
-    Returns
-    -------
-    str
-        The text of an error.
+    Raises
+    ------
+    ValueError
+        With the parameter, and the column of the most extreme value.
     """
-    reason = (
-        "The training loss is no longer a finite number. "
-        f"learning_rate_init={learning_rate_init} is probably too large: try a tenth "
-        "of it."
-    )
-    standardised = [j for j, family in enumerate(likelihood) if family in CONTINUOUS]
-    if not standardised:
-        return reason
-    sizes = rows[:, standardised].nan_to_num().abs().amax(0)
-    size, place = sizes.max(0)
-    return (
-        f"{reason} {column_name(standardised[int(place)], names)} holds the most "
-        f"extreme value, {float(size):.1f} on the standardised scale: if it is an "
-        "error, remove it."
-    )
+    try:
+        yield
+    except NonFiniteLossError as error:
+        reason = (
+            "The training loss is no longer a finite number. "
+            f"learning_rate_init={learning_rate_init} is probably too large: try a "
+            "tenth of it."
+        )
+        numbers = [j for j, family in enumerate(likelihood) if family in CONTINUOUS]
+        if numbers:
+            sizes = rows[:, numbers].nan_to_num().abs().amax(0)
+            size, place = sizes.max(0)
+            reason += (
+                f" {column_name(numbers[int(place)], names)} holds the most extreme "
+                f"value, {float(size):.1f} on the standardised scale: if it is an "
+                "error, remove it."
+            )
+        raise ValueError(reason) from error
 
 
 def _widths(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
