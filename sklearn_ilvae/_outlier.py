@@ -22,15 +22,13 @@ from ._columns import (
 from ._columns.summary import ColumnSummary
 from ._detection import (
     ConformalMixin,
+    GapTerms,
     ReasonsMixin,
     Reservoir,
     RowScorer,
     ThresholdMixin,
-    column_means,
-    common_gains,
     comparable_numbers,
-    filled_contributions,
-    gap_gains,
+    measure_gaps,
     sample_points,
     trusted_weights,
 )
@@ -474,13 +472,12 @@ default="from_dtype"
         """Keep the scores of the rows, and what is typical of the trusted ones."""
         X, used = table.source, ~held_out
         rows = self._without_ignored(table.rows.double())
-        trust, missing = trust.to(rows), rows.isnan()
+        trust = trust.to(rows)
         terms_of = partial(self._over_chunks, RowScorer.contributions)
-        terms, gains = terms_of(rows), gap_gains(terms_of, rows[used], trust)
-        means = column_means(terms[used, :-1], missing[used], trust)
-        common = common_gains(terms_of, rows[used], trust, gains, means, seed)
-        self._gap_terms = [from_tensor(each, X) for each in (means, gains, common)]
-        filled = self._filled(terms, missing)
+        terms = terms_of(rows)
+        gaps = measure_gaps(terms_of, rows[used], terms[used], trust, seed)
+        self._gap_terms = [from_tensor(each, X) for each in gaps]
+        filled = self._filled(terms, rows.isnan())
         typical = trust @ filled[used] / trust.sum()
         self.typical_contributions_ = from_tensor(typical, X)
         all_scores = filled.sum(1)
@@ -554,7 +551,7 @@ default="from_dtype"
 
     def _filled(self, contributions: Tensor, missing: Tensor) -> Tensor:
         gap_terms = (to_tensor(each).to(contributions) for each in self._gap_terms)
-        return filled_contributions(contributions, missing, *gap_terms)
+        return GapTerms(*gap_terms).filled(contributions, missing)
 
     def _over_chunks(
         self, function: Callable[[RowScorer, Tensor], Tensor], table: Tensor

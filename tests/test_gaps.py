@@ -11,10 +11,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_ilvae import ILVAEOutlierDetector
 from sklearn_ilvae._detection.gaps import (
     REFERENCE_ROWS,
-    column_means,
     common_gains,
-    filled_contributions,
     gap_gains,
+    measure_gaps,
 )
 
 
@@ -167,11 +166,10 @@ def test_filled_terms_of_the_mean_rows_are_the_means():
     rows, weights = random_rows(60, 4), random_rows(60, 1)[:, 0].square()
     rows[random_rows(60, 4) > 0.5] = torch.nan
     terms, missing = made_up_terms(rows), rows.isnan()
-    gains = gap_gains(made_up_terms, rows, weights)
-    means = column_means(terms[:, :-1], missing, weights)
-    common = torch.zeros(5, dtype=torch.float64)
-    filled = filled_contributions(terms, missing, means, gains, common)
+    gaps = measure_gaps(made_up_terms, rows, terms, weights, seed=0)
+    gaps = gaps._replace(common=torch.zeros(5, dtype=torch.float64))
+    filled = gaps.filled(terms, missing)
     average = weights @ filled / weights.sum()
-    assert_allclose(average[:-1], means, rtol=1e-9, atol=1e-12)
+    assert_allclose(average[:-1], gaps.means, rtol=1e-9, atol=1e-12)
     assert_allclose(average[-1], 0, atol=1e-12)
     assert_allclose(filled[:, :-1][~missing], terms[:, :-1][~missing])

@@ -9,6 +9,7 @@ where several values are missing together.
 
 from collections.abc import Callable
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,70 @@ COPIES_AT_ONCE = 4096
 
 MISSING_SHARES = (0.25, 0.5, 0.75, 1.0)
 """Shares of missing values at which their common gain is measured."""
+
+
+class GapTerms(NamedTuple):
+    """What rows with gaps need to be compared with complete ones, all in nats.
+
+    Parameters
+    ----------
+    means : Tensor of shape (n_features,)
+        Mean term of every column.
+    gains : Tensor of shape (n_features,)
+        What `gap_gains` returns.
+    common : Tensor of shape (n_features + 1,)
+        What `common_gains` returns.
+    """
+
+    means: Tensor
+    gains: Tensor
+    common: Tensor
+
+    def filled(self, contributions: Tensor, missing: Tensor) -> Tensor:
+        """Return the expected terms of rows if no value were missing.
+
+        Parameters
+        ----------
+        contributions : Tensor of shape (n_rows, n_features + 1)
+            Terms of rows, 0 for missing values and that of the code last.
+        missing : Tensor of shape (n_rows, n_features), bool
+            Which values are missing.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_features + 1)
+        """
+        columns = torch.where(missing, self.means, contributions[:, :-1])
+        gained = missing.to(self.gains) @ self.gains + self.common[missing.sum(1)]
+        return torch.cat([columns, (contributions[:, -1] - gained)[:, None]], dim=1)
+
+
+def measure_gaps(
+    contributions: Callable[[Tensor], Tensor],
+    rows: Tensor,
+    terms: Tensor,
+    weights: Tensor,
+    seed: int,
+) -> GapTerms:
+    """Measure the effect of missing values on rows from which values are taken away.
+
+    Parameters
+    ----------
+    contributions, rows, weights
+        As in `gap_gains`.
+    terms : Tensor of shape (n_rows, n_features + 1)
+        The contributions of the rows.
+    seed : int
+        Seed of what is taken away.
+
+    Returns
+    -------
+    GapTerms
+    """
+    gains = gap_gains(contributions, rows, weights)
+    means = column_means(terms[:, :-1], rows.isnan(), weights)
+    common = common_gains(contributions, rows, weights, gains, means, seed)
+    return GapTerms(means, gains, common)
 
 
 def gap_gains(
@@ -130,29 +195,6 @@ def column_means(terms: Tensor, missing: Tensor, weights: Tensor) -> Tensor:
     share = weights[:, None] * ~missing
     total = share.sum(0).clamp(min=torch.finfo(terms.dtype).tiny)
     return (share * terms).sum(0) / total
-
-
-def filled_contributions(
-    contributions: Tensor, missing: Tensor, means: Tensor, gains: Tensor, common: Tensor
-) -> Tensor:
-    """Return the expected terms of rows if no value were missing.
-
-    Parameters
-    ----------
-    contributions : Tensor of shape (n_rows, n_features + 1)
-        Terms of rows, 0 for missing values and that of the code last.
-    missing : Tensor of shape (n_rows, n_features), bool
-        Which values are missing.
-    means, gains, common : Tensor
-        What `column_means`, `gap_gains` and `common_gains` return.
-
-    Returns
-    -------
-    Tensor of shape (n_rows, n_features + 1)
-    """
-    columns = torch.where(missing, means, contributions[:, :-1])
-    gained = missing.to(gains) @ gains + common[missing.sum(1)]
-    return torch.cat([columns, (contributions[:, -1] - gained)[:, None]], dim=1)
 
 
 def _reference(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ the nearest rows of a sample of the training table.
 The score of a row with gaps is the expected score of the complete row given the
 observed values, ``E[log p(x) | x_observed]``. In this file the term of a missing value
 is 0, and the term of the code uses the narrower posterior of a complete row.
-`filled_contributions` then puts expected terms in the place of the missing ones.
+`GapTerms` then puts expected terms in the place of the missing ones.
 """
 
 from dataclasses import dataclass
