@@ -27,10 +27,12 @@ from ._detection import (
     Reservoir,
     RowScorer,
     ThresholdMixin,
+    column_floors,
     comparable_numbers,
     measure_gaps,
     sample_points,
     trusted_weights,
+    value_terms,
 )
 from ._html import DiagramMixin, summary_of_detector
 from ._random import draw_held_out, draw_seed
@@ -217,6 +219,7 @@ default="from_dtype"
     transformer_: ILVAETransformer
     _sample: Reservoir
     _sample_points: Any
+    _floors: Any
     _n_neighbors: int
     _gap_terms: list[Any]
 
@@ -459,7 +462,9 @@ default="from_dtype"
             counted = used.weights * (kept > 0)
             rows = self._without_ignored(used.rows)
             self._sample = self._next_sample(rows, counted, resume, seed)
-            self._sample_points = from_tensor(self._points_of(self._sample), X)
+            points, floors = self._points_and_floors(self._sample)
+            self._sample_points = from_tensor(points, X)
+            self._floors = from_tensor(floors, X)
             self._n_neighbors = self.n_neighbors
             self._describe(table, held_out, kept * trusted, seed)
             self.set_threshold(contamination=self.contamination)
@@ -496,11 +501,14 @@ default="from_dtype"
         size = SAMPLE_ROWS if self.n_neighbors else 0
         return before.joined(rows.cpu().numpy(), weights.cpu().numpy(), size, seed)
 
-    def _points_of(self, sample: Reservoir) -> Tensor:
+    def _points_and_floors(self, sample: Reservoir) -> tuple[Tensor, Tensor]:
         inner, rows = self.transformer_, torch.from_numpy(sample.rows)
-        module = inner._inference_module(rows.dtype)
-        function = partial(sample_points, module, inner._scaling())
-        return inner._in_chunks(function, rows, TRANSFORM_CHUNK)
+        model = inner._inference_module(rows.dtype), inner._scaling()
+        points, terms = (
+            inner._in_chunks(partial(function, *model), rows, TRANSFORM_CHUNK)
+            for function in (sample_points, value_terms)
+        )
+        return points, column_floors(terms, rows.isnan(), sample.n_seen)
 
     def _transformer(
         self, known: ILVAETransformer | None, seed: int | None = None
@@ -565,6 +573,7 @@ default="from_dtype"
             inner._scaling(),
             self._sample.n_seen,
             sample,
+            to_tensor(self._floors).to(sample),
             self._n_neighbors if len(sample) else 0,
         )
         return inner._in_chunks(partial(function, scorer), table, TRANSFORM_CHUNK)

@@ -13,6 +13,7 @@ from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neighbors import NearestNeighbors
 
+from sklearn_ilvae._detection import column_floors
 from sklearn_ilvae._detection.reservoir import Reservoir
 from sklearn_ilvae._outlier import SAMPLE_ROWS
 from sklearn_ilvae.vae import comparable_points, neighbour_terms
@@ -224,21 +225,60 @@ def test_the_first_row_is_drawn_in_proportion_to_the_weights():
 # The detector
 
 
-def test_neighbours_lower_a_score_by_their_mean_squared_distance(table):
+@pytest.fixture(scope="module")
+def with_and_without(table):
+    """Return two detectors of one model, of which the first looks for three."""
+    return [
+        short_detector(support_fraction=1.0, n_neighbors=k).fit(table[:200])
+        for k in (3, 0)
+    ]
+
+
+def test_a_value_lowers_a_score_by_its_squared_distance_to_neighbours(
+    table, with_and_without
+):
     training, new = table[:200], table[200:]
-    without, with_three = (
-        short_detector(support_fraction=1.0, n_neighbors=k)
-        .fit(training)
-        .score_samples(new)
-        for k in (0, 3)
-    )
+    pooled, alone = (each.feature_contributions(new) for each in with_and_without)
     spread = training.std(0)
     index = NearestNeighbors(n_neighbors=3).fit(training / spread)
-    distances, _ = index.kneighbors(new / spread)
-    expected = (distances**2).mean(1) / (2 * BANDWIDTH**2)
+    _, places = index.kneighbors(new / spread)
+    away = (((new[:, None] - training[places]) / spread) ** 2).mean(1)
+    distances = away / (2 * BANDWIDTH**2)
     # Within three standard deviations the scale of a column is linear.
     inside = (np.abs(new - training.mean(0)) < 3 * spread).all(1)
-    assert_allclose((without - with_three)[inside], expected[inside], rtol=1e-6)
+    expected = np.maximum(alone[:, :-1], with_and_without[0]._floors) - distances
+    assert_allclose(pooled[inside, :-1], expected[inside], rtol=1e-6, atol=1e-9)
+
+
+def test_beside_neighbours_the_code_counts_by_the_root_of_its_units(
+    table, with_and_without
+):
+    pooled, alone = (each.feature_contributions(table) for each in with_and_without)
+    n_components = with_and_without[0].transformer_.n_components_
+    assert n_components > 1
+    assert_allclose(pooled[:, -1] * n_components**0.5, alone[:, -1], rtol=1e-9)
+
+
+def test_a_value_far_out_counts_as_one_that_no_row_had(table, with_and_without):
+    pooled, alone = with_and_without
+    seen = alone.feature_contributions(table[:200])[:, :-1].max(0)
+    assert_allclose(pooled._floors, seen - np.log(202), rtol=1e-9)
+    far = table[:1].copy()
+    far[0, 2] = 1e3
+    unbounded = alone.feature_contributions(far)[0, 2]
+    assert unbounded < pooled._floors[2] - 10
+    # What is left grows with the distance to the neighbours.
+    further = far * [1, 1, 10, 1, 1]
+    scores = pooled.score_samples(np.concatenate([far, further]))
+    assert scores[1] < scores[0] < pooled.training_scores_.min()
+
+
+def test_a_column_without_values_has_no_floor():
+    terms = torch.tensor([[-1.0, 0.0], [-4.0, 0.0]])
+    missing = torch.tensor([[False, True], [False, True]])
+    floors = column_floors(terms, missing, n_seen=2)
+    assert_allclose(floors, [-1 - np.log(4), -np.inf])
+    assert column_floors(terms[:0], missing[:0], n_seen=0).tolist() == [-np.inf] * 2
 
 
 def test_without_neighbours_no_row_is_kept(table):
@@ -284,7 +324,7 @@ def test_repeated_rows_are_no_neighbours_of_each_other(table):
     detector = short_detector(support_fraction=1.0).fit(table)
     before = detector._sample
     detector._sample = before.joined(table, np.ones(len(table)), SAMPLE_ROWS, 0)
-    detector._sample_points = detector._points_of(detector._sample)
+    detector._sample_points, _ = detector._points_and_floors(detector._sample)
     assert_allclose(
         detector.score_samples(table),
         short_detector(support_fraction=1.0).fit(table).score_samples(table),

@@ -4,7 +4,7 @@ from .conformal import ConformalMixin
 from .gaps import GapTerms, measure_gaps
 from .reasons import ReasonsMixin
 from .reservoir import Reservoir
-from .scoring import RowScorer, sample_points
+from .scoring import RowScorer, column_floors, sample_points, value_terms
 from .threshold import ThresholdMixin
 from .trust import comparable_numbers, trusted_weights
 
@@ -15,8 +15,10 @@ __all__ = [
     "Reservoir",
     "RowScorer",
     "ThresholdMixin",
+    "column_floors",
     "comparable_numbers",
     "measure_gaps",
     "sample_points",
     "trusted_weights",
+    "value_terms",
 ]

@@ -1,7 +1,15 @@
 """Scores of rows as sums: one term a column, and one for the code.
 
-A score is the approximate log-likelihood of a row minus its mean squared distance to
-the nearest rows of a sample of the training table.
+A score pools three opinions of a row (a logarithmic opinion pool: Genest & Zidek,
+Statistical Science, 1986): how likely its values are given its code, how likely the
+code is, and how far the nearest rows of a sample of the training table are. Without
+neighbours it is the approximate log-likelihood of the row.
+
+In the pool the first two count less than in a likelihood. A value is at most n + 2
+times less likely than the likeliest one: n rows do not tell how rare it is beyond that.
+The term of the code is divided by the square root of the number of units: it is a sum
+over them, so its spread among normal rows grows with that root, and neighbours know
+where codes are as well.
 
 The score of a row with gaps is the expected score of the complete row given the
 observed values, ``E[log p(x) | x_observed]``. In this file the term of a missing value
@@ -10,10 +18,11 @@ is 0, and the term of the code uses the narrower posterior of a complete row.
 """
 
 from dataclasses import dataclass
-from math import log
+from math import inf, log, sqrt
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .._columns import ColumnScaling
 from ..vae import (
@@ -41,6 +50,8 @@ class RowScorer:
     sample : Tensor of shape (n_sample, n_numbers)
         What `sample_points` makes of rows of the training table, among which neighbours
         are found.
+    floors : Tensor of shape (n_features,)
+        What `column_floors` makes of the same rows.
     n_neighbors : int
         How many neighbours to look for; 0 for none.
     """
@@ -49,6 +60,7 @@ class RowScorer:
     scaling: ColumnScaling
     n_seen: int
     sample: Tensor
+    floors: Tensor
     n_neighbors: int
 
     def scores(self, rows: Tensor) -> Tensor:
@@ -92,10 +104,12 @@ class RowScorer:
         scaled = self.scaling.transform(possible)
         terms = laplace_terms(self.module, scaled)
         columns = terms.columns + self.scaling.log_slopes(possible, scaled)
-        if self.n_neighbors:
-            columns = columns - self._distances(scaled, terms.coordinates)
         # The posterior variance of a complete row: gaps must not lower the score.
         latent = terms.latent - terms.due_to_gaps
+        if self.n_neighbors:
+            distances = self._distances(scaled, terms.coordinates)
+            columns = torch.maximum(columns, self.floors) - distances
+            latent = latent / sqrt(self.module.architecture.n_components)
         if impossible is not None:
             # The probability of the rarer of the two values, but at most 1 / (n + 2):
             # Laplace's rule of succession for a value that none of n rows had.
@@ -131,6 +145,51 @@ def sample_points(
     """
     coordinates, _ = module.encoder.completed(scaling.transform(rows))
     return comparable_points(module.encoder.design, coordinates)[0]
+
+
+def value_terms(
+    module: VariationalAutoencoder, scaling: ColumnScaling, rows: Tensor
+) -> Tensor:
+    """Return the log-likelihood of every value given the code of its row.
+
+    Parameters
+    ----------
+    module, scaling
+        As in `RowScorer`.
+    rows : Tensor of shape (n_rows, n_features)
+        Rows in the units of the table.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_features)
+        In nats of standardised columns, 0 for missing values.
+    """
+    scaled = scaling.transform(rows)
+    return laplace_terms(module, scaled).columns + scaling.log_slopes(rows, scaled)
+
+
+def column_floors(terms: Tensor, missing: Tensor, n_seen: int) -> Tensor:
+    """Return the least that a value adds to a score that looks for neighbours.
+
+    That is ``log(n + 2)`` below the most that a value adds: a value that none of n rows
+    had has a probability of 1 / (n + 2), by Laplace's rule of succession.
+
+    Parameters
+    ----------
+    terms : Tensor of shape (n_rows, n_features)
+        What `value_terms` returns for rows of the training table.
+    missing : Tensor of shape (n_rows, n_features), bool
+        Which of their values are missing.
+    n_seen : int
+        Rows of the fit.
+
+    Returns
+    -------
+    Tensor of shape (n_features,)
+        Minus infinity for a column without values.
+    """
+    present = terms.masked_fill(missing, -inf)
+    return functional.pad(present, (0, 0, 0, 1), value=-inf).amax(0) - log(n_seen + 2)
 
 
 def _possible_values(

@@ -17,10 +17,10 @@ from .design import Design
 from .likelihoods import COUNTS, LEVELS
 from .symlog import symlog
 
-BANDWIDTH = 0.5
+BANDWIDTH = 0.7
 """Standard deviation of the kernel, in standard deviations of a column."""
 
-LEVELS_BANDWIDTH = 1.0
+LEVELS_BANDWIDTH = 1.4
 """The same for levels, of which rare ones lie far from all others."""
 
 SAME = 1e-5
@@ -62,7 +62,7 @@ def comparable_points(design: Design, coordinates: Tensor) -> tuple[Tensor, Tens
     >>> rows = torch.tensor([[0.0, 2.0, 1.0], [1.0, 2.0, 1.5]])
     >>> points, columns = vae.comparable_points(design, design.coordinates(rows))
     >>> (points[0] - points[1]).square(), columns
-    (tensor([2.0000, 0.0000, 0.5000]), tensor([0, 1, 2]))
+    (tensor([1.0204, 0.0000, 0.2551]), tensor([0, 1, 2]))
     """
     columns = torch.empty(coordinates.shape[1], dtype=torch.long)
     units = coordinates.new_full((coordinates.shape[1],), sqrt(2) * BANDWIDTH)
