@@ -58,10 +58,10 @@ class ILVAEOutlierDetector(
 ):
     """Outliers of a table by a variational autoencoder, with a reason for each.
 
-    The score of a row is its log-likelihood under an `ILVAETransformer`, by Laplace's
-    approximation at the mean of its code [1]_, less its mean squared distance to the
-    nearest training rows [4]_. It is a sum of one term a column and one for the code,
-    so every score comes with its reasons (`feature_contributions`, `explain`).
+    The score of a row pools three opinions [5]_: how likely its values are given its
+    code, and how likely the code is, under an `ILVAETransformer` [1]_; and how far its
+    nearest training rows are [4]_. It is a sum of one term a column and one for the
+    code, so every score comes with its reasons (`feature_contributions`, `explain`).
 
     Training rows may hold outliers: rows far from the half of the table that lies
     closest together count less in training (`support_fraction`).
@@ -91,7 +91,7 @@ class ILVAEOutlierDetector(
     n_neighbors : int, default=2
         Number of nearest training rows in the score. They are found among 500 at
         random, of which the fitted detector keeps the values. 0 scores by the
-        likelihood alone and keeps none.
+        likelihood alone, as it is, and keeps none.
     inverse_lipschitz : float or "auto", default="auto"
         The constant L ≥ 0 of the decoder.
     decoder : str, default="anchored"
@@ -175,11 +175,22 @@ default="from_dtype"
     compared on average. But scores vary less the fewer values are observed, so fewer of
     the rows with many gaps are called outliers.
 
-    Subtracting a squared distance multiplies the density of the model by a Gaussian
-    kernel around the training rows. Its bandwidth is half a standard deviation of each
-    column; for levels it is one, in chi-squared distance. The model describes the
-    global structure of the table, the neighbours describe the local one. A row is not
-    its own neighbour: rows equal to it are skipped.
+    By Laplace's approximation at the mean of its code, the log-likelihood of a row is a
+    sum of one term a column and one for the code. With ``n_neighbors=0`` that is the
+    score. Beside neighbours,
+
+    - the term of a column is at most ``log(n + 2)`` below the largest that it has in
+      some training rows, n rows in all: they do not tell how rare a value is beyond
+      that (the rule of succession). What lies farther out is far from its neighbours;
+    - the term of the code is divided by the square root of the number of latent units.
+      It is a sum over them, so its spread grows with that root, and neighbours know
+      where codes are as well;
+    - the mean squared distance to the neighbours is subtracted, column by column. That
+      multiplies the density by a Gaussian kernel around the training rows, with a
+      bandwidth of 0.7 standard deviations of each column, or 1.4 for levels, in
+      chi-squared distance. The model describes the global structure of the table, the
+      neighbours the local one. A row is not its own neighbour: rows equal to it are
+      skipped.
 
     Scores are in nats of the standardised columns, including the Jacobian of the
     logarithmic scale of values beyond three standard deviations. So the terms of
@@ -201,6 +212,8 @@ default="from_dtype"
     .. [3] Tukey (1977). "Exploratory Data Analysis." Addison-Wesley.
     .. [4] Angiulli & Pizzuti (2002). "Fast outlier detection in high dimensional
        spaces." PKDD.
+    .. [5] Genest & Zidek (1986). "Combining probability distributions: a critique and
+       an annotated bibliography." Statistical Science 1.
 
     Examples
     --------
