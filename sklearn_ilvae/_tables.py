@@ -23,7 +23,6 @@ from ._columns import (
     from_tensor,
     keep_observed,
     library_of,
-    names_of,
     range_of,
     read_known_table,
     read_new_table,
@@ -93,7 +92,7 @@ class TrainingTable:
             self.rows,
             self.weights,
             self.likelihood,
-            names_of(self.schema),
+            self.schema.names,
             self.schema.n_levels,
             max_categories,
             family_of_numbers,
@@ -242,7 +241,7 @@ class TableMixin:
         check_same_namespace(X, self, attribute="mean_", method=method)
         schema = self._table_schema()
         table = read_known_table(self, X, schema, self.handle_unknown)
-        check_counts(table, self.likelihood_, names_of(schema))
+        check_counts(table, self.likelihood_, schema.names)
         return table
 
     def _filled_table(
@@ -338,5 +337,5 @@ class TableMixin:
     def _table_schema(self) -> TableSchema:
         return TableSchema.from_state(self._schema)
 
-    def _column_names(self) -> Any:
-        return names_of(self._table_schema()) if hasattr(self, "_schema") else None
+    def _column_names(self) -> list[Any] | None:
+        return self._table_schema().names

@@ -6,12 +6,7 @@ from .frames import DATES, as_frame, is_missing, library_of, names_in
 from .keeping import keep_observed
 from .kinds import asked_likelihood, categorical_columns, column_name, fitted_names
 from .levels import LevelGroups
-from .reading import (
-    decoded_levels,
-    names_of,
-    read_known_table,
-    read_new_table,
-)
+from .reading import decoded_levels, read_known_table, read_new_table
 from .scaling import (
     ColumnScaling,
     check_binary,
@@ -46,7 +41,6 @@ __all__ = [
     "keep_observed",
     "library_of",
     "names_in",
-    "names_of",
     "range_of",
     "read_known_table",
     "read_new_table",

@@ -4,7 +4,7 @@ A category stands as the position of its level. Tables of numbers alone are read
 scikit-learn's own validation, at its speed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -333,10 +333,3 @@ def decoded_levels(schema: TableSchema, table: np.ndarray) -> np.ndarray:
             seen = ~np.isnan(table[:, index])
             result[seen, index] = column.levels[table[seen, index].astype(np.intp)]
     return result
-
-
-def names_of(schema: TableSchema) -> Sequence[Any] | None:
-    """Return the names of the columns, None for an array."""
-    if schema.library == "array":
-        return None
-    return [column.name for column in schema.columns]

@@ -66,6 +66,13 @@ class TableSchema:
     headings: tuple[Any, ...] = (None,)
 
     @property
+    def names(self) -> list[Any] | None:
+        """Names of the columns; None for an array, which has none."""
+        if self.library == "array":
+            return None
+        return [column.name for column in self.columns]
+
+    @property
     def n_levels(self) -> tuple[int, ...]:
         """Number of levels of every column; 1 for columns of numbers."""
         return tuple(
