@@ -97,8 +97,8 @@ class ILVAETransformer(
         standardised table, but at most 32, and at most one for every twenty rows.
     inverse_lipschitz : float or "auto", default="auto"
         The constant L ≥ 0, in natural parameters for each unit of a code, whose prior
-        has unit variance. Natural parameters are standard deviations of Gaussian
-        columns, logits of binary and ordered ones, logits that sum to zero of
+        has unit variance. Natural parameters are standard deviations of columns of
+        numbers, logits of binary and ordered ones, logits that sum to zero of
         categories and log-rates of counts.
         ``"auto"`` is 0.3 times the standard deviation of the table along the last
         principal component kept. Useful values lie between 0 and 1; a larger L keeps
@@ -236,9 +236,11 @@ default="from_dtype"
     -----
     What L does: at every row, the relative Fisher information of the posterior with
     respect to the prior is at least ``L²`` times the squared part of the scaled
-    residual in the range of the decoder's Jacobian; averaged over the model's own rows
-    and for Gaussian columns of noise variance at most σ², at least
-    ``n_components L²/σ²`` (`sklearn_ilvae.metrics.fisher_divergence_lower_bound`).
+    residual in the range of the decoder's Jacobian
+    (`sklearn_ilvae.metrics.fisher_divergence_lower_bound`); averaged over the model's
+    own rows and for Gaussian columns of noise variance at most σ², at least
+    ``n_components L²/σ²`` (`sklearn_ilvae.metrics.average_fisher_lower_bound`, also for
+    Student t).
     What L does not do: the bound is on the posterior of the model, not on the encoder
     that approximates it. It is on the Fisher divergence from the prior. That divergence
     bounds the Kullback–Leibler divergence from above for the standard normal prior, and
@@ -494,7 +496,7 @@ default="from_dtype"
         Returns
         -------
         ndarray or DataFrame of shape (n_samples, n_features_in_)
-            Means of Gaussian columns (medians, where the scale is logarithmic),
+            Means of columns of numbers (medians, where the scale is logarithmic),
             probabilities of Bernoulli columns, most probable categories and expected
             counts. For a model fitted to a data frame, one of the same library, names
             and dtypes: numbers are rounded to what the dtype holds, probabilities to
