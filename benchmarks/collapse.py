@@ -32,13 +32,12 @@ import numpy as np
 import pandas as pd
 import torch
 from _datasets import SCIKIT_LEARN, SOURCE, adbench_names, load_table, split_table
+from _standard_vae import StandardVAE
 from joblib import Parallel, delayed
 from sklearn.decomposition import FactorAnalysis
-from torch import nn
 
 from sklearn_ilvae import ILVAETransformer, metrics
-from sklearn_ilvae.vae import DECODERS, Design, EncoderInputs
-from sklearn_ilvae.vae.encoders import GaussianEncoder
+from sklearn_ilvae.vae import DECODERS
 from sklearn_ilvae.vae.likelihoods import CONTINUOUS
 
 CONSTANTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -58,57 +57,6 @@ SWEEP_TABLES = (
 WIDE = 300
 FISHER_ROWS, FISHER_DRAWS = 200, 20
 PLAIN, FACTOR_ANALYSIS = "standard VAE", "FactorAnalysis"
-
-
-class PlainEncoder(GaussianEncoder):
-    """Mean and log-variance from one network, with torch's initialisation."""
-
-    def __init__(self, design: Design, n_components: int, width: int) -> None:
-        super().__init__(design, n_components, (width,), "elu")
-        self.network = nn.Sequential(
-            nn.Linear(design.width, width), nn.ELU(), nn.Linear(width, 2 * n_components)
-        )
-
-    def from_inputs(self, inputs: EncoderInputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return mean and log-variance by what the encoder reads of rows."""
-        mean, log_variance = self.network(inputs.values).chunk(2, dim=-1)
-        return mean, log_variance
-
-
-class PlainDecoder(nn.Sequential):
-    """Unconstrained network with torch's initialisation."""
-
-    def __init__(self, n_components: int, n_features: int, width: int) -> None:
-        super().__init__(
-            nn.Linear(n_components, width), nn.ELU(), nn.Linear(width, n_features)
-        )
-
-    def inverse_lipschitz(self) -> float:
-        """Return 0: nothing keeps two codes apart."""
-        return 0.0
-
-
-class StandardVAE(ILVAETransformer):
-    """The VAE of Kingma & Welling (2014), trained and scored like the estimator.
-
-    Standard normal prior, unconstrained networks of the same widths that start at
-    random, noise variances that start at one.
-    """
-
-    def _start(self, *args: object) -> None:
-        super()._start(*args)
-        architecture = self.module_.architecture
-        n_features, n_components = (
-            len(architecture.likelihood),
-            architecture.n_components,
-        )
-        (width,) = architecture.hidden_layer_sizes
-        torch.manual_seed(self.random_state)
-        design = self.module_.encoder.design
-        self.module_.encoder = PlainEncoder(design, n_components, width)
-        self.module_.decoder = PlainDecoder(n_components, n_features, width)
-        for head in self.module_.likelihood.heads:
-            nn.init.zeros_(head.raw_variance)
 
 
 @dataclass(frozen=True)
