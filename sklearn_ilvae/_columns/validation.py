@@ -1,6 +1,6 @@
 """Tables of numbers, checked as scikit-learn checks them; errors that name a column."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import isinf, isnan
 from typing import Any
@@ -12,12 +12,7 @@ from torch import Tensor
 
 from .._sklearn import check_sample_weight
 from .arrays import float_dtypes, to_tensor, with_gaps_for_masks
-from .frames import (
-    MAKE_DENSE,
-    as_frame,
-    library_of,
-    names_in,
-)
+from .frames import MAKE_DENSE, as_frame, library_of, names_in
 from .kinds import column_name
 from .refusals import ENCODE_TEXT, explain_no_table, explain_other_kinds
 
@@ -179,14 +174,28 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
     if array.ndim != 2:
         return None
     if array.dtype.kind in "biufc":
-        bad = np.isinf(array) if allow_missing else ~np.isfinite(array)
-        if array.dtype.kind == "c":
-            bad = array.imag != 0
-        for index in np.flatnonzero(bad.any(axis=0)).tolist():
-            row = int(np.flatnonzero(bad[:, index])[0])
-            name = column_name(index, names)
-            return _not_usable(name, array[row, index], row, allow_missing)
+        return _explain_bad_number(array, names, allow_missing)
+    return _explain_bad_object(array, names, allow_missing)
+
+
+def _explain_bad_number(
+    array: np.ndarray, names: Sequence[Any] | None, allow_missing: bool
+) -> str | None:
+    bad = np.isinf(array) if allow_missing else ~np.isfinite(array)
+    if array.dtype.kind == "c":
+        bad = array.imag != 0
+    columns = np.flatnonzero(bad.any(axis=0))
+    if not len(columns):
         return None
+    index = int(columns[0])
+    row = int(np.flatnonzero(bad[:, index])[0])
+    name = column_name(index, names)
+    return _not_usable(name, array[row, index], row, allow_missing)
+
+
+def _explain_bad_object(
+    array: np.ndarray, names: Sequence[Any] | None, allow_missing: bool
+) -> str | None:
     for index, values in enumerate(array.T):
         name = column_name(index, names)
         for row, value in enumerate(values):
