@@ -526,12 +526,10 @@ default="from_dtype"
     def _transformer(
         self, known: ILVAETransformer | None, seed: int | None = None
     ) -> ILVAETransformer:
-        """Return a new autoencoder to train, or a copy of the known one.
+        """Return an autoencoder with the parameters that the detector has now.
 
-        With the parameters that the detector has now.
-
-        A copy, so that the known one stays as it was: for the case of an error, and for
-        another detector that shares it.
+        It is new, or a copy of a known one. That stays as it was: for the case of an
+        error, and for another detector that shares it.
         """
         transformer = ILVAETransformer()
         if known is not None:  # copy.copy would lose the optimiser's state
@@ -577,7 +575,7 @@ default="from_dtype"
     def _over_chunks(
         self, function: Callable[[RowScorer, Tensor], Tensor], table: Tensor
     ) -> Tensor:
-        inner = self._transformer(self.transformer_)
+        inner = self._autoencoder()
         check_counts(table, inner.likelihood_, self._column_names())
         module = inner._inference_module(table.dtype)
         sample = to_tensor(self._sample_points).to(module.encoder.linear)
@@ -594,7 +592,7 @@ default="from_dtype"
     def _autoencoder(self) -> ILVAETransformer:
         return self._transformer(self.transformer_)
 
-    def _column_names(self) -> Any:
+    def _column_names(self) -> list[Any] | None:
         return self.transformer_._column_names()
 
     def _fit_summary(self) -> str:
