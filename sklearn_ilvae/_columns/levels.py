@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..vae.likelihoods.heads import level_frequencies
+from .arrays import to_tensor
 
 MOST_LEVELS = 50
 """Levels of a category that a network tells apart, by default."""
@@ -47,8 +48,7 @@ class LevelGroups:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Rebuild what `to_state` returned."""
-        group, log_share = state["group"], state["log_share"]
-        return cls(torch.as_tensor(group), torch.as_tensor(log_share))
+        return cls(to_tensor(state["group"]), to_tensor(state["log_share"]))
 
     def representatives(self) -> Tensor:
         """Return the most frequent level of every group."""
