@@ -252,7 +252,7 @@ class TableMixin:
         if schema.library == "array":
             return self._user_table(filled.to(table), X)
         observed = ~table.isnan().cpu().numpy()
-        return keep_observed(schema, self._user_table(filled, X), X, observed)
+        return keep_observed(schema, self._in_form(filled, X), X, observed)
 
     def _filled(self, table: Tensor, generator: torch.Generator | None) -> Tensor:
         missing = table.isnan()
@@ -302,7 +302,13 @@ class TableMixin:
         return torch.where(binary, (table > 0.5).to(table.dtype), table)
 
     def _user_table(self, table: Tensor, like: Any) -> Any:
-        """Return a table in the form of the one that was fitted."""
+        """Return expected rows as a table in the form of the one that was fitted."""
+        if self._table_schema().library != "array":
+            table = self._decided(table)
+        return self._in_form(table, like)
+
+    def _in_form(self, table: Tensor, like: Any) -> Any:
+        """Return values as they are, as far as the dtypes of the fit hold them."""
         schema = self._table_schema()
         if schema.library == "array":
             values = decoded_levels(schema, table.cpu().numpy())
@@ -311,7 +317,7 @@ class TableMixin:
             return from_tensor(torch.from_numpy(values), like)
         like = as_frame(like)
         pandas = schema.library == "pandas" and library_of(like) == "pandas"
-        values = self._decided(table).cpu().double().numpy()
+        values = table.cpu().double().numpy()
         return build_frame(schema, values, like if pandas else None)
 
     def _keep_columns(self, table: TrainingTable, scaling: ColumnScaling) -> None:

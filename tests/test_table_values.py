@@ -56,6 +56,17 @@ def test_observed_values_stay_exactly_as_they_are(name, library):
         assert all(new == old for new, old, gap in pairs if not gap)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_an_observed_share_of_zeros_and_ones_stays_what_it_is(library):
+    convert = LIBRARIES[library]
+    model = short(max_iter=1).fit(convert(pd.DataFrame({"c": CODES % 2.0, "x": BASE})))
+    rows = pd.DataFrame({"c": [0.5, 7.0, np.nan], "x": [0.5, np.nan, 1.0]})
+    for filled in (model.impute(convert(rows)), *model.impute(convert(rows), 2)):
+        *observed, drawn = column(filled)
+        assert observed == [0.5, 7]
+        assert drawn in (0, 1)
+
+
 @pytest.mark.parametrize(
     "convert",
     [
