@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 
+from ._columns import to_tensor
 from ._random import seeded
 from .vae import Architecture, VariationalAutoencoder
 
@@ -30,7 +30,7 @@ def module_from_arrays(saved: Mapping[str, Any]) -> VariationalAutoencoder:
     with seeded(0):  # the weights drawn here are overwritten
         module = VariationalAutoencoder(Architecture(**values)).float()
     tensors = {
-        name: torch.as_tensor(np.asarray(array))
+        name: to_tensor(np.asarray(array))  # which may be a file mapped to memory
         for name, array in saved["arrays"].items()
     }
     module.load_state_dict(tensors)

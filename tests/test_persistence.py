@@ -79,6 +79,15 @@ def test_skops_keeps_a_model_of_a_mixed_table(library):
     assert repr(twin.column_summary_) == repr(model.column_summary_)
 
 
+def test_a_model_mapped_to_memory_computes_and_trains_on(tmp_path, mixed):
+    X, model = mixed
+    joblib.dump(model, tmp_path / "model")
+    twin = joblib.load(tmp_path / "model", mmap_mode="r")
+    assert_array_equal(twin.score_samples(X), model.score_samples(X))
+    assert twin.impute(X).equals(model.impute(X))
+    assert twin.partial_fit(X).n_iter_ == model.n_iter_ + 1
+
+
 def test_an_unfitted_estimator_can_be_pickled():
     model = pickle.loads(pickle.dumps(ILVAETransformer(n_components=3)))
     assert model.n_components == 3
