@@ -48,6 +48,18 @@ def test_a_callback_can_stop_training(table):
     assert np.isfinite(model.score(table))
 
 
+def test_ctrl_c_within_a_callback_is_told_as_within_an_epoch(table):
+    def interrupt(number):
+        if number == 2:
+            raise KeyboardInterrupt
+
+    model = short(max_iter=50).set_callbacks(EpochRecorder(after_epoch=interrupt))
+    with pytest.warns(UserWarning, match="interrupted in epoch 3"):
+        model.fit(table)
+    assert model.n_iter_ == len(model.validation_scores_) == 3
+    assert np.isfinite(model.score(table))
+
+
 def test_an_error_in_a_callback_reaches_the_user_and_leaves_nothing_fitted(table):
     def fail(number):
         raise OSError("disk full")

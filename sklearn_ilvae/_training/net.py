@@ -287,12 +287,13 @@ def train(
     net.partial_fit(training)
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise NonFiniteLossError
-    # Ctrl-C may come after the batches of an epoch, while it is validated.
+    # Ctrl-C may come after the batches of an epoch, while it is validated, and after
+    # all of it, while it is reported.
     ended = [epoch for epoch in net.history if "dur" in epoch]
-    if len(ended) < len(net.history) and not stop.condition():
+    if len(ended) < settings.max_iter and not stop.condition():
         warnings.warn(
-            f"Training was interrupted in epoch {len(ended) + 1}. The best weights so "
-            "far are kept.",
+            f"Training was interrupted in epoch {len(net.history)}. The best weights "
+            "so far are kept.",
             stacklevel=2,
         )
     return TrainingResult(
