@@ -646,9 +646,13 @@ default="from_dtype"
             )
             device = training_device(self.device, torch.float32)
             seed = draw_seed(self.random_state)
-            # A warm start validates on the same rows.
+            # A warm start validates on the same rows, also where no seed is given: the
+            # network knows the others.
             validated = draw_held_out(
-                len(table.rows), validation_fraction, seed, least_kept=1
+                len(table.rows),
+                validation_fraction,
+                self._noise_seed if resume else seed,
+                least_kept=1,
             ).to(table.weights.device)
             if resume:
                 self._resume(table)

@@ -10,7 +10,7 @@ from autoencoders import short
 from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, _transformer
 from sklearn_ilvae._random import draw_held_out, draw_seed
 from sklearn_ilvae._training import net
 from sklearn_ilvae._training.setup import split_validation
@@ -180,6 +180,23 @@ def test_warm_start_continues_where_fit_ended(table):
     assert model.loss_curve_[:10] == first
     assert np.mean(model.loss_curve_[10:]) < np.mean(first)
     assert_array_equal(model.scale_, scale)
+
+
+@pytest.mark.parametrize("random_state", [None, np.random.RandomState(0)])
+def test_warm_start_validates_on_the_same_rows_without_a_seed(
+    monkeypatch, table, random_state
+):
+    validated = []
+
+    def split(rows, weights, held_out):
+        validated.append(held_out)
+        return split_validation(rows, weights, held_out)
+
+    monkeypatch.setattr(_transformer, "split_validation", split)
+    model = short(warm_start=True, random_state=random_state)
+    model.fit(table).fit(table)
+    assert validated[0].sum() == 30
+    assert_array_equal(*validated)
 
 
 @pytest.mark.parametrize(
