@@ -239,6 +239,23 @@ def test_an_imputed_array_keeps_its_floating_dtype(table, n_imputations):
         assert_array_equal(filled[~np.isnan(rows)], rows[~np.isnan(rows)])
 
 
+@pytest.mark.parametrize("n_imputations", [None, 1])
+def test_an_array_with_categories_keeps_its_floating_dtype(table, n_imputations):
+    single = np.column_stack([table, np.arange(300) % 3 * 0.1]).astype(np.float32)
+    single[:, -1][::7] = np.nan
+    for rows in (single, single.astype(np.float64)):
+        model = short(categorical_features=[-1]).fit(rows)
+        filled = model.impute(rows, n_imputations, random_state=0)
+        (filled,) = [filled] if n_imputations is None else filled
+        seen = ~np.isnan(rows)
+        assert_array_equal(filled[seen], rows[seen])
+        codes = model.transform(rows)
+        decoded = model.inverse_transform(codes)
+        assert {each.dtype for each in (filled, codes, decoded)} == {rows.dtype}
+        for each in (filled, decoded):
+            assert set(np.unique(each[:, -1])) <= set(np.unique(rows[seen[:, -1], -1]))
+
+
 def test_a_first_batch_without_gaps_can_be_followed_by_one_with_gaps(table):
     model = short().partial_fit(table)
     model.partial_fit(with_gaps(table, 0.3))

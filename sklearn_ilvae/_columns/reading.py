@@ -115,6 +115,8 @@ def read_new_table(
         families.append(family)
     headings = tuple(X.columns.names) if library == "pandas" else (None,)
     schema = TableSchema(library or "array", tuple(fitted), headings)
+    if codes:
+        table = table.double()
     return _with_codes(table, codes), weights, schema, families
 
 
@@ -222,7 +224,7 @@ def _with_codes(table: Tensor, codes: Mapping[int, np.ndarray]) -> Tensor:
     """Put positions of levels into a copy of a table: it may be the user's own."""
     if not codes:
         return table
-    table = table.to(torch.float64, copy=True)
+    table = table.clone()
     for index, each in codes.items():
         table[:, index] = torch.from_numpy(each).to(table)
     return table
