@@ -122,6 +122,10 @@ BAD_TABLES = {
         lambda f: pl.DataFrame(f).with_columns(c=pl.lit([1, 2])),
         "Column 'c' has dtype List.*stands for no kind of column",
     ),
+    "lists that are all missing": (
+        lambda f: pa.table({"a": f["a"], "c": pa.nulls(len(f), pa.list_(pa.int8()))}),
+        "Column 'c' has dtype list.*stands for no kind of column",
+    ),
     "complex numbers": (
         lambda f: f.to_numpy() + 1j,
         r"Complex data not supported[^!]*Give real and imaginary parts a column each",

@@ -232,6 +232,9 @@ ODD_DTYPES = {
     "pyarrow dates without an end": lambda: with_base(
         pa.array([date(9999, 12, 31) if c else date(2020, 1, 1) for c in CODES])
     ),
+    "pyarrow bytes that are all missing": lambda: with_base(
+        pa.nulls(N_ROWS, pa.binary(3))
+    ),
     "pandas dates without an end": lambda: pd.DataFrame(
         {"c": np.where(CODES, pd.Timestamp.max, pd.Timestamp(2020, 1, 1)), "x": BASE}
     ).astype({"c": "M8[ns]"}),

@@ -255,7 +255,7 @@ def _pyarrow_array(pa: Any, column: Column, values: np.ndarray) -> Any:
             ordered=column.ordered,
         )
     if column.group == "empty":
-        return pa.nulls(len(values), pa.type_for_alias(column.dtype))
+        return pa.nulls(len(values), _pyarrow_type(pa, column.dtype))
     if column.group == "date":
         stamps = pa.array(found, mask=missing).cast(pa.timestamp("us", column.zone))
         return stamps.cast(_pyarrow_type(pa, column.dtype), safe=False)
@@ -275,4 +275,6 @@ def _pyarrow_type(pa: Any, printed: str) -> Any:
         return getattr(pa, printed.split("(")[0])(*decimal)
     if zoned := re.fullmatch(r"timestamp\[(\w+), tz=(.+)\]", printed):
         return pa.timestamp(*zoned.groups())
+    if sized := re.fullmatch(r"fixed_size_binary\[(\d+)\]", printed):
+        return pa.binary(int(sized[1]))
     return pa.type_for_alias(printed)

@@ -180,7 +180,8 @@ def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
         return _read_text(name, dtype, series, library)
     if isinstance(kind, nw.Object):
         return read_objects(name, dtype, native.to_numpy())
-    if series.null_count() == len(series):
+    # Nested dtypes cannot be told from what their library prints of them.
+    if series.null_count() == len(series) and not kind.is_nested():
         return RawColumn(name, dtype, "empty", np.full(len(series), np.nan))
     step = (
         MAKE_DENSE
