@@ -226,6 +226,20 @@ def test_settings_without_the_parameter_have_no_place():
     assert display.paths["score"].keys() == {""}
 
 
+@pytest.mark.parametrize("values", [[True, False], [np.array([8]), np.array([8, 4])]])
+def test_truth_values_and_arrays_have_places_of_their_own(values):
+    results = {
+        "param_setting": values,
+        "params": [{"setting": value} for value in values],
+        "mean_test_score": np.array([1.0, 2.0]),
+        "std_test_score": np.zeros(2),
+    }
+    (panel,) = ParameterPathDisplay.from_cv_results(results).ax_
+    labels = [label.get_text() for label in panel.get_xticklabels()]
+    assert labels in (["False", "True"], ["[8, 4]", "[8]"])
+    assert list(panel.lines[0].get_ydata()) == [2, 1]
+
+
 @pytest.mark.parametrize(
     ("measures", "message"),
     [({}, "no measure to draw"), ({"KL": [1.0]}, "'KL' has 1 values, and the parame")],

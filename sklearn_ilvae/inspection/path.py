@@ -141,7 +141,7 @@ class ParameterPathDisplay:
             for row, settings in enumerate(cv_results["params"])
             if parameter in settings
         ]
-        raw = [settings[parameter] for _, settings in tried]
+        raw = [_comparable(settings[parameter]) for _, settings in tried]
         distinct = [value for row, value in enumerate(raw) if raw.index(value) == row]
         values = sorted(distinct, key=_order)
         labels = [
@@ -225,7 +225,7 @@ class ParameterPathDisplay:
         shape = (1, len(self.paths))
         self.ax_ = grid_of_axes(ax, shape, (4.8, 3.8), type(self).__name__)[0]
         self.figure_ = self.ax_[0].figure
-        numeric = all(isinstance(value, Real) for value in values)
+        numeric = all(_is_number(value) for value in values)
         places = np.asarray(values if numeric else range(len(values)), dtype=float)
         short = self.parameter.split("__")[-1]
         name = "L" if short == "inverse_lipschitz" else short
@@ -261,9 +261,19 @@ def _choose_parameter(parameter: str | None, searched: list[str]) -> str:
     return parameter
 
 
+def _comparable(value: Any) -> Any:
+    """Return arrays as lists, which are equal or not as a whole."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value has a place on an axis, which a truth value has not."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _order(value: Any) -> tuple[bool, Any]:
     """Sort numbers by size, and others behind them by their text."""
-    number = isinstance(value, Real)
+    number = _is_number(value)
     return not number, value if number else str(value)
 
 
