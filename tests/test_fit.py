@@ -123,6 +123,22 @@ def test_validation_rows_score_like_fresh_rows_from_the_start():
     assert abs(np.mean(gaps)) < 3 * np.std(gaps) / np.sqrt(len(gaps))
 
 
+def test_few_validation_rows_of_a_wide_layer_are_held_at_once(monkeypatch, table):
+    whole = short().fit(table)
+    sizes = []
+
+    def bound(model, rows, noise, *others):
+        if noise.ndim == 3:
+            sizes.append(len(rows))
+        return evidence_lower_bound(model, rows, noise, *others)
+
+    monkeypatch.setattr(net, "evidence_lower_bound", bound)
+    monkeypatch.setattr(net, "VALIDATION_NUMBERS", 7 * 64)
+    parts = short().fit(table)
+    assert max(sizes) == 7
+    assert_allclose(parts.validation_scores_, whole.validation_scores_, rtol=1e-5)
+
+
 def test_without_early_stopping_every_epoch_counts(table):
     model = short(early_stopping=False, max_iter=7).fit(table)
     assert model.n_iter_ == len(model.loss_curve_) == 7

@@ -12,6 +12,7 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.helper import predefined_split
 from torch import Tensor
 
+from .._tables import widest_layer
 from ..vae import (
     EncoderInputs,
     RunningAverage,
@@ -28,8 +29,8 @@ NOISE_VARIANCE_RATE = 10.0
 They set the scale of the whole loss and are the last to arrive at the common rate.
 """
 
-VALIDATION_CHUNK = 8192
-"""Validation rows held at once, with all their draws."""
+VALIDATION_CHUNK, VALIDATION_NUMBERS = 8192, 1 << 22
+"""Validation rows, and numbers of a layer for a draw of each, held at once at most."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,9 @@ class AutoencoderNet(NeuralNet):
 
     @torch.no_grad()
     def _validate(self, *batch: Tensor) -> Tensor:
-        chunks = zip(*(each.split(VALIDATION_CHUNK) for each in batch), strict=True)
+        few = max(1, VALIDATION_NUMBERS // widest_layer(self.average.module))
+        size = min(VALIDATION_CHUNK, few)
+        chunks = zip(*(each.split(size) for each in batch), strict=True)
         losses = [
             self._loss(self.average.module, self.validation_noise, *chunk)
             * (len(chunk[0]) / len(batch[0]))
