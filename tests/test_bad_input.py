@@ -257,6 +257,13 @@ def test_a_bad_parameter_between_two_batches_changes_nothing(frame, make, parame
     assert_nothing_changes(model, lambda m: m.partial_fit(frame), message)
 
 
+@pytest.mark.parametrize("parameter", ["inverse_lipschitz", "kl_weight"])
+def test_an_infinite_loss_names_the_parameter_that_is_far_off(table, parameter):
+    model = short(**{parameter: 1e39})  # which is infinite in single precision
+    with pytest.raises(ValueError, match=f"{parameter}=1e.39 is probably too large"):
+        model.fit(table)
+
+
 @methods
 @pytest.mark.parametrize(("make", "message"), BAD_WEIGHTS.values(), ids=BAD_WEIGHTS)
 def test_bad_weights_leave_nothing_fitted(frame, method, make, message):

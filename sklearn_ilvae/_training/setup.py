@@ -1,6 +1,6 @@
 """From an estimator's parameters and a scaled table to a network ready to train."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import ceil
 from numbers import Integral
@@ -37,6 +37,13 @@ SMALLEST_AUTO_BATCH = 128
 LARGEST_AUTO_BATCH = 1024
 
 PATIENCE_STEPS = 500
+
+STEEP_PARAMETERS = {
+    "learning_rate_init": (1e-2, "try a tenth of it"),
+    "inverse_lipschitz": (100.0, "useful values lie between 0 and 1"),
+    "kl_weight": (100.0, "useful values are close to 1"),
+}
+"""Parameters that make a loss infinite: how large they may be, and what to do."""
 
 AXES_NUMBERS = 1 << 26
 """Most coordinates at once from which principal axes are found."""
@@ -77,7 +84,7 @@ def epoch_hooks(estimator: Any, context: Any) -> EpochHooks:
 def divergence_explained(
     rows: Tensor,
     likelihood: Sequence[str],
-    learning_rate_init: float,
+    parameters: Mapping[str, Any],
     names: Sequence[str] | None,
 ) -> Iterator[None]:
     """Say what makes a training loss infinite in the block, and what to do.
@@ -88,8 +95,8 @@ def divergence_explained(
         Scaled rows, NaN where missing.
     likelihood : sequence of str
         Family of every column: levels and counts are not standardised.
-    learning_rate_init : float
-        Learning rate of the training.
+    parameters : mapping of str to object
+        Those of the training, by name.
     names : sequence of str or None
         Names of the columns.
 
@@ -101,10 +108,16 @@ def divergence_explained(
     try:
         yield
     except NonFiniteLossError as error:
+        times_usual = {
+            name: parameters[name] / usual
+            for name, (usual, _) in STEEP_PARAMETERS.items()
+            if parameters[name] != "auto"
+        }
+        steepest = max(times_usual, key=times_usual.__getitem__)
         reason = (
             "The training loss is no longer a finite number. "
-            f"learning_rate_init={learning_rate_init} is probably too large: try a "
-            "tenth of it."
+            f"{steepest}={parameters[steepest]} is probably too large: "
+            f"{STEEP_PARAMETERS[steepest][1]}."
         )
         numbers = [j for j, family in enumerate(likelihood) if family in CONTINUOUS]
         if numbers:
