@@ -182,9 +182,9 @@ default="from_dtype"
     - the term of a column is at most ``log(n + 2)`` below the largest that it has in
       some training rows, n rows in all: they do not tell how rare a value is beyond
       that (the rule of succession). What lies farther out is far from its neighbours;
-    - the term of the code is divided by the square root of the number of latent units.
-      It is a sum over them, so its spread grows with that root, and neighbours know
-      where codes are as well;
+    - the term of the code is multiplied by 1 - k / (d + 1), for k latent units and d
+      columns of numbers: neighbours in d directions are neighbours in the k of the
+      code as well, and need not say so twice. A category of m levels counts as m - 1;
     - the mean squared distance to the neighbours is subtracted, column by column. That
       multiplies the density by a Gaussian kernel around the training rows, with a
       bandwidth of 0.7 standard deviations of each column, or 1.4 for levels, in

@@ -250,13 +250,24 @@ def test_a_value_lowers_a_score_by_its_squared_distance_to_neighbours(
     assert_allclose(pooled[inside, :-1], expected[inside], rtol=1e-6, atol=1e-9)
 
 
-def test_beside_neighbours_the_code_counts_by_the_root_of_its_units(
+def test_beside_neighbours_the_code_counts_less_the_more_of_the_distance_it_is(
     table, with_and_without
 ):
     pooled, alone = (each.feature_contributions(table) for each in with_and_without)
     n_components = with_and_without[0].transformer_.n_components_
-    assert n_components > 1
-    assert_allclose(pooled[:, -1] * n_components**0.5, alone[:, -1], rtol=1e-9)
+    assert n_components == 2
+    assert_allclose(pooled[:, -1], alone[:, -1] * (1 - 2 / 6), rtol=1e-9)
+    frame = people(120)
+    mixed = short_detector(n_components=2, support_fraction=1.0).fit(frame)
+    twin = short_detector(n_components=2, support_fraction=1.0, n_neighbors=0)
+    latent = twin.fit(frame).feature_contributions(frame)["latent"]
+    n_numbers = mixed._sample_points.shape[1]
+    assert n_numbers > frame.shape[1]
+    found = mixed.feature_contributions(frame)["latent"]
+    complete = frame.notna().all(axis=1)
+    assert_allclose(
+        found[complete], latent[complete] * (1 - 2 / (n_numbers + 1)), rtol=1e-9
+    )
 
 
 def test_a_value_far_out_counts_as_one_that_no_row_had(table, with_and_without):

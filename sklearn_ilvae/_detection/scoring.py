@@ -7,9 +7,9 @@ neighbours it is the approximate log-likelihood of the row.
 
 In the pool the first two count less than in a likelihood. A value is at most n + 2
 times less likely than the likeliest one: n rows do not tell how rare it is beyond that.
-The term of the code is divided by the square root of the number of units: it is a sum
-over them, so its spread among normal rows grows with that root, and neighbours know
-where codes are as well.
+The term of the code is multiplied by 1 - k / (d + 1) for k units and d numbers:
+distances over d directions are distances of codes in k of them, and what neighbours say
+of the code need not be said twice.
 
 The score of a row with gaps is the expected score of the complete row given the
 observed values, ``E[log p(x) | x_observed]``. In this file the term of a missing value
@@ -18,7 +18,7 @@ is 0, and the term of the code uses the narrower posterior of a complete row.
 """
 
 from dataclasses import dataclass
-from math import inf, log, sqrt
+from math import inf, log
 
 import torch
 from torch import Tensor
@@ -62,6 +62,11 @@ class RowScorer:
     sample: Tensor
     floors: Tensor
     n_neighbors: int
+
+    @property
+    def weight_of_code(self) -> float:
+        """Return what the term of the code counts beside neighbours."""
+        return 1 - self.module.architecture.n_components / (self.sample.shape[1] + 1)
 
     def scores(self, rows: Tensor) -> Tensor:
         """Return the scores of rows, in the units of the table: shape (n_rows,)."""
@@ -109,7 +114,7 @@ class RowScorer:
         if self.n_neighbors:
             distances = self._distances(scaled, terms.coordinates)
             columns = torch.maximum(columns, self.floors) - distances
-            latent = latent / sqrt(self.module.architecture.n_components)
+            latent = latent * self.weight_of_code
         if impossible is not None:
             # The probability of the rarer of the two values, but at most 1 / (n + 2):
             # Laplace's rule of succession for a value that none of n rows had.
