@@ -213,6 +213,18 @@ def test_rows_of_all_batches_have_the_same_chance():
     assert abs(kept[:10].mean() - 100) < 4 * 8.7 / np.sqrt(10)
 
 
+def test_new_rows_among_many_that_are_equal_take_the_place_of_old_ones():
+    old, new = np.arange(1000.0)[:, None], np.zeros((10_000, 1))
+    new[5000:5250, 0] = 1000 + np.arange(250)
+    kept = []
+    for seed in range(20):
+        sample = Reservoir.empty(1).joined(old, np.ones(1000), 100, seed)
+        sample = sample.joined(new, np.ones(10_000), 100, seed)
+        kept.append(np.sum(sample.rows >= 1000))
+    # A fifth of all that differ, with a deviation of 4 each time.
+    assert abs(np.mean(kept) - 20) < 4 * 4 / np.sqrt(20)
+
+
 def test_the_first_row_is_drawn_in_proportion_to_the_weights():
     rows, weights = np.arange(4.0)[:, None], np.array([1, 2, 3, 4])
     drawn = [

@@ -61,7 +61,10 @@ class Reservoir:
             joined = np.concatenate([self.rows, rows[seen[some]]], dtype=np.float64)
             keys = np.concatenate([self.keys, new_keys[some]])
             kept = _best_of_equal(joined, keys)[:size]
-            if len(kept) == size or count >= len(order):
+            # Rows of the sample must not fill the places of new ones with larger keys.
+            if count >= len(order) or (
+                len(kept) == size and np.all(keys[kept] >= new_keys[order[count]])
+            ):
                 return type(self)(joined[kept], keys[kept], self.n_seen + len(seen))
             count *= 4
 
