@@ -179,9 +179,11 @@ default="from_dtype"
     sum of one term a column and one for the code. With ``n_neighbors=0`` that is the
     score. Beside neighbours,
 
-    - the term of a column is at most ``log(n + 2)`` below the largest that it has in
-      some training rows, n rows in all: they do not tell how rare a value is beyond
-      that (the rule of succession). What lies farther out is far from its neighbours;
+    - where the term of a column is more than c = log(n + 2) below the largest that it
+      has in some training rows, n rows in all, the distance s below becomes
+      ``c (1 + log(s / c))``. A value that none of n rows had has a probability of
+      1 / (n + 2) (the rule of succession); how fast a tail falls beyond that, they do
+      not tell, and one value far out would hide all other rows;
     - the term of the code is multiplied by 1 - k / (d + 1), for k latent units and d
       columns of numbers: neighbours in d directions are neighbours in the k of the
       code as well, and need not say so twice. A category of m levels counts as m - 1;

@@ -1,6 +1,7 @@
 """Neighbours in the score of a detector: distances, the sample they are found in."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,8 @@ from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neighbors import NearestNeighbors
 
-from sklearn_ilvae._detection import column_floors
 from sklearn_ilvae._detection.reservoir import Reservoir
+from sklearn_ilvae._detection.scoring import column_floors, slower_below
 from sklearn_ilvae._outlier import SAMPLE_ROWS
 from sklearn_ilvae.vae import comparable_points, neighbour_terms
 from sklearn_ilvae.vae.completion import LinearCompletion
@@ -258,7 +259,9 @@ def test_a_value_lowers_a_score_by_its_squared_distance_to_neighbours(
     distances = away / (2 * BANDWIDTH**2)
     # Within three standard deviations the scale of a column is linear.
     inside = (np.abs(new - training.mean(0)) < 3 * spread).all(1)
-    expected = np.maximum(alone[:, :-1], with_and_without[0]._floors) - distances
+    floors = torch.from_numpy(with_and_without[0]._floors)
+    values = slower_below(floors, torch.from_numpy(alone[:, :-1]), 200).numpy()
+    expected = values - distances
     assert_allclose(pooled[inside, :-1], expected[inside], rtol=1e-6, atol=1e-9)
 
 
@@ -282,18 +285,28 @@ def test_beside_neighbours_the_code_counts_less_the_more_of_the_distance_it_is(
     )
 
 
-def test_a_value_far_out_counts_as_one_that_no_row_had(table, with_and_without):
+def test_a_value_far_out_counts_by_a_logarithm(table, with_and_without):
     pooled, alone = with_and_without
-    seen = alone.feature_contributions(table[:200])[:, :-1].max(0)
-    assert_allclose(pooled._floors, seen - np.log(202), rtol=1e-9)
-    far = table[:1].copy()
-    far[0, 2] = 1e3
-    unbounded = alone.feature_contributions(far)[0, 2]
-    assert unbounded < pooled._floors[2] - 10
-    # What is left grows with the distance to the neighbours.
-    further = far * [1, 1, 10, 1, 1]
-    scores = pooled.score_samples(np.concatenate([far, further]))
-    assert scores[1] < scores[0] < pooled.training_scores_.min()
+    largest = alone.feature_contributions(table[:200])[:, :-1].max(0)
+    assert_allclose(pooled._floors, largest - np.log(202), rtol=1e-9)
+    far = np.repeat(table[:1], 3, axis=0)
+    far[:, 2] = [1e3, 1e4, 1e5]
+    unbounded = alone.feature_contributions(far)[:, 2]
+    assert (unbounded < pooled._floors[2] - 10).all()
+    scores = pooled.score_samples(far)
+    assert scores[2] < scores[1] < scores[0] < pooled.training_scores_.min()
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=20), st.integers(1, 10**6))
+def test_terms_below_a_floor_keep_their_order_and_fall_as_documented(depths, n_seen):
+    below = torch.tensor(sorted(depths), dtype=torch.float64)[:, None]
+    unit, largest = np.log(n_seen + 2), 1.5
+    floors = torch.tensor([largest - unit], dtype=torch.float64)
+    found = largest - slower_below(floors, largest - below, n_seen)[:, 0].numpy()
+    depth = below[:, 0].numpy()
+    beyond = unit * (1 + np.log(np.maximum(depth, unit) / unit))
+    assert_allclose(found, np.where(depth > unit, beyond, depth), rtol=1e-8, atol=1e-8)
+    assert (np.diff(found) >= -1e-9).all()
 
 
 def test_a_column_without_values_has_no_floor():
@@ -347,13 +360,15 @@ def test_repeated_rows_are_no_neighbours_of_each_other(table):
     detector = short_detector(support_fraction=1.0).fit(table)
     before = detector._sample
     detector._sample = before.joined(table, np.ones(len(table)), SAMPLE_ROWS, 0)
+    assert detector._sample.n_seen == 2 * len(table)
     detector._sample_points, _ = detector._points_and_floors(detector._sample)
+    # Twice the rows would tell more of the tails, too.
+    detector._sample = replace(detector._sample, n_seen=len(table))
     assert_allclose(
         detector.score_samples(table),
         short_detector(support_fraction=1.0).fit(table).score_samples(table),
         rtol=1e-12,
     )
-    assert detector._sample.n_seen == 2 * len(table)
 
 
 def test_reasons_of_levels_are_the_same_alone_and_in_any_batch():

@@ -5,11 +5,12 @@ Statistical Science, 1986): how likely its values are given its code, how likely
 code is, and how far the nearest rows of a sample of the training table are. Without
 neighbours it is the approximate log-likelihood of the row.
 
-In the pool the first two count less than in a likelihood. A value is at most n + 2
-times less likely than the likeliest one: n rows do not tell how rare it is beyond that.
-The term of the code is multiplied by 1 - k / (d + 1) for k units and d numbers:
-distances over d directions are distances of codes in k of them, and what neighbours say
-of the code need not be said twice.
+In the pool the first two count less than in a likelihood. Where a value is more than
+n + 2 times less likely than the likeliest one, its term falls by a logarithm only: n
+rows do not tell how fast the tail of a column falls beyond that. The term of the code
+is multiplied by 1 - k / (d + 1) for k units and d numbers: distances over d directions
+are distances of codes in k of them, and what neighbours say of the code need not be
+said twice.
 
 The score of a row with gaps is the expected score of the complete row given the
 observed values, ``E[log p(x) | x_observed]``. In this file the term of a missing value
@@ -113,7 +114,7 @@ class RowScorer:
         latent = terms.latent - terms.due_to_gaps
         if self.n_neighbors:
             distances = self._distances(scaled, terms.coordinates)
-            columns = torch.maximum(columns, self.floors) - distances
+            columns = slower_below(self.floors, columns, self.n_seen) - distances
             latent = latent * self.weight_of_code
         if impossible is not None:
             # The probability of the rarer of the two values, but at most 1 / (n + 2):
@@ -174,10 +175,10 @@ def value_terms(
 
 
 def column_floors(terms: Tensor, missing: Tensor, n_seen: int) -> Tensor:
-    """Return the least that a value adds to a score that looks for neighbours.
+    """Return below which term of a value the rows of the fit tell no more.
 
-    That is ``log(n + 2)`` below the most that a value adds: a value that none of n rows
-    had has a probability of 1 / (n + 2), by Laplace's rule of succession.
+    That is ``log(n + 2)`` below the largest term: a value that none of n rows had has a
+    probability of 1 / (n + 2), by Laplace's rule of succession.
 
     Parameters
     ----------
@@ -195,6 +196,30 @@ def column_floors(terms: Tensor, missing: Tensor, n_seen: int) -> Tensor:
     """
     present = terms.masked_fill(missing, -inf)
     return functional.pad(present, (0, 0, 0, 1), value=-inf).amax(0) - log(n_seen + 2)
+
+
+def slower_below(floors: Tensor, terms: Tensor, n_seen: int) -> Tensor:
+    """Return terms that fall by a logarithm only where they are below a floor.
+
+    With ``c = log(n_seen + 2)``, a term that is s below the largest one becomes
+    ``c (1 + log(s / c))`` below it if s > c: a tail as of a power, not of a Gaussian.
+
+    Parameters
+    ----------
+    floors : Tensor of shape (n_features,)
+        What `column_floors` returns.
+    terms : Tensor of shape (n_rows, n_features)
+        Terms of values.
+    n_seen : int
+        Rows of the fit.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_features)
+    """
+    unit = log(n_seen + 2)
+    below = (floors - terms).clamp(min=0)
+    return terms + below - unit * torch.log1p(below / unit)
 
 
 def _possible_values(
