@@ -164,6 +164,18 @@ def test_clusters_far_apart_add_up_to_the_sum_of_each(name, statistic, distance)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_clusters_far_apart_are_told_from_rounding_in_single_precision(name):
+    kernel, side = make_kernel(name, 1.0), 900.0 * (torch.arange(100) % 2)[:, None]
+    x = (points(100, 2, 0) + side).float()
+    s = side - x
+    found, exact = (
+        kernel_stein_discrepancy(*each, kernel, statistic="V")
+        for each in ((x, s), (x.double(), s.double()))
+    )
+    torch.testing.assert_close(found.double(), exact, rtol=1e-3, atol=0)
+
+
 def test_kernel_stein_discrepancy_tells_the_right_density_from_a_wrong_one():
     x, kernel = points(2000, 2, 0), make_kernel("inverse_multiquadric", 1.0)
     right = kernel_stein_discrepancy(x, -x, kernel)

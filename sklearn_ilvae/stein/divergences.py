@@ -14,10 +14,11 @@ CHUNK_ROWS = 1024
 """Rows whose pairs with all others are computed at once."""
 
 FAR_BANDWIDTHS = 1e3
+FAR_BANDWIDTHS_IN_SINGLE_PRECISION = 10.0
 """Farther from the origin, in bandwidths, distances are computed by differences.
 
 A product of matrices rounds squared distances at those from the origin, here by 1e-10
-of a squared bandwidth. Differences do not, but take longer.
+of a squared bandwidth, in single precision by 1e-5. Differences do not, but are slow.
 """
 
 EXACT = "donot_use_mm_for_euclid_dist"
@@ -310,7 +311,9 @@ def kernel_stein_discrepancy(
     X = (X - X.mean(0)) / unit
     own = (scores * X).sum(1)
     farthest = torch.linalg.vector_norm(X, dim=1).max()
-    near = bool(farthest < FAR_BANDWIDTHS * kernel.bandwidth)
+    double = X.dtype == torch.float64
+    far = FAR_BANDWIDTHS if double else FAR_BANDWIDTHS_IN_SINGLE_PRECISION
+    near = bool(farthest < far * kernel.bandwidth)
     total = X.new_zeros(())
     for start in range(0, n, CHUNK_ROWS):
         part = slice(start, start + CHUNK_ROWS)
