@@ -115,9 +115,8 @@ default="auto"
     bandwidth_ : ndarray of shape (n_features,) or None
         The chosen length scales in the units of X. Given back as parameters together
         with kernel, form, regularisation, method and base they give the same estimate,
-        where it is one, except that a mixture is then fitted in units of these lengths
-        and can come out differently. Without the base it is the Gaussian that they
-        correct.
+        where it is one, up to rounding, which the fit of a mixture enlarges. Without
+        the base it is the Gaussian that they correct.
     regularization_ : float or None
         The chosen strength.
     n_landmarks_ : int

@@ -243,3 +243,30 @@ def test_no_gaussian_is_taken_for_a_sample_with_a_wild_row(distance):
     model, report = fit_score(x)
     assert report.base == "student_t"
     assert (model.score(x[:7]) * x[:7]).sum() < -0.8 * x[:7].square().sum()
+
+
+def base_beside(x: torch.Tensor, bandwidth, base: str) -> torch.Tensor:
+    # So strong a regularisation leaves no kernel part.
+    alone = Settings("rbf", "diagonal", bandwidth, regularization=1e12, base=base)
+    model, report = fit_score(x, alone)
+    assert report.base == base
+    return model.score(x)
+
+
+@pytest.mark.parametrize("bandwidth", ["median", 300.0])
+@pytest.mark.parametrize("base", ["gaussian", "student_t"])
+def test_a_base_is_the_same_whatever_the_bandwidth(base, bandwidth):
+    scale = torch.tensor([1.0, 1.0, 1.0, 300.0, 300.0, 300.0]).double()
+    tail = points(60, 3, 1).square().mean(1, keepdim=True).sqrt()
+    x = points(60, 6, 0) / tail * scale
+    by_column = base_beside(x, scale, base)
+    torch.testing.assert_close(base_beside(x, bandwidth, base), by_column)
+
+
+def test_small_columns_tell_clusters_whatever_the_bandwidth():
+    generator = torch.Generator().manual_seed(0)
+    side = torch.randint(0, 2, (200, 1), generator=generator) * 10.0
+    x = torch.cat([points(200, 1, 0) + side, 1000.0 * points(200, 2, 1)], 1)
+    by_column = base_beside(x, torch.tensor([1.0, 1000.0, 1000.0]).double(), "mixture")
+    score = base_beside(x, 1000.0, "mixture")
+    torch.testing.assert_close(score[:, 0], by_column[:, 0], rtol=0, atol=0.2)

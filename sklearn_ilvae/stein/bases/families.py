@@ -25,6 +25,9 @@ MOST_ROWS_OF_A_SEARCH = 1000
 class Families:
     """The rows that families beyond the Gaussian are fitted to.
 
+    Each column has unit scale here, whatever the bandwidth: in units of that a column
+    of small numbers would be lost in what a scatter shrinks to, and to k-means.
+
     Parameters
     ----------
     split : Split
@@ -40,7 +43,8 @@ class Families:
         # Parts held out of a large sample have the highest ranks.
         most = len(rows) if split.in_folds else split.n_kept
         chosen = rows.lowest_ranks(min(MOST_ROWS, most))
-        self.V = rows.read(chosen)
+        self.ratio = rows.ratio_to_own_scale()
+        self.V = rows.read(chosen) * self.ratio
         self.weights = rows.weights[chosen] / rows.weights[chosen].sum()
         self.labels, self.ranks = split.labels[chosen], rows.rank[chosen]
 
@@ -71,6 +75,7 @@ class Families:
             each.as_score() if plane is None else each.as_score_around(*plane)
             for each in (full, *others)
         ]
+        score, *scores = [each.stretched(1.0 / self.ratio) for each in (score, *scores)]
         return [score, *(scores or [score] * self.split.n_held_out)]
 
     def mixture(self) -> list[MixtureScore] | None:
@@ -83,7 +88,7 @@ class Families:
         V, weights_of_few = self.V[few], self.weights[few]
         if not admits_components(*V.shape):
             return None
-        target = torch.linalg.inv(self.gaussian.full.precision)
+        target = torch.linalg.inv(self.gaussian.full.stretched(self.ratio).precision)
         generator = torch.Generator().manual_seed(self.seed)
         some = fit_components(V, weights_of_few, target, generator)
         if some is None:
@@ -98,7 +103,7 @@ class Families:
                 self._after_em(fit, weights, target)
                 for fit, weights in zip(fits, [self.weights, *without], strict=True)
             ]
-        score, *scores = [fit.as_score() for fit in fits]
+        score, *scores = [fit.as_score().stretched(1.0 / self.ratio) for fit in fits]
         return [score, *(scores or [score] * self.split.n_held_out)]
 
     def _weights_without_parts(self) -> list[Tensor]:

@@ -118,10 +118,8 @@ def _best_shrinkage(
 
 def _targets(rows: Rows) -> list[Target]:
     """Return the targets to compare."""
-    axes = rows.axes
     # Axes of a plane that are no columns have no scale of their own.
-    columns = axes is None or int((axes != 0).sum()) == rows.dimension
-    targets: list[Target] = [_own_scale if columns else torch.ones_like]
+    targets: list[Target] = [_own_scale if rows.along_columns else torch.ones_like]
     if rows.commensurable:
         common = rows.ratio_to_common_scale()
         targets.append(lambda _: common)

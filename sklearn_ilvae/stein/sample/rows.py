@@ -44,6 +44,9 @@ class Rows:
     axes : Tensor of shape (d, r) or None
         Where the rows lie in a plane, their coordinates are ``Wᵀ u`` instead. The
         columns of ``D W`` are orthogonal, and span the plane in the units of X.
+    own_scale : Tensor of shape (d,) or None
+        The inverse scales by the deviations of the columns, which those by a given
+        bandwidth took the place of; None where none did.
     """
 
     source: Tensor
@@ -54,6 +57,7 @@ class Rows:
     inverse_scale: Tensor
     device: torch.device
     axes: Tensor | None = None
+    own_scale: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -132,9 +136,24 @@ class Rows:
 
     @property
     def commensurable(self) -> bool:
-        """Whether scales are close enough to share a unit."""
-        scale = self.scale
+        """Whether own scales are close enough to share a unit."""
+        scale = self.scale * self.ratio_to_own_scale()
         return len(scale) > 0 and float(scale.max() / scale.min()) < COMMENSURABLE
+
+    @property
+    def along_columns(self) -> bool:
+        """Whether each coordinate is that of one column."""
+        return self.axes is None or int((self.axes != 0).sum()) == self.dimension
+
+    def ratio_to_own_scale(self) -> Tensor:
+        """Return the ratio of the scale by its deviation to that of each coordinate.
+
+        1 for the axes of a plane that are no columns, which have none of their own.
+        """
+        if self.own_scale is None or not self.along_columns:
+            return torch.ones_like(self.scale)
+        ratio = self.own_scale / self.inverse_scale
+        return ratio if self.axes is None else ratio.nan_to_num() @ self.axes
 
     def ratio_to_common_scale(self) -> Tensor:
         """Return the ratio of one scale for all coordinates to that of each."""

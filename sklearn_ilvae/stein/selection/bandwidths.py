@@ -1,5 +1,7 @@
 """Coordinates in which a given bandwidth is 1 along every axis."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -33,8 +35,14 @@ def in_bandwidths(rows: Rows, bandwidth: str | float | Tensor) -> Rows:
     -------
     Rows
     """
+    if isinstance(bandwidth, str) and bandwidth == "auto":
+        return rows
+    return replace(_in_given(rows, bandwidth), own_scale=rows.inverse_scale)
+
+
+def _in_given(rows: Rows, bandwidth: str | float | Tensor) -> Rows:
     if isinstance(bandwidth, str):
-        return _in_median_distances(rows) if bandwidth == "median" else rows
+        return _in_median_distances(rows)
     lengths = torch.as_tensor(bandwidth, dtype=torch.float64, device=rows.device)
     if lengths.numel() not in (1, rows.n_features):
         raise ValueError(
