@@ -103,6 +103,15 @@ def test_levels_need_no_more_rows():
     assert trusted_weights(rows, ones(rows), "auto", discrete)[1].sum() == 45
 
 
+@pytest.mark.parametrize("size", [1.1, 1e-300, 1e300])
+def test_equal_weights_trust_the_same_rows_whatever_their_size(size):
+    rows = normal_rows(0, 120, 3)
+    weights, trusted = trusted_weights(rows, ones(rows), "auto")
+    scaled, found = trusted_weights(rows, size * ones(rows), "auto")
+    assert torch.equal(found, trusted)
+    assert_allclose(scaled / size, weights, rtol=1e-12)
+
+
 @settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 50), seeds)
 def test_a_threshold_has_its_share_of_rows_below(n_rows, percent, seed):

@@ -61,12 +61,14 @@ def trusted_weights(
     rest = AUTO_REST if automatic else 0.0
     if share == 1:
         return weights, torch.ones_like(weights, dtype=torch.bool)
+    largest = weights.max()
+    weights = weights / largest  # sums of equal weights other than 1 are rounded
     distances = robust_distances(table.double().cpu(), weights.cpu(), discrete)
     distances = distances.to(weights)
     kept = closest_weights(distances, weights, share)
     two = distances.argsort(stable=True)[:2]
     kept[two] = weights[two]
-    return kept + rest * (weights - kept), kept > 0
+    return (kept + rest * (weights - kept)) * largest, kept > 0
 
 
 def comparable_numbers(
