@@ -218,8 +218,11 @@ def slower_below(floors: Tensor, terms: Tensor, n_seen: int) -> Tensor:
     Tensor of shape (n_rows, n_features)
     """
     unit = log(n_seen + 2)
-    below = (floors - terms).clamp(min=0)
-    return terms + below - unit * torch.log1p(below / unit)
+    # There are few: all others are left as they are.
+    where = (terms < floors).nonzero(as_tuple=True)
+    least = floors[where[1]]
+    below = least - terms[where]
+    return terms.index_put(where, least - unit * torch.log1p(below / unit))
 
 
 def _possible_values(
