@@ -30,9 +30,8 @@ from ._detection import (
     column_floors,
     comparable_numbers,
     measure_gaps,
-    sample_points,
+    points_and_terms,
     trusted_weights,
-    value_terms,
 )
 from ._html import DiagramMixin, summary_of_detector
 from ._random import draw_held_out, draw_seed
@@ -518,12 +517,12 @@ default="from_dtype"
 
     def _points_and_floors(self, sample: Reservoir) -> tuple[Tensor, Tensor]:
         inner, rows = self.transformer_, torch.from_numpy(sample.rows)
-        model = inner._inference_module(rows.dtype), inner._scaling()
-        points, terms = (
-            inner._in_chunks(partial(function, *model), rows, TRANSFORM_CHUNK)
-            for function in (sample_points, value_terms)
-        )
-        return points, column_floors(terms, rows.isnan(), sample.n_seen)
+        module = inner._inference_module(rows.dtype)
+        function = partial(points_and_terms, module, inner._scaling())
+        joined = inner._in_chunks(function, rows, TRANSFORM_CHUNK)
+        points, terms = joined.tensor_split([joined.shape[1] - rows.shape[1]], dim=1)
+        floors = column_floors(terms, rows.isnan(), sample.n_seen)
+        return points.contiguous(), floors
 
     def _transformer(
         self, known: ILVAETransformer | None, seed: int | None = None

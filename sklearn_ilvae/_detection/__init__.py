@@ -4,7 +4,7 @@ from .conformal import ConformalMixin
 from .gaps import GapTerms, measure_gaps
 from .reasons import ReasonsMixin
 from .reservoir import Reservoir
-from .scoring import RowScorer, column_floors, sample_points, value_terms
+from .scoring import RowScorer, column_floors, points_and_terms
 from .threshold import ThresholdMixin
 from .trust import comparable_numbers, trusted_weights
 
@@ -18,7 +18,6 @@ __all__ = [
     "column_floors",
     "comparable_numbers",
     "measure_gaps",
-    "sample_points",
+    "points_and_terms",
     "trusted_weights",
-    "value_terms",
 ]

@@ -49,8 +49,8 @@ class RowScorer:
     n_seen : int
         Rows of the fit.
     sample : Tensor of shape (n_sample, n_numbers)
-        What `sample_points` makes of rows of the training table, among which neighbours
-        are found.
+        Points of rows of the training table, see `points_and_terms`, among which
+        neighbours are found.
     floors : Tensor of shape (n_features,)
         What `column_floors` makes of the same rows.
     n_neighbors : int
@@ -117,11 +117,11 @@ class RowScorer:
             columns = slower_below(self.floors, columns, self.n_seen) - distances
             latent = latent * self.weight_of_code
         if impossible is not None:
-            # The probability of the rarer of the two values, but at most 1 / (n + 2):
-            # Laplace's rule of succession for a value that none of n rows had.
+            # The probability of the rarer of the two values, but at most that of one
+            # that no row had.
             p = terms.expected.clamp(torch.finfo(rows.dtype).tiny, 1)
             rarer = torch.minimum(p, 1 - p).clamp(min=torch.finfo(rows.dtype).tiny)
-            unseen = rarer.log().clamp(max=-log(self.n_seen + 2))
+            unseen = rarer.log().clamp(max=-surprise_of_unseen(self.n_seen))
             columns = torch.where(impossible, unseen, columns)
         return torch.cat([columns, latent[:, None]], dim=1), terms
 
@@ -133,10 +133,10 @@ class RowScorer:
         return torch.zeros_like(scaled).index_add_(1, columns, terms)
 
 
-def sample_points(
+def points_and_terms(
     module: VariationalAutoencoder, scaling: ColumnScaling, rows: Tensor
 ) -> Tensor:
-    """Return the points among which a scorer of the same model finds neighbours.
+    """Return, side by side, where rows lie and how likely their values are.
 
     Parameters
     ----------
@@ -147,43 +147,35 @@ def sample_points(
 
     Returns
     -------
-    Tensor of shape (n_rows, n_numbers)
-    """
-    coordinates, _ = module.encoder.completed(scaling.transform(rows))
-    return comparable_points(module.encoder.design, coordinates)[0]
-
-
-def value_terms(
-    module: VariationalAutoencoder, scaling: ColumnScaling, rows: Tensor
-) -> Tensor:
-    """Return the log-likelihood of every value given the code of its row.
-
-    Parameters
-    ----------
-    module, scaling
-        As in `RowScorer`.
-    rows : Tensor of shape (n_rows, n_features)
-        Rows in the units of the table.
-
-    Returns
-    -------
-    Tensor of shape (n_rows, n_features)
-        In nats of standardised columns, 0 for missing values.
+    Tensor of shape (n_rows, n_numbers + n_features)
+        The points among which a scorer of the same model finds neighbours, then the
+        log-likelihood of every value given the code of its row, in nats of standardised
+        columns, 0 for missing values.
     """
     scaled = scaling.transform(rows)
-    return laplace_terms(module, scaled).columns + scaling.log_slopes(rows, scaled)
+    terms = laplace_terms(module, scaled)
+    points, _ = comparable_points(module.encoder.design, terms.coordinates)
+    values = terms.columns + scaling.log_slopes(rows, scaled)
+    return torch.cat([points, values], dim=1)
+
+
+def surprise_of_unseen(n_seen: int) -> float:
+    """Return the nats that a value counts which none of so many rows had.
+
+    ``log(n + 2)``: its probability is 1 / (n + 2), by Laplace's rule of succession.
+    """
+    return log(n_seen + 2)
 
 
 def column_floors(terms: Tensor, missing: Tensor, n_seen: int) -> Tensor:
     """Return below which term of a value the rows of the fit tell no more.
 
-    That is ``log(n + 2)`` below the largest term: a value that none of n rows had has a
-    probability of 1 / (n + 2), by Laplace's rule of succession.
+    That is `surprise_of_unseen` below the largest term.
 
     Parameters
     ----------
     terms : Tensor of shape (n_rows, n_features)
-        What `value_terms` returns for rows of the training table.
+        Of the values of rows of the training table, see `points_and_terms`.
     missing : Tensor of shape (n_rows, n_features), bool
         Which of their values are missing.
     n_seen : int
@@ -195,14 +187,16 @@ def column_floors(terms: Tensor, missing: Tensor, n_seen: int) -> Tensor:
         Minus infinity for a column without values.
     """
     present = terms.masked_fill(missing, -inf)
-    return functional.pad(present, (0, 0, 0, 1), value=-inf).amax(0) - log(n_seen + 2)
+    largest = functional.pad(present, (0, 0, 0, 1), value=-inf).amax(0)
+    return largest - surprise_of_unseen(n_seen)
 
 
 def slower_below(floors: Tensor, terms: Tensor, n_seen: int) -> Tensor:
     """Return terms that fall by a logarithm only where they are below a floor.
 
-    With ``c = log(n_seen + 2)``, a term that is s below the largest one becomes
-    ``c (1 + log(s / c))`` below it if s > c: a tail as of a power, not of a Gaussian.
+    With c as `surprise_of_unseen` returns it, a term that is s below the largest one
+    becomes ``c (1 + log(s / c))`` below it if s > c: a tail as of a power, not of a
+    Gaussian.
 
     Parameters
     ----------
@@ -217,7 +211,7 @@ def slower_below(floors: Tensor, terms: Tensor, n_seen: int) -> Tensor:
     -------
     Tensor of shape (n_rows, n_features)
     """
-    unit = log(n_seen + 2)
+    unit = surprise_of_unseen(n_seen)
     # There are few: all others are left as they are.
     where = (terms < floors).nonzero(as_tuple=True)
     least = floors[where[1]]
