@@ -46,12 +46,6 @@ SHARING_ROWS, SHARING_CHUNK = 16, 1 << 22
 """Rows to take at once although they leave the cache, and how many numbers at most."""
 
 
-def widest_layer(module: VariationalAutoencoder) -> int:
-    """Return how many numbers a row needs in the widest layer of a decoder."""
-    n_parameters = module.likelihood.n_parameters
-    return max(n_parameters, *module.architecture.hidden_layer_sizes)
-
-
 def rows_at_once(module: VariationalAutoencoder, n_draws: int, width: int) -> int:
     """Return how many rows to take at once, with layers of a width for each draw."""
     n_numbers = width * codes_at_once(n_draws, module.architecture.n_components)
@@ -273,7 +267,7 @@ class TableMixin:
                 return expected_rows(module, scaled, noise.to(scaled))
             return drawn_rows(module, scaled, noise, generator)
 
-        widest = max(module.likelihood.layout.n_statistics, widest_layer(module))
+        widest = max(module.likelihood.layout.n_statistics, module.widest_layer)
         chunk = rows_at_once(module, len(noise), widest)
         rows = in_chunks_on(device, impute, table[incomplete], chunk)
         found = self._in_range(scaling.inverse_transform(rows, generator))

@@ -37,7 +37,6 @@ from ._tables import (
     TrainingTable,
     read_training_table,
     rows_at_once,
-    widest_layer,
 )
 from ._training import (
     TrainingResult,
@@ -564,7 +563,7 @@ default="from_dtype"
             bound = importance_weighted_bound(module, scaled, noise.to(rows))
             return bound + scaling.log_slope(rows, scaled)
 
-        chunk = rows_at_once(module, len(noise), widest_layer(module))
+        chunk = rows_at_once(module, len(noise), module.widest_layer)
         return from_tensor(self._in_chunks(log_likelihood, table, chunk), X)
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -608,7 +607,7 @@ default="from_dtype"
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         generator = torch.Generator().manual_seed(draw_seed(random_state))
         module = deepcopy(self.module_).double()
-        chunk = max(1, LAYER_CHUNK // widest_layer(module))
+        chunk = max(1, LAYER_CHUNK // module.widest_layer)
         with torch.no_grad():
             codes = module.prior.sample(int(n_samples), generator)
             parts = (module.decoder(each) for each in codes.split(chunk))

@@ -12,7 +12,6 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.helper import predefined_split
 from torch import Tensor
 
-from .._tables import widest_layer
 from ..vae import (
     EncoderInputs,
     RunningAverage,
@@ -166,7 +165,7 @@ class AutoencoderNet(NeuralNet):
 
     @torch.no_grad()
     def _validate(self, *batch: Tensor) -> Tensor:
-        few = max(1, VALIDATION_NUMBERS // widest_layer(self.average.module))
+        few = max(1, VALIDATION_NUMBERS // self.average.module.widest_layer)
         size = min(VALIDATION_CHUNK, few)
         chunks = zip(*(each.split(size) for each in batch), strict=True)
         losses = [

@@ -136,3 +136,9 @@ class VariationalAutoencoder(nn.Module):
             if architecture.n_mixture_components
             else StandardNormalPrior(n_components)
         )
+
+    @property
+    def widest_layer(self) -> int:
+        """How many numbers the widest layer of the decoder holds for a code."""
+        widths = self.architecture.hidden_layer_sizes
+        return max(self.likelihood.n_parameters, *widths)
