@@ -151,12 +151,12 @@ class ReasonsMixin:
     def feature_contributions(self, X: Any, return_expected: bool = False) -> Any:
         """Split the score of every row exactly into its columns and its code.
 
-        The term of a column is the log-likelihood of its value given the code, within
-        a bound, minus the part of the column in the distance to the nearest training
-        rows: see the notes of the class. It is low where the value does not agree with
-        the rest of the row, or with similar rows. The last term, ``"latent"``, is low
-        where the combination of the columns is unusual. The terms of a row add up to
-        its score.
+        The term of a column is the log-likelihood of its value given the code, which
+        falls slowly far out, minus the part of the column in the distance to the
+        nearest training rows: see the notes of the class. It is low where the value
+        does not agree with the rest of the row, or with similar rows. The last term,
+        ``"latent"``, is low where the combination of the columns is unusual. The terms
+        of a row add up to its score.
 
         Parameters
         ----------
