@@ -24,7 +24,12 @@ from score_tasks import Task, banana, four_clusters
 
 from sklearn_ilvae.stein import Report, ScoreModel, Settings, fit_score
 from sklearn_ilvae.stein.fitting import greatest_length
-from sklearn_ilvae.stein.kernels.solvers import decompose, filter_gains, whiten
+from sklearn_ilvae.stein.kernels.solvers import (
+    decompose,
+    filter_gains,
+    whiten,
+    whitened_gram,
+)
 from sklearn_ilvae.stein.sample.reading import read_rows
 from sklearn_ilvae.stein.sample.rows import Rows
 from sklearn_ilvae.stein.sample.splits import split_rows
@@ -70,7 +75,9 @@ def kernel_part_of(
         basis=None if basis is None else basis.to(dtype),
     )
     # A Cholesky factorisation may fail where the sums were rounded.
-    spectrum = decompose(total.gram.double(), whitening.basis)
+    gram = total.gram.double()
+    whitened = whitened_gram(gram, whitening.basis) if basis is None else gram
+    spectrum = decompose(whitened, whitening.basis)
     strength = spectrum.eigenvalues.new_tensor([report.regularization])
     gains = filter_gains("tikhonov", spectrum.eigenvalues, strength, form.trace())
     coefficients = spectrum.coefficients(total.linear[0].double(), gains)[0]

@@ -20,7 +20,7 @@ seeds = st.integers(0, 2**16)
 SUMS = torch.tensor([[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]]).double()
 # Dependent columns in different units, so that the frame of one scale is compared.
 UNITS = torch.tensor([[1, 0, 5, 1], [0, 4, 5, -1]]).double()
-FIXED = {"kernel": "rbf", "bandwidth": 8.0, "regularization": 1e-3}
+FIXED = {"kernel": "rbf", "bandwidth": 0.5, "regularization": 1e-3}
 # So strong a ridge leaves the base alone.
 ALONE = Settings("rbf", "diagonal", "median", regularization=1e12)
 

@@ -95,14 +95,12 @@ def test_an_orthogonal_embedding_in_far_more_columns_gives_the_embedded_score(se
     y, _ = two_clusters(40, seed)
     y[0] *= 1e3
     turn = torch.linalg.qr(points(300, 2, seed + 1)).Q.T
-    flat, _ = fit_score(y, Settings(base=None, **FIXED))
-    model, _ = fit_score(y @ turn, Settings(base=None, **FIXED))
+    given = Settings("rbf", bandwidth=0.5, regularization=1e-3, base=None)
+    flat, model = (fit_score(rows, given)[0] for rows in (y, y @ turn))
     score, divergence = model.evaluate(y @ turn)
     expected, slope = flat.evaluate(y)
-    # The row far out costs digits: in two columns a rotation changes scores of size 2
-    # by up to 3e-6.
-    torch.testing.assert_close(score, expected @ turn, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(divergence, slope, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(score, expected @ turn, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(divergence, slope, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("base", ["gaussian", "auto"])

@@ -5,11 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .bases.fitted import Base
+from .bases.fitted import Base, BaseScore
 from .kernels.forms import Form
 from .kernels.published import fit_published
 from .kernels.radial import make_kernel
-from .kernels.solvers import solve, whiten
+from .kernels.solvers import ROUNDING, ROUNDING_OF_SUMS, solve, whiten
 from .model import ScoreModel
 from .sample.rows import Rows
 from .selection.candidates import Candidate
@@ -31,6 +31,15 @@ MOST_ROWS_MEASURED = 20_000
 
 To find where it is longest must not take as long as to fit it.
 """
+
+MOST_PRODUCTS = 2**34
+"""Most products for a Gram matrix of whitened fields that a fit can do without.
+
+They take about a second.
+"""
+
+NEGLIGIBLE = 1e-4
+"""Share of the strength below which rounding errors of a Gram matrix do not matter."""
 
 SLACK = 1.0 + 1e-9
 """Rounding must not shorten a kernel part at the row where it is longest."""
@@ -77,8 +86,9 @@ class KernelFit:
     def __init__(self, frame: Frame, candidate: Candidate, landmarks: Tensor) -> None:
         self.frame, self.candidate, self.landmarks = frame, candidate, landmarks
         self.form = candidate.build(frame.rows.read(landmarks))
-        self.whitening = whiten(self.form.penalty())
-        self.basis = narrow_basis(self.form, self.whitening)
+        self.whitening = whiten(self.form.penalty(), ROUNDING)
+        self.rough = self.whitening.leading(ROUNDING_OF_SUMS)
+        self.basis = narrow_basis(self.form, self.rough)
 
     def losses_of_parts(self) -> list[QuadraticLoss] | None:
         """Return the loss of each part for all scores of the bases.
@@ -125,12 +135,7 @@ class KernelFit:
             Without losses.
         """
         rows, form = self.frame.rows, self.form
-        scores = [self.frame.bases[setting.base].full]
-        if losses is None:
-            total = quadratic_loss(rows, form, scores, basis=self.basis)
-        else:
-            total = total_loss(losses, scores)
-        coefficients = self._coefficients(total, setting)
+        coefficients = self._coefficients(self._loss(setting, losses), setting)
         model, report = base_alone(self.frame, setting.base)
         model = replace(
             model,
@@ -140,27 +145,60 @@ class KernelFit:
         )
         return model, _with_setting(report, self.frame, setting)
 
+    def _loss(
+        self, setting: Setting, losses: list[QuadraticLoss] | None
+    ) -> QuadraticLoss:
+        """Return the loss of all rows, its Gram matrix as exact as a setting needs."""
+        scores = [self.frame.bases[setting.base].full]
+        narrow = self.basis is not None
+        exact = self._rounds(setting.strength) and self._affordable()
+        if losses is not None and (narrow or not exact):
+            return total_loss(losses, scores)
+        return self._loss_in_one_pass(scores, whitened=narrow or exact)
+
+    def _loss_in_one_pass(
+        self, scores: list[BaseScore], *, whitened: bool
+    ) -> QuadraticLoss:
+        basis = self.whitening.basis if whitened else None
+        return quadratic_loss(self.frame.rows, self.form, scores, basis=basis)
+
+    def _rounds(self, strength: float) -> bool:
+        """Tell whether a Gram matrix whitened afterwards would be too inexact.
+
+        To divide it by the tiny eigenvalues of a wide kernel enlarges its rounding
+        errors, often beyond the strength. That of whitened fields has none of these.
+        """
+        return self.whitening.rounding(self.form.trace()) > NEGLIGIBLE * strength
+
+    def _affordable(self) -> bool:
+        """Tell whether the Gram matrix of whitened fields takes little time."""
+        r = len(self.whitening.pivots)
+        return len(self.frame.rows) * r**2 * self.form.field_width() <= MOST_PRODUCTS
+
     def _coefficients(self, total: QuadraticLoss, setting: Setting) -> Tensor:
         """Return the coefficients of a setting that minimise the loss of all rows."""
-        method, strength, bound = setting.method, setting.strength, self.form.trace()
-        gram, linear, whitening = total.gram, total.linear[0], self.whitening
-        found = solve(method, gram, whitening, linear, strength, bound)
-        if found is not None:
-            return found
-        # To whiten a Gram matrix enlarges its rounding errors a millionfold. That of
-        # whitened fields has none of these, at the cost of another pass.
-        basis = whitening.basis
-        exact = quadratic_loss(self.frame.rows, self.form, total.scores, basis=basis)
-        gram, linear = exact.gram, basis.T @ exact.linear[0]
-        whitening = whiten(torch.eye(len(gram)).to(gram))
-        found = solve(method, gram, whitening, linear, strength, bound)
+        found = self._solve(total, setting)
+        if found is None and total.basis is None:
+            whitened = self._loss_in_one_pass(total.scores, whitened=True)
+            found = self._solve(whitened, setting)
         if found is None:
-            enough = len(gram) * torch.finfo(gram.dtype).eps * bound
+            m, bound = len(self.landmarks), self.form.trace()
+            enough = m * torch.finfo(total.gram.dtype).eps * bound
             raise ValueError(
-                f"regularization={strength:.3g} is lost to rounding beside the kernels "
-                f"at {len(basis)} landmarks; choose at least {enough:.1g}, or 'auto'"
+                f"regularization={setting.strength:.3g} is lost to rounding beside the "
+                f"kernels at {m} landmarks; choose at least {enough:.1g}, or 'auto'"
             )
-        return basis @ found
+        return found
+
+    def _solve(self, total: QuadraticLoss, setting: Setting) -> Tensor | None:
+        """Return the same, or None where rounding exceeds the strength."""
+        method, strength, bound = setting.method, setting.strength, self.form.trace()
+        gram, basis, linear = total.gram, total.basis, total.linear[0]
+        if basis is None:
+            return solve(method, gram, self.rough, linear, strength, bound)
+        identity = whiten(torch.eye(len(gram)).to(gram))
+        found = solve(method, gram, identity, basis.T @ linear, strength, bound)
+        return None if found is None else basis @ found
 
 
 def fit_cross_validated(

@@ -103,18 +103,14 @@ class CurlFreeForm:
     def _gram_of_fields(self, U: Tensor, slopes: Tensor, basis: Tensor) -> Tensor:
         """Return the Gram matrix of the fields ``Σⱼ Bⱼ ∇kⱼ`` of a basis.
 
-        As many coordinates at once as make arrays no wider than the landmarks.
+        Nearly all cancels in such a sum, so that its ``u − z`` have to be exact: one
+        coordinate after the other.
         """
-        m, r = basis.shape
-        sums = slopes @ basis
-        gram = basis.new_zeros(r, r)
-        step = max(1, m // r)
-        for start in range(0, U.shape[1], step):
-            part = slice(start, start + step)
-            moved = self.landmarks[:, part, None] * basis[:, None]
-            along = (slopes @ moved.flatten(1)).unflatten(1, moved.shape[1:])
-            fields = U[:, part, None] * sums[:, None] - along
-            gram += gram_matrix(fields.flatten(0, 1))
+        used = basis.any(1)  # landmarks that are no pivots are in no field
+        slopes, landmarks, basis = slopes[:, used], self.landmarks[used], basis[used]
+        gram = basis.new_zeros(basis.shape[1], basis.shape[1])
+        for u, z in zip(U.T, landmarks.T, strict=True):
+            gram += gram_matrix(((u[:, None] - z) * slopes) @ basis)
         return gram
 
     def _linear(

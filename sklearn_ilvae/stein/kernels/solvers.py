@@ -11,8 +11,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-RANK_TOLERANCE = 1e-13
+ROUNDING = 1e-16
 """A pivot below this share of the trace of a kernel matrix is rounding error."""
+
+ROUNDING_OF_SUMS = 1e-13
+"""The same where a Gram matrix is whitened after it was summed and rounded."""
 
 SMALLEST_PIVOT = 1e-5
 """Larger pivots, relative to the first, need no order but that of the landmarks."""
@@ -108,14 +111,40 @@ class Whitening:
         )
         return basis
 
+    def leading(self, tolerance: float) -> "Whitening":
+        """Return the factor of the pivots above a share of the trace."""
+        large = self._squares > tolerance * self.penalty.trace()
+        if large.all():
+            return self
+        count = int(large.sum())
+        return Whitening(self.penalty, self.pivots[:count], self.root[:count, :count])
 
-def whiten(penalty: Tensor) -> Whitening:
+    def rounding(self, bound: float) -> float:
+        """Return how large rounding errors are in a Gram matrix whitened afterwards.
+
+        Parameters
+        ----------
+        bound : float
+            An upper bound of its spectrum.
+        """
+        enlarged = float(self.penalty.trace() / self._squares.min())
+        return torch.finfo(self.root.dtype).eps * bound * enlarged
+
+    @property
+    def _squares(self) -> Tensor:
+        """Squares of the pivots, the largest first where they have an order."""
+        return self.root.diagonal().square()
+
+
+def whiten(penalty: Tensor, tolerance: float = ROUNDING_OF_SUMS) -> Whitening:
     """Factorise a penalty, its null directions left out.
 
     Parameters
     ----------
     penalty : Tensor of shape (m, m)
         Positive definite up to rounding.
+    tolerance : float, default=1e-13
+        Share of the trace below which a pivot counts as null.
 
     Returns
     -------
@@ -126,17 +155,17 @@ def whiten(penalty: Tensor) -> Whitening:
     if not failed and (sizes > SMALLEST_PIVOT * sizes[:1]).all():
         everything = torch.arange(len(penalty), device=penalty.device)
         return Whitening(penalty, everything, factor.mT)
-    pivots, root = _pivoted_cholesky(penalty.cpu())
+    pivots, root = _pivoted_cholesky(penalty.cpu(), tolerance)
     return Whitening(penalty, pivots.to(penalty.device), root.to(penalty.device))
 
 
-def _pivoted_cholesky(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def _pivoted_cholesky(matrix: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     """Return pivots (r,) and the factor (r, r) of their rows and columns.
 
     The largest of what is left on the diagonal comes next, until all is rounding error
     (Higham 2002, "Accuracy and stability of numerical algorithms", section 10.3).
     """
-    smallest = RANK_TOLERANCE * float(matrix.trace())
+    smallest = tolerance * float(matrix.trace())
     left = matrix.diagonal().clone()
     rows = torch.empty_like(matrix)
     pivots: list[int] = []
@@ -153,28 +182,27 @@ def _pivoted_cholesky(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.tensor(pivots), rows[: len(pivots), pivots].triu()
 
 
-def decompose(gram: Tensor, basis: Tensor) -> Spectrum:
+def decompose(whitened: Tensor, basis: Tensor) -> Spectrum:
     """Diagonalise the Gram matrix in the geometry of the penalty.
 
     Parameters
     ----------
-    gram : Tensor of shape (m, m), or (r, r) with r < m: that of the whitened fields
+    whitened : Tensor of shape (r, r)
+        The ``WᵀGW``, from `whitened_gram` or that of whitened fields.
     basis : Tensor of shape (m, r)
-        Of a `Whitening`.
+        The ``W``, of a `Whitening`.
 
     Returns
     -------
     spectrum : Spectrum
     """
-    eigenvalues, rotation = torch.linalg.eigh(_whitened(gram, basis))
+    eigenvalues, rotation = torch.linalg.eigh(whitened)
     return Spectrum(basis @ rotation, eigenvalues.clamp(min=0.0))
 
 
-def _whitened(gram: Tensor, basis: Tensor) -> Tensor:
+def whitened_gram(gram: Tensor, basis: Tensor) -> Tensor:
     """Return ``WᵀGW``, symmetric to the last digit."""
-    inner = gram
-    if len(gram) == len(basis):
-        inner = basis.T @ gram @ basis
+    inner = basis.T @ gram @ basis
     return (inner + inner.T) / 2
 
 
@@ -243,7 +271,7 @@ def solve(
     ----------
     method : str
         As in `filter_gains`.
-    gram : Tensor of shape (m, m), or (r, r) as in `decompose`
+    gram : Tensor of shape (m, m)
     whitening : Whitening
     linear : Tensor of shape (m, q)
         The linear term ``b`` of the loss.
@@ -258,23 +286,25 @@ def solve(
         None where the strength is below the rounding of the Gram matrix.
     """
     every_row = len(whitening.pivots) == len(whitening.penalty)
-    if every_row:
+    plain = method == "tikhonov" and every_row
+    if plain:
         inner = gram + strength * whitening.penalty
     else:
-        inner = _whitened(gram, whitening.basis)
+        inner = whitened_gram(gram, whitening.basis)
         inner.diagonal().add_(strength)
     factor, failed = torch.linalg.cholesky_ex(inner)
     if failed:
         return None
-    if method == "tikhonov" and every_row:
+    if plain:
         return -torch.cholesky_solve(linear, factor)
+    basis = whitening.basis
     if method == "tikhonov":
-        right = whitening.basis.T @ linear
-        return -whitening.basis @ torch.cholesky_solve(right, factor)
-    spectrum = decompose(gram, whitening.basis)
-    strengths = gram.new_tensor([strength])
-    gains = filter_gains(method, spectrum.eigenvalues, strengths, bound)
-    return spectrum.coefficients(linear, gains)[0]
+        return -basis @ torch.cholesky_solve(basis.T @ linear, factor)
+    # Of tiny eigenvalues the factor keeps digits that are lost in the matrix.
+    rotation, roots, _ = torch.linalg.svd(factor)
+    eigenvalues = (roots.square() - strength).clamp(min=0.0)
+    gains = filter_gains(method, eigenvalues, gram.new_tensor([strength]), bound)
+    return Spectrum(basis @ rotation, eigenvalues).coefficients(linear, gains)[0]
 
 
 def _landweber(share: Tensor, steps: Tensor) -> Tensor:

@@ -1,14 +1,21 @@
 """Fits of one candidate to all rows but those of one part, for each part."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..bases.fitted import BaseScore, hyvarinen_loss
 from ..kernels.forms import Form
-from ..kernels.solvers import FilteredFields, Whitening, decompose, filter_gains, whiten
+from ..kernels.solvers import (
+    FilteredFields,
+    Whitening,
+    decompose,
+    filter_gains,
+    whiten,
+    whitened_gram,
+)
 from .candidates import Candidate
 from .frames import Frame
 from .quadratic import (
@@ -218,7 +225,9 @@ def _fold(
     else:
         rest = _loss_of_others(known, part, scores)
     share = 1.0 - frame.rows.weights[part.positions].sum()
-    spectrum = decompose(rest.gram / share, basis)
+    gram = rest.gram / share
+    whitened = whitened_gram(gram, basis) if rest.basis is None else gram
+    spectrum = decompose(whitened, basis)
     gains = [
         filter_gains(method, spectrum.eigenvalues, grid, form.trace())
         for method, grid in grids.items()
@@ -236,6 +245,6 @@ def _loss_of_others(
     total = total_loss(others, scores)
     gram, kept = total.gram, part.landmarks
     # A whitened Gram matrix is that of a sample whose landmarks are in no part.
-    if len(gram) == len(kept):
+    if total.basis is None:
         gram = gram[kept][:, kept]
-    return QuadraticLoss(gram, total.linear[:, kept], scores)
+    return replace(total, gram=gram, linear=total.linear[:, kept])

@@ -22,15 +22,18 @@ class QuadraticLoss:
     Attributes
     ----------
     gram : Tensor of shape (m, m) or (r, r)
-        The ``G``, the same for all base scores; that of whitened fields has r columns.
+        The ``G``, or ``WᵀGW``, the same for all base scores.
     linear : Tensor of shape (v, m, q)
         The ``b`` of each base score.
     scores : list of BaseScore, length v
+    basis : Tensor of shape (m, r) or None
+        The ``W`` where the Gram matrix is that of whitened fields.
     """
 
     gram: Tensor
     linear: Tensor
     scores: list[BaseScore]
+    basis: Tensor | None = None
 
     def linear_of(self, scores: list[BaseScore]) -> Tensor:
         """Return the linear terms of some of the scores, (n_scores, m, q)."""
@@ -56,7 +59,7 @@ def quadratic_loss(
     positions : Tensor, default=None
         Of the rows that take part; None for all.
     basis : Tensor of shape (m, r), default=None
-        From `narrow_basis`, for a Gram matrix of shape (r, r).
+        Of a `Whitening`, for the Gram matrix of its fields.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def quadratic_loss(
         more = form.accumulate(U, rows.weights[place], base_scores, basis)
         gram += more[0]
         linear += more[1]
-    return QuadraticLoss(gram, linear, scores)
+    return QuadraticLoss(gram, linear, scores, basis)
 
 
 def losses_of_parts(
@@ -95,6 +98,7 @@ def total_loss(losses: list[QuadraticLoss], scores: list[BaseScore]) -> Quadrati
         torch.stack([loss.gram for loss in losses]).sum(0),
         torch.stack([loss.linear_of(scores) for loss in losses]).sum(0),
         scores,
+        losses[0].basis,
     )
 
 
