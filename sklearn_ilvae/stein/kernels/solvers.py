@@ -120,15 +120,22 @@ class Whitening:
         return Whitening(self.penalty, self.pivots[:count], self.root[:count, :count])
 
     def rounding(self, bound: float) -> float:
-        """Return how large rounding errors are in a Gram matrix whitened afterwards.
+        """Return the order of rounding errors in a Gram matrix whitened afterwards.
+
+        Those of its entries, divided by the smallest pivot.
 
         Parameters
         ----------
         bound : float
             An upper bound of its spectrum.
+
+        Returns
+        -------
+        size : float
         """
-        enlarged = float(self.penalty.trace() / self._squares.min())
-        return torch.finfo(self.root.dtype).eps * bound * enlarged
+        entry = bound * float(self.penalty.diagonal().max())
+        smallest = float(self._squares.min())
+        return torch.finfo(self.root.dtype).eps * entry / smallest
 
     @property
     def _squares(self) -> Tensor:
