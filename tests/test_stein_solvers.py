@@ -185,6 +185,25 @@ def test_whitening_leaves_out_only_null_directions(bandwidth, n_null):
     assert (basis.shape[1] < len(x)) == bool(n_null)
 
 
+def test_leading_pivots_are_those_of_a_rougher_factor():
+    x = points(60, 2, 0)
+    penalty = kernel_matrix(make_kernel("rbf", 4.0), x, x)
+    fine, rough = whiten(penalty, 1e-16), whiten(penalty, 1e-13)
+    found = fine.leading(1e-13)
+    assert len(fine.pivots) > len(rough.pivots)
+    assert torch.equal(found.pivots, rough.pivots)
+    assert torch.equal(found.root, rough.root)
+
+
+def test_pivots_in_no_order_are_all_leading():
+    x = 10.0 * points(6, 2, 0)
+    x[1] = x[0] + 1e-3
+    penalty = kernel_matrix(make_kernel("rbf", 1.0), x, x)
+    whitening = whiten(penalty)
+    assert torch.equal(whitening.pivots, torch.arange(6))
+    assert len(whitening.leading(1e-2).pivots) == 6
+
+
 @pytest.mark.parametrize("strength", [1e-1, 1e-4, 1e-12])
 @pytest.mark.parametrize("bandwidth", [0.1, 0.5, 1.0])
 def test_ridge_is_the_tikhonov_filter_of_the_decomposition(bandwidth, strength):

@@ -113,7 +113,11 @@ class Whitening:
 
     def leading(self, tolerance: float) -> "Whitening":
         """Return the factor of the pivots above a share of the trace."""
-        large = self._squares > tolerance * self.penalty.trace()
+        # Those that need no order are kept: nothing tells which would be last.
+        unordered = SMALLEST_PIVOT**2 * self._squares[0]
+        large = self._squares > torch.minimum(
+            tolerance * self.penalty.trace(), unordered
+        )
         if large.all():
             return self
         count = int(large.sum())
@@ -139,7 +143,7 @@ class Whitening:
 
     @property
     def _squares(self) -> Tensor:
-        """Squares of the pivots, the largest first where they have an order."""
+        """Squares of the sizes of the pivots, the largest first or in no order."""
         return self.root.diagonal().square()
 
 
