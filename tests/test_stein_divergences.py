@@ -1,5 +1,7 @@
 """Fisher divergences and the kernel Stein discrepancy."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -162,6 +164,16 @@ def test_clusters_far_apart_add_up_to_the_sum_of_each(name, statistic, distance)
     expected = (terms * pairs).sum() / pairs.sum()
     found = kernel_stein_discrepancy(x, s, kernel, statistic=statistic)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_row_of_a_huge_score_hides_no_pairs_of_others():
+    """One too far from them to be in a pair of its own."""
+    x = torch.tensor([[0.0], [1.0], [1e9]]).double()
+    s = torch.tensor([[0.5], [-0.5], [-1e9]]).double()
+    kernel = make_kernel("rbf", 1.0)
+    found = kernel_stein_discrepancy(x, s, kernel, statistic="U")
+    near = -1.25 * math.exp(-0.5)  # of the first two rows: their trace term is 0
+    assert float(found) == pytest.approx(2 * near / 6, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(KERNELS))
