@@ -264,7 +264,9 @@ class TableMixin:
         def impute(rows: Tensor) -> Tensor:
             scaled = scaling.transform(rows)
             if generator is None:
-                return expected_rows(module, scaled, noise.to(scaled))
+                return expected_rows(
+                    module, scaled, noise.to(scaled), scaling.largest_shares
+                )
             return drawn_rows(module, scaled, noise, generator)
 
         widest = max(module.likelihood.layout.n_statistics, module.widest_layer)

@@ -517,7 +517,8 @@ default="from_dtype"
         scaling = self._scaling()
 
         def decode(chunk: Tensor) -> Tensor:
-            expected = module.likelihood.mean(module.decoder(chunk))
+            parameters = module.decoder(chunk)
+            expected = module.likelihood.mean(parameters, scaling.largest_shares)
             return scaling.inverse_transform(expected)
 
         return self._user_table(self._in_chunks(decode, codes, TRANSFORM_CHUNK), X)

@@ -221,6 +221,15 @@ def test_a_row_decided_on_has_means_and_most_probable_levels():
     torch.testing.assert_close(likelihood.decide(statistics), expected, equal_nan=True)
 
 
+def test_a_level_that_stands_for_several_counts_as_its_most_frequent():
+    likelihood = MixedLikelihood(("gaussian", "categorical", "none"), (1, 3, 1))
+    statistics = torch.tensor([[0.5, 0.2, 0.7, 0.1], [-1.0, 0.1, 0.9, 0.0]])
+    shares = torch.tensor([1, 1, 0.25, 1])
+    expected = torch.tensor([[0.5, 0, torch.nan], [-1, 1, torch.nan]])
+    decided = likelihood.decide(statistics, shares)
+    torch.testing.assert_close(decided, expected, equal_nan=True)
+
+
 @given(st.integers(2, 30), st.integers(0, 2**32 - 1))
 @settings(max_examples=50, deadline=None)
 def test_zero_sum_logits_sum_to_zero_and_keep_distances(n_levels, seed):

@@ -340,6 +340,22 @@ def test_rare_levels_share_one_of_the_network_and_keep_their_frequencies():
     assert abs(drawn.mean() - codes.mean()) < 1.5
 
 
+def test_rare_levels_are_no_best_guess_because_there_are_many():
+    rng = np.random.default_rng(0)
+    rare = np.char.add("rare", rng.integers(0, 200, 900).astype(str))
+    frame = pd.DataFrame({"place": np.where(rng.random(900) < 0.3, "usual", rare)})
+    frame["size"] = rng.standard_normal(900)
+    gaps = frame.assign(place=pd.Series([None] * 900, dtype=frame["place"].dtype))
+    model = short(max_categories=5).fit(frame)
+    best = frame["place"][model.score_samples(frame.assign(size=0.0)).argmax()]
+    assert best == "usual"
+    detector = ILVAEOutlierDetector(2, max_categories=5, max_iter=5, random_state=0)
+    _, expected = detector.fit(frame).feature_contributions(gaps, return_expected=True)
+    decoded = model.inverse_transform(model.transform(gaps))
+    for guess in (model.impute(gaps), decoded, expected):
+        assert set(guess["place"]) == {best}
+
+
 def test_fifty_thousand_levels_take_no_more_than_fifty():
     levels = np.array([f"level {number}" for number in range(50_000)], dtype=object)
     frame = pd.DataFrame({"id": levels, "x": np.arange(50_000.0)})

@@ -56,6 +56,10 @@ class LevelGroups:
         order = order[self.group[order].argsort(stable=True)]
         return order[self.group.bincount().cumsum(0) - 1]
 
+    def largest_shares(self) -> Tensor:
+        """Return the probability of the most frequent level within every group."""
+        return self.log_share[self.representatives()].exp()
+
     def draw(self, groups: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a level for each group."""
         levels = self.representatives()[groups]

@@ -62,6 +62,22 @@ class ColumnScaling:
         return tuple(sizes.get(index, 1) for index in range(len(self.likelihood)))
 
     @cached_property
+    def largest_shares(self) -> Tensor | None:
+        """How much of each statistic of the network its most probable level has.
+
+        That of a level of the network which rare levels share is below 1, and all
+        others are 1. None where none is shared: most tables need no weights.
+        """
+        found = [
+            self.levels[column].largest_shares()
+            if kind in LEVELS
+            else torch.ones(0 if kind == EMPTY else 1, dtype=torch.float64)
+            for column, kind in enumerate(self.likelihood)
+        ]
+        shares = torch.cat(found)
+        return None if bool((shares == 1).all()) else shares
+
+    @cached_property
     def unit(self) -> Tensor:
         """What one unit of the rows of a network is in every column of the table."""
         size = self.mean.abs()

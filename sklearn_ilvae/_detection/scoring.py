@@ -108,7 +108,7 @@ class RowScorer:
     def _contributions_and_terms(self, rows: Tensor) -> tuple[Tensor, LikelihoodTerms]:
         possible, impossible = _possible_values(self.scaling, rows)
         scaled = self.scaling.transform(possible)
-        terms = laplace_terms(self.module, scaled)
+        terms = laplace_terms(self.module, scaled, self.scaling.largest_shares)
         columns = terms.columns + self.scaling.log_slopes(possible, scaled)
         # The posterior variance of a complete row: gaps must not lower the score.
         latent = terms.latent - terms.due_to_gaps

@@ -11,7 +11,12 @@ from .autoencoder import VariationalAutoencoder
 from .bounds import weighted_draws
 
 
-def expected_rows(model: VariationalAutoencoder, rows: Tensor, noise: Tensor) -> Tensor:
+def expected_rows(
+    model: VariationalAutoencoder,
+    rows: Tensor,
+    noise: Tensor,
+    shares: Tensor | None = None,
+) -> Tensor:
     """Return ``E[x | x_observed]`` of every column, the most probable level for levels.
 
     Parameters
@@ -22,6 +27,8 @@ def expected_rows(model: VariationalAutoencoder, rows: Tensor, noise: Tensor) ->
         Scaled rows, NaN where missing.
     noise : Tensor of shape (n_draws, n_components)
         Standard normal noise, shared by all rows.
+    shares : Tensor of shape (n_statistics,), default=None
+        For levels that stand for several, see `MixedLikelihood.decide`.
 
     Returns
     -------
@@ -47,7 +54,7 @@ def expected_rows(model: VariationalAutoencoder, rows: Tensor, noise: Tensor) ->
     _, parameters, log_weights = weighted_draws(model, rows, noise)
     statistics = model.likelihood.statistics(parameters)
     weights = log_weights.softmax(0)[..., None]
-    return model.likelihood.decide((weights * statistics).sum(0))
+    return model.likelihood.decide((weights * statistics).sum(0), shares)
 
 
 def drawn_rows(

@@ -53,7 +53,9 @@ class LikelihoodTerms:
         return self.columns.sum(1) + self.latent
 
 
-def laplace_terms(model: VariationalAutoencoder, rows: Tensor) -> LikelihoodTerms:
+def laplace_terms(
+    model: VariationalAutoencoder, rows: Tensor, shares: Tensor | None = None
+) -> LikelihoodTerms:
     """Split ``log p(x, μ) − log q(μ | x)`` of every row into columns and code.
 
     By Bayes' rule ``log p(x) = log p(x, z) − log p(z | x)`` at any code z. Laplace's
@@ -68,6 +70,8 @@ def laplace_terms(model: VariationalAutoencoder, rows: Tensor) -> LikelihoodTerm
         The model.
     rows : Tensor of shape (n_rows, n_features)
         Standardised rows.
+    shares : Tensor of shape (n_statistics,), default=None
+        For the expected row: see `MixedLikelihood.decide`.
 
     Returns
     -------
@@ -92,5 +96,5 @@ def laplace_terms(model: VariationalAutoencoder, rows: Tensor) -> LikelihoodTerm
         torch.zeros_like(volume) if increase is None else 0.5 * increase.sum(-1)
     )
     latent = model.prior.log_prob(mean) + volume + due_to_gaps
-    expected = model.likelihood.mean(parameters)
+    expected = model.likelihood.mean(parameters, shares)
     return LikelihoodTerms(columns, latent, due_to_gaps, expected, coordinates)

@@ -206,8 +206,23 @@ class MixedLikelihood(nn.Module):
             statistics[..., self._at("statistics", number)] = found
         return statistics
 
-    def decide(self, statistics: Tensor) -> Tensor:
-        """Return rows: the means, and the most probable levels."""
+    def decide(self, statistics: Tensor, shares: Tensor | None = None) -> Tensor:
+        """Return rows: the means, and the most probable levels.
+
+        Parameters
+        ----------
+        statistics : Tensor of shape (…, n_statistics)
+            What `statistics` returned, or averages of it.
+        shares : Tensor of shape (n_statistics,), default=None
+            For a level that stands for several, the share of the most frequent of them:
+            it is that one which must be more probable than the others. 1 elsewhere.
+
+        Returns
+        -------
+        Tensor of shape (…, n_features)
+        """
+        if shares is not None:
+            statistics = statistics * shares.to(statistics)
         shape = (*statistics.shape[:-1], self.n_features)
         rows = statistics.new_full(shape, torch.nan)
         for number, head in self._numbered():
@@ -217,9 +232,12 @@ class MixedLikelihood(nn.Module):
             rows[..., self._at("columns", number)] = values
         return rows
 
-    def mean(self, parameters: Tensor) -> Tensor:
-        """Return the expected row: the mean, the probability of a one, or the mode."""
-        return self.decide(self.statistics(parameters))
+    def mean(self, parameters: Tensor, shares: Tensor | None = None) -> Tensor:
+        """Return the expected row: the mean, the probability of a one, or the mode.
+
+        `shares` is as in `decide`.
+        """
+        return self.decide(self.statistics(parameters), shares)
 
     def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one row for each row of parameters."""
