@@ -11,6 +11,8 @@ import pytest
 from mixed import LIBRARIES, same_form, short
 from numpy.testing import assert_array_equal
 
+from sklearn_ilvae import SteinScoreEstimator
+
 N_ROWS = 24
 CODES = np.arange(N_ROWS) % 5
 BASE = np.arange(N_ROWS) % 3 * 0.5
@@ -275,6 +277,15 @@ def test_numbers_may_have_the_byte_order_of_another_machine(dtype):
     other = short(n_components=1).fit(swapped)
     assert_array_equal(other.score_samples(swapped), model.score_samples(frame))
     assert same_form(other.sample(3, random_state=0), frame)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int128, pl.UInt128])
+def test_a_table_of_integers_may_have_some_that_numpy_has_not(dtype):
+    frame = pl.DataFrame({"c": CODES, "x": CODES**2})
+    longer = frame.cast({"c": dtype})
+    for model in (short(n_components=1), SteinScoreEstimator(random_state=0)):
+        scores = model.fit(longer).score_samples(longer)
+        assert_array_equal(scores, model.fit(frame).score_samples(frame))
 
 
 @pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="needs NumPy 2")

@@ -21,6 +21,10 @@ LONG_DOUBLE = ("float96", "float128")
 """Names of NumPy's longdouble where it is longer than float64."""
 
 
+LONG_INTEGERS = (nw.Int128, nw.UInt128)
+"""Integers that NumPy has not."""
+
+
 @dataclass(frozen=True)
 class RawColumn:
     """A column as it came.
@@ -70,6 +74,18 @@ def as_frame(X: Any) -> Any:
     if pyarrow is not None and isinstance(X, pyarrow.RecordBatch):
         return pyarrow.Table.from_batches([X])
     return X
+
+
+def without_long_integers(X: Any) -> Any:
+    """Return a frame with float64 for integers of 128 bits; anything else as it is.
+
+    Polars makes no array of a table of integers that has some which NumPy has not.
+    """
+    if library_of(X) != "polars":
+        return X
+    frame = nw.from_native(X, eager_only=True)
+    long = [name for name, kind in frame.schema.items() if kind in LONG_INTEGERS]
+    return frame.with_columns(nw.col(*long).cast(nw.Float64)).to_native() if long else X
 
 
 def library_of(X: Any) -> str | None:
@@ -221,8 +237,8 @@ def _zone_with_a_name(name: Any, dtype: Any) -> str:
 
 
 def _floats(series: nw.Series[Any]) -> np.ndarray:
-    # NumPy has no integers of 128 bits; pyarrow refuses to round those beyond 2**53.
-    if series.dtype.is_integer() and "128" not in str(series.dtype):
+    # Pyarrow refuses to round those beyond 2**53.
+    if series.dtype.is_integer() and series.dtype not in LONG_INTEGERS:
         values = series.fill_null(0).to_numpy().astype(np.float64)
         return np.where(series.is_null().to_numpy(), np.nan, values)
     return np.asarray(series.cast(nw.Float64).to_numpy(), dtype=np.float64)

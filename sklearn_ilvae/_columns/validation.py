@@ -12,7 +12,13 @@ from torch import Tensor
 
 from .._sklearn import check_sample_weight
 from .arrays import float_dtypes, to_tensor, with_gaps_for_masks
-from .frames import MAKE_DENSE, as_frame, library_of, names_in
+from .frames import (
+    MAKE_DENSE,
+    as_frame,
+    library_of,
+    names_in,
+    without_long_integers,
+)
 from .kinds import column_name
 from .refusals import ENCODE_TEXT, explain_no_table, explain_other_kinds
 
@@ -53,7 +59,7 @@ def validated_table(
     foreign = explain_no_table(X) or explain_other_kinds(X)
     if foreign is not None:
         raise ValueError(foreign)
-    X = with_gaps_for_masks(X)
+    X = without_long_integers(with_gaps_for_masks(X))
     with bad_column_named(X, allow_missing):
         table = validate_data(
             estimator,
