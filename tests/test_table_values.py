@@ -279,6 +279,15 @@ def test_numbers_may_have_the_byte_order_of_another_machine(dtype):
     assert same_form(other.sample(3, random_state=0), frame)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "float64"])
+def test_all_numbers_of_a_table_may_have_the_byte_order_of_another_machine(dtype):
+    frame = pd.DataFrame({"c": CODES, "x": CODES**2}, dtype=dtype)
+    swapped = frame.astype(np.dtype(dtype).newbyteorder())
+    for model in (short(n_components=1), SteinScoreEstimator(random_state=0)):
+        scores = model.fit(swapped).score_samples(swapped)
+        assert_array_equal(scores, model.fit(frame).score_samples(frame))
+
+
 @pytest.mark.parametrize("dtype", [pl.Int128, pl.UInt128])
 def test_a_table_of_integers_may_have_some_that_numpy_has_not(dtype):
     frame = pl.DataFrame({"c": CODES, "x": CODES**2})

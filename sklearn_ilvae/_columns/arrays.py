@@ -20,6 +20,8 @@ def to_tensor(array: Any) -> Tensor:
     array = move_to(array, xp=np, device="cpu")
     if min(array.strides, default=0) < 0:  # torch has no negative strides
         array = array.copy()
+    if not array.dtype.isnative:  # scikit-learn leaves that of a data frame as it is
+        array = array.astype(array.dtype.newbyteorder("="))
     with warnings.catch_warnings():
         # Torch has no read-only tensors, and says so.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")

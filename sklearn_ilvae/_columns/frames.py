@@ -20,7 +20,6 @@ MAKE_DENSE = "Make it dense: X[name].sparse.to_dense()"
 LONG_DOUBLE = ("float96", "float128")
 """Names of NumPy's longdouble where it is longer than float64."""
 
-
 LONG_INTEGERS = (nw.Int128, nw.UInt128)
 """Integers that NumPy has not."""
 
