@@ -410,7 +410,7 @@ default="from_dtype"
         The first call fixes the scaling, the size of the network and what
         `column_summary_` shows, so its rows, at least two, should represent the table.
         Later calls take one row or more. There is no validation and no early stopping.
-        The state of the optimiser is kept between calls, but not in a pickle.
+        The state of the optimiser is kept between calls, but not in a pickle or copy.
 
         Parameters
         ----------
