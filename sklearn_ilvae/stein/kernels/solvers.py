@@ -112,15 +112,13 @@ class Whitening:
         return basis
 
     def leading(self, tolerance: float) -> "Whitening":
-        """Return the factor of the pivots above a share of the trace."""
-        # Those that need no order are kept: nothing tells which would be last.
-        unordered = SMALLEST_PIVOT**2 * self._squares[0]
-        large = self._squares > torch.minimum(
-            tolerance * self.penalty.trace(), unordered
-        )
-        if large.all():
+        """Return the factor of the pivots above a share of the trace.
+
+        All of them where they have no order: the first would not be the largest.
+        """
+        if _are_large(self.root.diagonal()):
             return self
-        count = int(large.sum())
+        count = int((self._squares > tolerance * self.penalty.trace()).sum())
         return Whitening(self.penalty, self.pivots[:count], self.root[:count, :count])
 
     def rounding(self, bound: float) -> float:
@@ -162,12 +160,16 @@ def whiten(penalty: Tensor, tolerance: float = ROUNDING_OF_SUMS) -> Whitening:
     whitening : Whitening
     """
     factor, failed = torch.linalg.cholesky_ex(penalty)
-    sizes = factor.diagonal()
-    if not failed and (sizes > SMALLEST_PIVOT * sizes[:1]).all():
+    if not failed and _are_large(factor.diagonal()):
         everything = torch.arange(len(penalty), device=penalty.device)
         return Whitening(penalty, everything, factor.mT)
     pivots, root = _pivoted_cholesky(penalty.cpu(), tolerance)
     return Whitening(penalty, pivots.to(penalty.device), root.to(penalty.device))
+
+
+def _are_large(pivots: Tensor) -> bool:
+    """Tell whether pivots need no order."""
+    return bool((pivots > SMALLEST_PIVOT * pivots[:1]).all())
 
 
 def _pivoted_cholesky(matrix: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
