@@ -68,14 +68,15 @@ class ColumnScaling:
         That of a level of the network which rare levels share is below 1, and all
         others are 1. None where none is shared: most tables need no weights.
         """
+        if all(each.n_groups == len(each.group) for each in self.levels.values()):
+            return None
         found = [
             self.levels[column].largest_shares()
             if kind in LEVELS
             else torch.ones(0 if kind == EMPTY else 1, dtype=torch.float64)
             for column, kind in enumerate(self.likelihood)
         ]
-        shares = torch.cat(found)
-        return None if bool((shares == 1).all()) else shares
+        return torch.cat(found)
 
     @cached_property
     def unit(self) -> Tensor:

@@ -12,13 +12,7 @@ from torch import Tensor
 
 from .._sklearn import check_sample_weight
 from .arrays import float_dtypes, to_tensor, with_gaps_for_masks
-from .frames import (
-    MAKE_DENSE,
-    as_frame,
-    library_of,
-    names_in,
-    without_long_integers,
-)
+from .frames import MAKE_DENSE, as_frame, library_of, names_in, without_long_integers
 from .kinds import column_name
 from .refusals import ENCODE_TEXT, explain_no_table, explain_other_kinds
 
