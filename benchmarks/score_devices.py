@@ -24,12 +24,7 @@ from score_tasks import Task, banana, four_clusters
 
 from sklearn_ilvae.stein import Report, ScoreModel, Settings, fit_score
 from sklearn_ilvae.stein.fitting import greatest_length
-from sklearn_ilvae.stein.kernels.solvers import (
-    decompose,
-    filter_gains,
-    whiten,
-    whitened_gram,
-)
+from sklearn_ilvae.stein.kernels.solvers import decompose, filter_gains, whiten
 from sklearn_ilvae.stein.sample.reading import read_rows
 from sklearn_ilvae.stein.sample.rows import Rows
 from sklearn_ilvae.stein.sample.splits import split_rows
@@ -74,10 +69,9 @@ def kernel_part_of(
         [rounded],
         basis=None if basis is None else basis.to(dtype),
     )
+    total = replace(total, gram=total.gram.double())
     # A Cholesky factorisation may fail where the sums were rounded.
-    gram = total.gram.double()
-    whitened = whitened_gram(gram, whitening.basis) if basis is None else gram
-    spectrum = decompose(whitened, whitening.basis)
+    spectrum = decompose(total.whitened(whitening.basis), whitening.basis)
     strength = spectrum.eigenvalues.new_tensor([report.regularization])
     gains = filter_gains("tikhonov", spectrum.eigenvalues, strength, form.trace())
     coefficients = spectrum.coefficients(total.linear[0].double(), gains)[0]

@@ -163,10 +163,9 @@ class KernelFit:
         return quadratic_loss(self.frame.rows, self.form, scores, basis=basis)
 
     def _rounds(self, strength: float) -> bool:
-        """Tell whether a Gram matrix whitened afterwards would be too inexact.
+        """Tell whether a Gram matrix whitened afterwards is too inexact.
 
-        To divide it by the tiny eigenvalues of a wide kernel enlarges its rounding
-        errors, often beyond the strength. That of whitened fields has none of these.
+        That of whitened fields is not: see `narrow_basis`.
         """
         return self.whitening.rounding(self.form.trace()) > NEGLIGIBLE * strength
 

@@ -8,14 +8,7 @@ from torch import Tensor
 
 from ..bases.fitted import BaseScore, hyvarinen_loss
 from ..kernels.forms import Form
-from ..kernels.solvers import (
-    FilteredFields,
-    Whitening,
-    decompose,
-    filter_gains,
-    whiten,
-    whitened_gram,
-)
+from ..kernels.solvers import FilteredFields, Whitening, decompose, filter_gains, whiten
 from .candidates import Candidate
 from .frames import Frame
 from .quadratic import (
@@ -225,9 +218,7 @@ def _fold(
     else:
         rest = _loss_of_others(known, part, scores)
     share = 1.0 - frame.rows.weights[part.positions].sum()
-    gram = rest.gram / share
-    whitened = whitened_gram(gram, basis) if rest.basis is None else gram
-    spectrum = decompose(whitened, basis)
+    spectrum = decompose(rest.whitened(basis) / share, basis)
     gains = [
         filter_gains(method, spectrum.eigenvalues, grid, form.trace())
         for method, grid in grids.items()

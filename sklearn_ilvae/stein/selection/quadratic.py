@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..bases.fitted import BaseScore
 from ..kernels.forms import Form
-from ..kernels.solvers import Whitening
+from ..kernels.solvers import Whitening, whitened_gram
 from ..sample.rows import Rows
 from ..sample.splits import Split
 
@@ -39,6 +39,10 @@ class QuadraticLoss:
         """Return the linear terms of some of the scores, (n_scores, m, q)."""
         place = {id(score): i for i, score in enumerate(self.scores)}
         return self.linear[[place[id(score)] for score in scores]]
+
+    def whitened(self, basis: Tensor) -> Tensor:
+        """Return ``WᵀGW``, which the Gram matrix of whitened fields is already."""
+        return whitened_gram(self.gram, basis) if self.basis is None else self.gram
 
 
 def quadratic_loss(
