@@ -126,6 +126,17 @@ def test_pickles_score_the_same(table, method):
     )
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("method", ["tikhonov", "stein"])
+def test_a_pickle_rounds_the_same_however_memory_runs_in_the_fit(method, order):
+    rows = np.random.default_rng(0).normal(size=(60, 3)).copy(order)
+    estimator = SteinScoreEstimator("rbf", form="diagonal", method=method, **FIXED)
+    again = pickle.loads(pickle.dumps(estimator.fit(rows)))
+    np.testing.assert_array_equal(
+        again.score_gradient(rows), estimator.score_gradient(rows)
+    )
+
+
 def test_averages_are_kept_in_pickles(table):
     estimator = SteinScoreEstimator(base="gaussian", random_state=0).fit(table)
     assert estimator.n_averaged_ > 1

@@ -27,6 +27,7 @@ from .selection.options import Options, options_of
 from .selection.refinement import refine
 from .selection.search import Found, Search
 from .settings import Report, Settings
+from .state import model_to
 
 FEWEST_ROWS_FOR_A_KERNEL = 2 * N_FOLDS
 """Fewer rows are not split into folds."""
@@ -87,9 +88,10 @@ def fit_score(
     seed = operator.index(seed)  # torch takes no integers of NumPy
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        rows = read_rows(X, weights, generator=generator, device=torch.device(device))
+        device = torch.device(device)
+        rows = read_rows(X, weights, generator=generator, device=device)
         n_rows = float(len(X) if weights is None else weights.double().sum())
-        return _estimate(
+        model, report = _estimate(
             _Sample(
                 in_bandwidths(rows, settings.bandwidth),
                 n_rows,
@@ -98,6 +100,7 @@ def fit_score(
                 seed,
             )
         )
+        return model_to(model, device), report
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,21 @@ from .kernels.published import fit_published
 from .kernels.radial import KERNELS, Kernel, make_kernel
 from .model import AveragedScore, Score, ScoreModel
 
+CPU = torch.device("cpu")
+
 Record = TypeVar("Record")
 
 
 def model_to(model: Record, device: torch.device) -> Record:
-    """Return a model, or any dataclass of tensors, on another device."""
+    """Return a model, or any dataclass of tensors, on another device.
+
+    All are contiguous like the arrays of a pickle: other strides round otherwise.
+    """
     changed: dict[str, Any] = {}
     for field in fields(model):  # type: ignore[arg-type]
         value = getattr(model, field.name)
         if isinstance(value, Tensor):
-            changed[field.name] = value.to(device)
+            changed[field.name] = value.to(device).contiguous()
         elif is_dataclass(value):
             changed[field.name] = model_to(value, device)
         elif isinstance(value, tuple):
@@ -71,8 +76,9 @@ def model_to_arrays(model: Score) -> dict[str, Any]:
 def model_from_arrays(saved: dict[str, Any]) -> Score:
     """Rebuild, on the CPU, a model saved by `model_to_arrays`."""
     if "members" in saved:
-        return AveragedScore(tuple(_model_from(each) for each in saved["members"]))
-    return _model_from(saved)
+        members = [model_to(_model_from(each), CPU) for each in saved["members"]]
+        return AveragedScore(tuple(members))
+    return model_to(_model_from(saved), CPU)
 
 
 def _model_from(saved: dict[str, Any]) -> ScoreModel:
