@@ -46,9 +46,15 @@ def draw_held_out(n_rows: int, fraction: float, seed: int, least_kept: int) -> T
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch's global CPU generator in the block, and restore it afterwards.
 
-    Torch initialises modules from the global generator. Threads that fit at the same
+    Torch initialises modules from the global generator, and draws other numbers in
+    another default precision: in the block it is single. Threads that fit at the same
     time take turns, or they would draw each other's weights.
     """
     with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        yield
+        precision = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(precision)

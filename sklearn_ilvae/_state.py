@@ -28,7 +28,7 @@ def module_from_arrays(saved: Mapping[str, Any]) -> VariationalAutoencoder:
         for name, value in saved["architecture"].items()
     }
     with seeded(0):  # the weights drawn here are overwritten
-        module = VariationalAutoencoder(Architecture(**values)).float()
+        module = VariationalAutoencoder(Architecture(**values))
     tensors = {
         name: to_tensor(np.asarray(array))  # which may be a file mapped to memory
         for name, array in saved["arrays"].items()

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from autoencoders import short
+from autoencoders import short, short_detector
 from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -57,19 +57,33 @@ def test_a_random_state_makes_fits_bitwise_equal(table, early_stopping):
     assert first.loss_curve_ != other.loss_curve_
 
 
-def test_a_network_is_in_single_precision_whatever_the_default_of_torch(table):
-    torch.set_default_dtype(torch.float64)
-    try:
-        model = short().fit(table).partial_fit(table)
+@pytest.mark.parametrize("precision", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("make", [short, short_detector])
+def test_a_network_is_in_single_precision_whatever_the_default_of_torch(
+    make, precision
+):
+    X = people(gaps=0.1)
+
+    def outcome():
+        model = make().fit(X).partial_fit(X)
         twin = pickle.loads(pickle.dumps(model))
-        assert_array_equal(twin.score_samples(table), model.score_samples(table))
-        assert np.isfinite(model.sample(5, random_state=0)).all()
-        detector = ILVAEOutlierDetector(2, max_iter=2, random_state=0).fit(table)
-        assert np.isfinite(detector.score_samples(table)).all()
+        inner = getattr(twin, "transformer_", twin)
+        assert {p.dtype for p in inner.module_.parameters()} == {torch.float32}
+        return (
+            model.score_samples(X),
+            twin.score_samples(X),
+            inner.loss_curve_,
+            inner.sample(9, random_state=0).to_numpy(),
+        )
+
+    expected = outcome()
+    torch.set_default_dtype(precision)
+    try:
+        found = outcome()
     finally:
         torch.set_default_dtype(torch.float32)
-    for each in (model, twin, detector.transformer_):
-        assert {p.dtype for p in each.module_.parameters()} == {torch.float32}
+    for each, other in zip(found, expected, strict=True):
+        assert_array_equal(each, other)
 
 
 def test_no_global_generator_is_read_or_moved(table):

@@ -157,7 +157,7 @@ def common_gains(
     few = int(counts.double().quantile(0.25, interpolation="lower"))
     rows, weights = rows[counts <= few], weights[counts <= few]
     generator = torch.Generator().manual_seed(seed)
-    order = torch.rand(rows.shape, generator=generator).to(rows)
+    order = torch.rand(rows.shape, generator=generator, dtype=rows.dtype).to(rows)
     order[rows.isnan()] = -1  # what is missing already comes first
     place = order.argsort(1).argsort(1)
 

@@ -146,7 +146,7 @@ class AutoencoderNet(NeuralNet):
         """
         if iterator is None:
             return
-        total = torch.zeros((), device=iterator.dataset.rows.device)
+        total = iterator.dataset.rows.new_zeros(())
         for batch in iterator:
             loss = step_fn(batch, **fit_params)["loss"]
             total += loss * len(batch[0])

@@ -191,7 +191,7 @@ def start_model(
     widths = _widths(hidden_layer_sizes)
     missing = rows.isnan().any(0)
     gaps = tuple(missing.tolist()) if missing.any() else ()
-    design = Design(likelihood, n_levels, gaps)
+    design = Design(likelihood, n_levels, gaps).float()
     _check_n_components(n_components, design.n_parameters, rows.shape[1])
     if decoder == "mlp" and inverse_lipschitz not in ("auto", 0):
         raise ValueError(
@@ -226,7 +226,7 @@ def start_model(
     # Contiguous like the arrays of a pickle: other strides round otherwise.
     directions = linear.directions.float().contiguous()
     with seeded(seed):
-        model = VariationalAutoencoder(architecture, directions).float()
+        model = VariationalAutoencoder(architecture, directions)
     model.encoder.design.load_state_dict(design.state_dict())
     start_at_linear_model(model, linear, rows, weights)
     return model

@@ -45,6 +45,8 @@ def shared_noise(n_draws: int, n_components: int, seed: int) -> Tensor:
     """
     sobol = torch.quasirandom.SobolEngine(n_components, scramble=True, seed=seed)
     uniform = sobol.draw(n_draws, dtype=torch.float64)
+    # Torch gives the first point in its default precision.
+    uniform[0] = sobol.shift.double() / 2**sobol.MAXBIT
     margin = torch.finfo(torch.float32).eps
     return torch.special.ndtri(uniform.clamp(margin, 1 - margin))
 

@@ -152,7 +152,7 @@ def _newton_step(
     gradient = torch.where(usable, gradient, 0).T[..., None]
 
     step = (factor @ torch.cholesky_solve(gradient, root))[..., 0]
-    lengths = torch.tensor(STEP_LENGTHS).to(step)[:, None, None]
+    lengths = step.new_tensor(STEP_LENGTHS)[:, None, None]
     candidates = mean + lengths * step
     heights = log_joint(model, rows, candidates, model.decoder(candidates), gaps)
     highest = heights.nan_to_num(nan=-torch.inf).argmax(0)

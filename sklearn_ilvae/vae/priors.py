@@ -61,8 +61,8 @@ class StandardNormalPrior(nn.Module):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw codes of shape (n_samples, n_components)."""
-        noise = torch.randn(n_samples, self.n_components, generator=generator)
-        return self.mean + noise.to(self.mean)
+        noise = self.mean.new_empty(n_samples, self.n_components)
+        return self.mean + noise.normal_(generator=generator)
 
 
 class MixturePrior(nn.Module):
@@ -159,5 +159,5 @@ class MixturePrior(nn.Module):
         chosen = torch.multinomial(
             log_weights.exp(), n_samples, replacement=True, generator=generator
         )
-        noise = torch.randn(n_samples, self.n_components, generator=generator)
-        return means[chosen] + variances[chosen].sqrt() * noise.to(means)
+        noise = torch.empty_like(means[chosen]).normal_(generator=generator)
+        return means[chosen] + variances[chosen].sqrt() * noise
