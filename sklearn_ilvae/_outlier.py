@@ -443,7 +443,7 @@ default="from_dtype"
         context = self._init_callback_context(max_subtasks=1)
         with unchanged_on_error(self):
             context.call_on_fit_task_begin(estimator=self)
-            table = read_training_table(self, X, sample_weight, known, min_samples=1)
+            table = read_training_table(self, X, sample_weight, method, known)
             seed = draw_seed(self.random_state)
             fraction = 0.0 if method == "partial_fit" else self.calibration_fraction
             held_out = draw_held_out(len(table.rows), fraction, seed, least_kept=2)

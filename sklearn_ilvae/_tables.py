@@ -113,8 +113,8 @@ def read_training_table(
     estimator: Any,
     X: Any,
     sample_weight: Any,
+    method: str,
     fitted: "TableMixin | None" = None,
-    min_samples: int = 2,
 ) -> TrainingTable:
     """Read the table of a fit and set, or check, number and names of its columns.
 
@@ -126,11 +126,11 @@ def read_training_table(
         The table.
     sample_weight : array-like of shape (n_samples,) or None
         Non-negative weights.
+    method : {"fit", "partial_fit"}
+        Whose table it is. A batch to train a fitted autoencoder on may be one row.
     fitted : TableMixin, default=None
-        The autoencoder to train on, whose columns the table must have.
-    min_samples : int, default=2
-        Least number of rows of positive weight to train `fitted` on. A new autoencoder
-        needs two: one row has no spread.
+        The autoencoder to train on, whose columns the table must have, and whose
+        namespace.
 
     Returns
     -------
@@ -148,8 +148,9 @@ def read_training_table(
     X = as_frame(X)
     if fitted is None:
         return TrainingTable(*read_new_table(estimator, X, sample_weight), X)
+    check_same_namespace(X, fitted, attribute="mean_", method=method)
     schema, families = fitted._table_schema(), fitted.likelihood_
-    unknown = estimator.handle_unknown
+    unknown, min_samples = estimator.handle_unknown, 1 if method == "partial_fit" else 2
     table = read_known_table(estimator, X, schema, unknown, min_samples)
     rows, weights = rows_of_weight(table, X, sample_weight, min_samples)
     return TrainingTable(rows, weights, schema, families, X)

@@ -396,11 +396,10 @@ default="from_dtype"
         return self._fit(
             X,
             sample_weight,
+            "fit",
             resume=self.warm_start and hasattr(self, "module_"),
             max_iter=self.max_iter,
             validation_fraction=self.validation_fraction if self.early_stopping else 0,
-            min_samples=2,
-            summarize=True,
         )
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -436,11 +435,10 @@ default="from_dtype"
         return self._fit(
             X,
             sample_weight,
+            "partial_fit",
             resume=hasattr(self, "module_"),
             max_iter=1,
             validation_fraction=0,
-            min_samples=1,
-            summarize=False,
         )
 
     def transform(self, X: Any, return_std: bool = False) -> Any:
@@ -630,19 +628,18 @@ default="from_dtype"
         self,
         X: Any,
         sample_weight: Any,
+        method: str,
         *,
         resume: bool,
         max_iter: int,
         validation_fraction: float,
-        min_samples: int,
-        summarize: bool,
     ) -> Self:
         context = self._init_callback_context(max_subtasks=max_iter)
         # Training needs gradients, also where the user's own code does without.
         with unchanged_on_error(self), torch.inference_mode(False):
             context.call_on_fit_task_begin(estimator=self)
             table = read_training_table(
-                self, X, sample_weight, self if resume else None, min_samples
+                self, X, sample_weight, method, self if resume else None
             )
             device = training_device(self.device, torch.float32)
             seed = draw_seed(self.random_state)
@@ -679,7 +676,7 @@ default="from_dtype"
                     deepcopy(self._optimizer_state),
                 )
             self._unit_divergences = (
-                divergences_of_units(module, training.rows) if summarize else None
+                divergences_of_units(module, training.rows) if method == "fit" else None
             )
             self.module_ = module.cpu().eval()
             self._continue_curves(result)

@@ -314,6 +314,19 @@ def test_torch_tensors_are_answered_with_torch_tensors(table, dtype):
     assert_allclose(scores, reference.score_samples(rows.numpy()), rtol=1e-12)
 
 
+@pytest.mark.parametrize("step", ["fit", "partial_fit"])
+def test_training_goes_on_with_arrays_of_the_same_kind_alone(table, step):
+    rows = torch.tensor(table)
+    with sklearn.config_context(array_api_dispatch=True):
+        for first, other in ((table, rows), (rows, table)):
+            model = short(warm_start=True).fit(first)
+            before = vars(model).copy()
+            with pytest.raises(ValueError, match=f"{step}.* must use the same names"):
+                getattr(model, step)(other)
+            assert vars(model) == before
+            assert type(getattr(model, step)(first).scale_) is type(model.mean_)
+
+
 def test_categories_of_a_tensor_come_back_in_a_tensor(table):
     rows = torch.tensor(np.column_stack([table, np.arange(len(table)) % 3 * 2.0]))
     gaps = rows.clone()
