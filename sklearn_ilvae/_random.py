@@ -53,8 +53,8 @@ def seeded(seed: int) -> Iterator[None]:
     with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         precision = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)
         try:
+            torch.set_default_dtype(torch.float32)
             yield
         finally:
             torch.set_default_dtype(precision)

@@ -339,6 +339,23 @@ def test_ctrl_c_within_an_epoch_leaves_the_best_state_so_far(monkeypatch, table,
     assert np.isfinite(model.score(table))
 
 
+def test_ctrl_c_before_the_last_epoch_is_compared_takes_it_back(monkeypatch, table):
+    compare = net.BestWeights.on_epoch_end
+
+    def interrupted(best, training, **others):
+        if len(training.history) == 31:
+            raise KeyboardInterrupt
+        compare(best, training, **others)
+
+    monkeypatch.setattr(net.BestWeights, "on_epoch_end", interrupted)
+    with pytest.warns(UserWarning, match="interrupted in epoch 31"):
+        model = short(max_iter=31).fit(table)
+    assert model.n_iter_ == len(model.validation_scores_) == 30
+    assert_allclose(
+        validation_score(model, table), max(model.validation_scores_), rtol=1e-6
+    )
+
+
 def test_ctrl_c_before_the_first_epoch_ends_leaves_the_start(monkeypatch, table):
     interrupt_at_call(monkeypatch, number=3)
     with pytest.warns(UserWarning, match="interrupted in epoch 1"):

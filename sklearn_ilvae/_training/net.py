@@ -250,7 +250,8 @@ def train(
     fast = NOISE_VARIANCE_RATE * settings.learning_rate_init
     best = BestWeights(validation, settings.n_iter_no_change, settings.tol)
     stop = StopWhen(lambda: best.stalled or hooks.asked_to_stop)
-    callbacks: list[Callback] = [stop, EpochTimer(), best, hooks]
+    # The timer marks an epoch as ended: when it was compared, which Ctrl-C may prevent.
+    callbacks: list[Callback] = [stop, best, EpochTimer(), hooks]
     if settings.verbose:
         callbacks.append(PrintLog())
     net = AutoencoderNet(
