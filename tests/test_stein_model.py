@@ -11,6 +11,7 @@ import torch
 from samples import points, two_clusters
 
 from sklearn_ilvae.stein import AveragedScore, Settings, fit_score
+from sklearn_ilvae.stein.bases.fitted import BASE_NAMES
 from sklearn_ilvae.stein.state import model_from_arrays, model_to, model_to_arrays
 
 METHODS = ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
@@ -215,3 +216,14 @@ def test_a_model_saved_as_arrays_comes_back_the_same(method, form):
     saved = model_to_arrays(model)
     assert all(isinstance(v, np.ndarray | float | str) for v in saved.values())
     assert torch.equal(model_from_arrays(saved).score(x), model.score(x))
+
+
+@pytest.mark.parametrize("base", BASE_NAMES)
+@pytest.mark.parametrize("form", ["diagonal", "curl_free"])
+def test_numbers_of_a_model_lie_in_memory_as_in_arrays(base, form):
+    """Products round by their order, so that any other would not come back the same."""
+    x = points(200, 3, 0) / points(200, 3, 1).square().mean(1, keepdim=True).sqrt()
+    model, report = fit_score(x, Settings("rbf", form, 1.0, 1e-2, base=base))
+    assert report.base == base
+    parts = [model.coefficients, *vars(model.base).values()]
+    assert all(part.is_contiguous() for part in parts if isinstance(part, torch.Tensor))

@@ -97,7 +97,8 @@ class Student:
         """Return the score of the distribution."""
         return StudentScore(
             self.location,
-            torch.linalg.inv(self.scatter),
+            # Products round by the order in memory: a model from arrays has this one.
+            torch.linalg.inv(self.scatter).contiguous(),
             self.freedom,
             self.freedom + self.dimension,
         )
