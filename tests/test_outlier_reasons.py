@@ -62,23 +62,44 @@ def test_terms_add_up_to_joint_less_posterior_density(family, clusters, seed, si
     assert terms.expected.shape == terms.columns.shape == rows.shape
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_the_approximation_is_exact_for_a_linear_gaussian_model(seed):
+def linear_gaussian_model(seed):
+    """Return a linear model, rows of it, and the distribution that it gives them."""
     rows = correlated_rows(50, 4, 1, seed)
     model = started_model(rows, "mlp", 1)
     with torch.no_grad():
         origin = torch.zeros(1, dtype=rows.dtype)
         loadings = jacobian_at_zero(model.decoder, origin)
-        covariance = loadings @ loadings.T + torch.diag(
-            model.likelihood.heads[0].variance()
-        )
+        noise = model.likelihood.heads[0].variance()
         centre = model.decoder(origin[None])[0]
-        exact = torch.distributions.MultivariateNormal(centre, covariance)
-        # The start is linear up to the last bits of its networks.
-        assert_allclose(
-            laplace_terms(model, rows).total(), exact.log_prob(rows), rtol=1e-6
-        )
+        covariance = loadings @ loadings.T + noise.diag()
+    return model, rows, loadings, noise, centre, covariance
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_approximation_is_exact_for_a_linear_gaussian_model(seed):
+    model, rows, _, _, centre, covariance = linear_gaussian_model(seed)
+    exact = torch.distributions.MultivariateNormal(centre, covariance)
+    with torch.no_grad():
+        total = laplace_terms(model, rows).total()
+    # The start is linear up to the last bits of its networks.
+    assert_allclose(total, exact.log_prob(rows), rtol=1e-6)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 2**4 - 1))
+def test_it_is_exact_for_rows_with_gaps_too_and_tells_what_they_widen(seed, seen):
+    model, rows, loadings, noise, centre, covariance = linear_gaussian_model(seed)
+    seen = torch.tensor([bool(seen >> column & 1) for column in range(4)])
+    marginal = torch.distributions.MultivariateNormal(
+        centre[seen], covariance[seen][:, seen]
+    )
+    with torch.no_grad():
+        terms = laplace_terms(model, rows.masked_fill(~seen, torch.nan))
+    assert_allclose(terms.total(), marginal.log_prob(rows[:, seen]), rtol=1e-6)
+    known = loadings[:, 0].square() / noise
+    wider = 0.5 * torch.log((1 + known.sum()) / (1 + known[seen].sum()))
+    assert_allclose(terms.due_to_gaps, wider.expand(50), rtol=1e-6, atol=1e-12)
 
 
 def test_contributions_add_up_to_the_score_of_new_rows(detector, frame):
