@@ -93,7 +93,8 @@ class ColumnScaling:
         network stay as they are; what it learns of these columns can be decoded.
         """
         moved = (table - self.mean.to(table)).abs() > _rounding(self.mean).to(table)
-        varies = (self.scale == 0) & moved.any(0).to(self.scale.device)
+        varies = moved.any(0).to(self.scale.device)
+        # The unit of a column that varied before is its scale.
         return replace(self, scale=torch.where(varies, self.unit, self.scale))
 
     def transform(self, table: Tensor) -> Tensor:

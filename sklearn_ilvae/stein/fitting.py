@@ -270,7 +270,7 @@ def fit_published_estimator(
 
 def greatest_length(rows: Rows, form: Form, coefficients: Tensor) -> float:
     """Return the length of a kernel part where it is longest over the sample."""
-    some = rows.lowest_ranks(min(len(rows), MOST_ROWS_MEASURED))
+    some = rows.lowest_ranks(MOST_ROWS_MEASURED)
     lengths = [
         torch.linalg.vector_norm(form.field(U, coefficients[None]), dim=-1).max()
         for _, U in rows.chunks(len(form.landmarks), some)
