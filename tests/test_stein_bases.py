@@ -11,7 +11,7 @@ from samples import points
 from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.bases.fitted import BASE_NAMES, fit_bases
 from sklearn_ilvae.stein.bases.gaussian import fit_gaussian
-from sklearn_ilvae.stein.bases.mixture import fit_components, fit_like
+from sklearn_ilvae.stein.bases.mixture import fit_components, fit_like, run_em
 from sklearn_ilvae.stein.kernels.forms import FORMS
 from sklearn_ilvae.stein.kernels.radial import make_kernel
 from sklearn_ilvae.stein.kernels.solvers import whiten
@@ -138,6 +138,26 @@ def test_a_mixture_is_fitted_to_all_rows():
     torch.testing.assert_close(mean, x.mean(0))
 
 
+@pytest.mark.parametrize(("spread", "same"), [(1.0, True), (0.3, False)])
+def test_components_share_a_covariance_where_theirs_are_the_same(spread, same):
+    V = torch.cat([points(200, 2, 0) - 4.0, spread * points(200, 2, 1) + 4.0])
+    weights, target = torch.full((400,), 1 / 400).double(), V.T.cov()
+    found = fit_components(V, weights, target, torch.Generator().manual_seed(0))
+    assert len(found.shares) == 2
+    assert found.tied is same
+
+
+@few
+@given(seeds, st.booleans(), st.floats(1e-3, 1e3))
+def test_a_covariance_in_the_shape_of_its_target_is_kept(seed, tied, size):
+    """A prior of that shape is worth rows of the same covariance."""
+    V, weights = points(40, 3, seed), torch.full((40,), 1 / 40).double()
+    covariance = V.T.cov(correction=0)
+    whole = torch.ones(1, 40).double()
+    found, _ = run_em(V, weights, whole, size * covariance, tied=tied)
+    torch.testing.assert_close(found.covariances[0], covariance)
+
+
 @pytest.mark.parametrize("width", [1e-3, 1e-8, 1e-10, 1e-12])
 def test_clusters_may_be_as_tight_as_their_rounding_allows(width):
     """Within each the score is that of its Gaussian."""
@@ -243,6 +263,30 @@ def test_no_gaussian_is_taken_for_a_sample_with_a_wild_row(distance):
     model, report = fit_score(x)
     assert report.base == "student_t"
     assert (model.score(x[:7]) * x[:7]).sum() < -0.8 * x[:7].square().sum()
+
+
+@pytest.mark.parametrize("unit", [1e-100, 1.0, 1e100])
+@pytest.mark.parametrize(("factor", "share"), [(50.0, True), (200.0, False)])
+def test_columns_share_a_unit_where_their_spreads_are_within_a_factor_of_100(
+    unit, factor, share
+):
+    units = unit * torch.tensor([1.0, factor]).double()
+    assert rows_of(points(300, 2, 0) * units).commensurable is share
+
+
+def test_a_gaussian_shrinks_to_one_unit_where_all_columns_have_the_same_noise():
+    """Beside it a factor gives every column a spread of its own."""
+    loading = 5.0 * points(20, 1, 3)
+
+    def sample(n: int, seed: int) -> torch.Tensor:
+        return points(n, 20, seed) + points(n, 1, seed + 1) @ loading.T
+
+    model, _ = fit_score(sample(40, 0), Settings(base="gaussian"))
+    fresh = sample(500, 2)
+    covariance = torch.eye(20, dtype=torch.float64) + loading @ loading.T
+    truth = -fresh @ torch.linalg.inv(covariance)
+    error = (model.score(fresh) - truth).square().sum() / truth.square().sum()
+    assert error < 0.3
 
 
 def base_beside(x: torch.Tensor, bandwidth, base: str) -> torch.Tensor:

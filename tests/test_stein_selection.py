@@ -30,6 +30,18 @@ def frame_of(x: torch.Tensor):
     return make_frame(rows, split_rows(rows), ("gaussian",), 0)
 
 
+@pytest.mark.parametrize("n", [10, 23, 999, 1000, 25_001])
+def test_every_row_that_is_judged_is_held_out_once_and_most_are_kept(n):
+    generator = torch.Generator().manual_seed(0)
+    rows = read_rows(points(n, 1, 0), generator=generator, device=torch.device("cpu"))
+    split = split_rows(rows)
+    parts = range(split.n_held_out)
+    judged = torch.cat([split.positions(part) for part in parts])
+    assert torch.equal(judged.sort().values, split.validated)
+    assert min(len(split.others(part)) for part in parts) == split.n_kept
+    assert split.n_kept >= n // 2
+
+
 def dense_loss(frame, candidate, landmarks, strength: float) -> torch.Tensor:
     """Return the mean loss by a ridge on all fields, by least squares."""
     rows, base, total = frame.rows, frame.bases["gaussian"], 0.0

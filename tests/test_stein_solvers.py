@@ -172,6 +172,12 @@ def test_decomposition_diagonalises_both_matrices():
     torch.testing.assert_close(found, identity, rtol=0, atol=1e-7)
 
 
+def test_a_whitened_gram_matrix_is_symmetric_to_the_last_digit():
+    x = points(30, 30, 0)
+    found = whitened_gram(x @ x.T, points(30, 20, 1))
+    assert torch.equal(found, found.T)
+
+
 @pytest.mark.parametrize(
     ("bandwidth", "n_null"), [(0.1, 0), (50.0, 1)], ids=["full rank", "null directions"]
 )
@@ -193,6 +199,12 @@ def test_leading_pivots_are_those_of_a_rougher_factor():
     assert len(fine.pivots) > len(rough.pivots)
     assert torch.equal(found.pivots, rough.pivots)
     assert torch.equal(found.root, rough.root)
+
+
+def test_the_largest_pivots_come_first_where_some_are_small():
+    whitening = whiten(torch.tensor([1.0, 1e-12, 1.0]).double().diag())
+    assert whitening.pivots.tolist() == [0, 2, 1]
+    assert whitening.leading(1e-11).pivots.tolist() == [0, 2]
 
 
 def test_pivots_in_no_order_are_all_leading():

@@ -117,6 +117,16 @@ def test_a_plane_in_more_columns_than_rows_holds_the_score(base):
     torch.testing.assert_close(same, divergence, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("outlier", [1e3, 1e8, 1e12])
+def test_a_plane_is_found_beside_a_row_far_away_in_any_unit(outlier, unit):
+    y = points(40, 3, 0)
+    y[0] = outlier
+    rows = rows_of((y @ points(3, 60, 1) + 3.0) * unit, 0)
+    axes = fit_gaussian(rows, split_rows(rows)).rows.axes
+    assert axes.shape[1] == 3
+
+
 def test_rows_in_general_position_lie_in_no_plane():
     for outlier in (1.0, 1e8):
         x = points(30, 29, 0)
