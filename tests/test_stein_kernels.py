@@ -15,6 +15,7 @@ from sklearn_ilvae.stein.kernels.radial import (
     kernel_gradient,
     kernel_matrix,
     make_kernel,
+    median_distance,
     squared_distances,
 )
 from sklearn_ilvae.stein.kernels.solvers import FilteredFields
@@ -85,6 +86,13 @@ def test_distances_are_those_of_the_definition():
     x, y = points(5, 3, 0), points(4, 3, 1)
     expected = (x[:, None] - y[None]).square().sum(-1)
     torch.testing.assert_close(squared_distances(x, y), expected)
+
+
+@pytest.mark.parametrize("n", [2, 3, 128, 129, 300])
+def test_the_median_distance_is_that_of_all_pairs_of_all_sets(n):
+    x = torch.stack([points(n, 3, 0), 5.0 * points(n, 3, 1)])
+    expected = torch.cat([torch.pdist(each) for each in x]).median()
+    assert median_distance(x) == pytest.approx(float(expected), rel=1e-12)
 
 
 @pytest.mark.parametrize("bandwidth", [0.0, -1.0, float("nan"), float("inf")])
