@@ -25,11 +25,11 @@ def ones(rows):
 
 
 @settings(max_examples=20, deadline=None)
-@given(seeds, st.integers(1, 6), st.floats(0.01, 0.4))
-def test_a_far_clump_is_farther_than_every_other_row(seed, n_features, share):
+@given(seeds, st.integers(1, 6), st.floats(0.01, 0.4), st.sampled_from([-30, 30]))
+def test_a_far_clump_is_farther_than_every_other_row(seed, n_features, share, away):
     rows = normal_rows(seed, 200, n_features)
     n_far = int(share * 200)
-    rows[:n_far] = 30 * rows.std(0) + 0.01 * rows[:n_far]
+    rows[:n_far] = away * rows.std(0) + 0.01 * rows[:n_far]
     distances = robust_distances(rows, ones(rows))
     assert distances[:n_far].amin() > distances[n_far:].amax() if n_far else True
 
@@ -127,6 +127,22 @@ def test_no_row_of_equal_scores_lies_below_the_fence(score, n_rows):
     rounded = score - 1e-12 * abs(score)  # the same row scored in another batch
     assert fence < rounded
     assert fence == pytest.approx(score, rel=1e-8, abs=1e-8)
+
+
+def test_a_level_that_the_core_lacks_counts_by_its_spread_in_all_rows():
+    """Of core, all zeros, the covariance is 0; the noise of a level is its spread."""
+    rows = torch.tensor([[0.0]] * 7 + [[1.0], [1.0], [2.0]]).double()
+    found = robust_distances(rows, ones(rows), torch.tensor([True]))
+    assert_allclose(found, rows[:, 0].square() / rows.square().mean())
+
+
+@pytest.mark.parametrize("value", [-5.0, 5.0])
+def test_a_column_constant_in_the_core_but_for_rounding_counts_by_its_spread(value):
+    rows = torch.full((100, 1), 0.1, dtype=torch.float64)
+    rows[:10] += value
+    found = robust_distances(rows, ones(rows))
+    assert_allclose(found[:10], 10 / 0.01)  # a tenth of all rows, the least noise
+    assert_allclose(found[10:], 0, atol=1e-12)
 
 
 def test_a_rare_level_alone_does_not_make_a_row_far():
