@@ -5,22 +5,27 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from autoencoders import correlated_rows, started_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAEOutlierDetector
+from sklearn_ilvae._columns import ColumnScaling
 from sklearn_ilvae._detection.gaps import (
     REFERENCE_ROWS,
     common_gains,
     gap_gains,
     measure_gaps,
 )
+from sklearn_ilvae._detection.scoring import RowScorer
 
 
 def trusting(**parameters):
     """Return a detector that trusts all rows, and so describes all of them."""
-    settings = {"n_components": 2, "max_iter": 30, "random_state": 0}
-    return ILVAEOutlierDetector(support_fraction=1.0, **settings | parameters)
+    short = {"n_components": 2, "max_iter": 30, "random_state": 0}
+    return ILVAEOutlierDetector(support_fraction=1.0, **short | parameters)
 
 
 def random_rows(n_rows, n_features):
@@ -40,6 +45,26 @@ def made_up_terms(rows, common=0.0):
 
 def equal_weights(rows):
     return torch.ones(len(rows), dtype=torch.float64)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 1000))
+def test_the_term_of_the_code_is_that_of_the_row_completed_by_the_model(seed):
+    """Gaps widen the posterior, which alone must not lower the density at its mean."""
+    rows = correlated_rows(50, 4, 2, seed)
+    model = started_model(rows, "mlp", 2)
+    nothing, kinds = torch.zeros(4, dtype=torch.float64), ("gaussian",) * 4
+    scaling = ColumnScaling(nothing, nothing + 1, kinds)
+    scorer = RowScorer(model, scaling, 50, rows[:0], nothing, n_neighbors=0)
+    rows = rows.masked_fill(random_rows(50, 4) > 0.5, torch.nan)
+    with torch.no_grad():
+        completed, _ = model.encoder.completed(scaling.transform(rows))
+        found, expected = (
+            scorer.contributions(each)[:, -1]
+            for each in (rows, scaling.inverse_transform(completed))
+        )
+    # The start is linear up to the last bits of its networks.
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_without_one_value_the_rows_of_the_fit_score_the_same_on_average(table):
