@@ -323,3 +323,19 @@ def test_log_probabilities_of_counts_have_second_derivatives(family):
     torch.testing.assert_close(
         found, torch.autograd.functional.hessian(by_torch, natural)
     )
+
+
+@pytest.mark.parametrize("family", COUNTS)
+def test_slopes_of_counts_are_the_same_where_second_derivatives_are_asked_for(family):
+    (head,) = MixedLikelihood([family] * 2).double().heads
+    values = torch.tensor([[0.0, 7.0]], dtype=torch.float64)
+    natural = torch.tensor([[0.3, 1.0]], dtype=torch.float64, requires_grad=True)
+    plain, differentiable = (
+        torch.autograd.grad(
+            head.log_prob(values, natural).sum(),
+            [natural, *head.parameters()],
+            create_graph=again,
+        )
+        for again in (False, True)
+    )
+    torch.testing.assert_close(differentiable, plain)
