@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from autoencoders import short
 from numpy.testing import assert_allclose, assert_array_equal
 
+from sklearn_ilvae._columns import find_scaling
 from sklearn_ilvae.vae import DECODERS
 
 
@@ -139,6 +141,16 @@ def test_a_small_spread_far_from_zero_is_no_rounding():
     assert_allclose(model.scale_[0], table[:, 0].std(), rtol=1e-3)
     rounded = np.column_stack([table, np.where(table[:, 1] > 0, 0.3, 0.1 + 0.2)])
     assert short().fit(rounded).scale_[-1] == 0
+
+
+def test_a_constant_column_gets_its_unit_for_spread_where_it_varies_later():
+    first = torch.tensor([[7.0, 5.0, 0.0, 1.0], [7.0, 5.0, 0.0, 2.0]]).double()
+    later = torch.tensor([[7.0, 5.0, 0.0, 9.0], [7.0, 6.0, torch.nan, 9.0]]).double()
+    later[0, 0] *= 1 + 2**-52  # a rounding is no spread
+    scaling = find_scaling(first, torch.ones(2), "gaussian")
+    thawed = scaling.thawed(later)
+    assert thawed.scale.tolist() == [0.0, scaling.unit[1], 0.0, 0.5]
+    assert torch.equal(thawed.transform(first), scaling.transform(first))
 
 
 def test_a_column_that_varies_only_in_later_batches_is_learned():
