@@ -67,7 +67,7 @@ def benjamini_hochberg(
     array([ True, False,  True, False])
     """
     ordered = np.sort(p_values)
-    steps = level * np.arange(1, len(ordered) + 1) / max(1, len(ordered))
+    steps = level * np.arange(1, len(ordered) + 1) / len(ordered)
     # Equality counts, and both sides are rounded.
     below = np.flatnonzero(ordered <= steps * (1 + 1e-12))
     if not len(below):

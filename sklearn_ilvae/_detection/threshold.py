@@ -26,7 +26,7 @@ def threshold_below(scores: Tensor, weights: Tensor, share: float) -> float:
     weights : Tensor of shape (n_rows,)
         Their positive weights.
     share : float
-        Share of the weight, in (0, 1).
+        Share of the weight, in (0, 0.5].
 
     Returns
     -------
@@ -37,7 +37,7 @@ def threshold_below(scores: Tensor, weights: Tensor, share: float) -> float:
     cumulative = weights.cumsum(0) / weights.sum()
     rounding = torch.finfo(scores.dtype).eps * len(scores)
     first = int((cumulative <= share + rounding).sum())
-    score = float(scores[min(first, len(scores) - 1)])
+    score = float(scores[first])
     return score - float(rounding_of(score))
 
 
@@ -59,7 +59,7 @@ def tukey_fence(scores: Tensor, weights: Tensor) -> float:
     """
     shares = weights.cumsum(0) / weights.sum()
     quartiles = torch.searchsorted(shares, shares.new_tensor([0.25, 0.75]))
-    lower, upper = scores[quartiles.clamp(max=len(scores) - 1)].tolist()
+    lower, upper = scores[quartiles].tolist()
     return lower - 1.5 * (upper - lower) - float(rounding_of(lower))
 
 
