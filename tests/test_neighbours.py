@@ -179,11 +179,11 @@ def test_a_reservoir_keeps_all_rows_while_there_is_room():
 
 
 def test_of_equal_rows_a_reservoir_keeps_one():
-    rows = np.array([-0.0, 0, 1, np.nan, -np.nan, 1] * 500)[:, None]
+    rows = np.array([-0.0, 0, 1, np.nan, -np.nan, 1e-300] * 500)[:, None]
     sample = Reservoir.empty(1).joined(rows, np.ones(3000), 20, seed=0)
-    assert_array_equal(np.sort(sample.rows[:, 0]), [0, 1, np.nan])
+    assert_array_equal(np.sort(sample.rows[:, 0]), [0, 1e-300, 1, np.nan])
     again = sample.joined(rows, np.ones(3000), 20, seed=0)
-    assert_array_equal(np.sort(again.rows[:, 0]), [0, 1, np.nan])
+    assert_array_equal(np.sort(again.rows[:, 0]), [0, 1e-300, 1, np.nan])
     assert again.n_seen == 6000
 
 
