@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose
 from sklearn import config_context
 
 from sklearn_ilvae import ILVAEOutlierDetector
+from sklearn_ilvae._detection.reasons import reasons_table
 from sklearn_ilvae.vae import laplace_terms
 from sklearn_ilvae.vae.networks import jacobian_at_zero
 
@@ -173,6 +174,21 @@ def test_explain_prints_the_worst_columns_and_their_sum(detector, frame, capsys)
     assert len(lines) == 1 + 1 + 2 + 3
     total = detector.typical_contributions_.sum() - score
     assert float(lines[-1].split()[-1]) == pytest.approx(total, abs=0.06)
+
+
+@pytest.mark.parametrize("values", ["9", "99999999999"])
+@pytest.mark.parametrize("expected", ["9", "99999999999"])
+@pytest.mark.parametrize("surprise", [1.0, 1e10])
+def test_cells_of_explained_columns_end_where_their_headings_do(
+    values, expected, surprise
+):
+    table = reasons_table("ab", ["1", values], [expected, "1"], [0.5, surprise], 0.0, 2)
+    heading, *lines = table.splitlines()
+    assert {len(line) for line in lines} == {len(heading)}
+    for name, column in (("value", ["1", values]), ("expected", [expected, "1"])):
+        end = heading.index(name) + len(name)
+        found = sorted(line[:end].split()[-1] for line in lines[:2])
+        assert found == sorted(column)
 
 
 def test_explain_names_a_single_other_column(detector, frame, capsys):
