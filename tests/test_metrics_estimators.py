@@ -29,6 +29,14 @@ def test_a_row_measures_the_same_alone_and_in_a_batch(measure):
     np.testing.assert_allclose(together, alone, rtol=1e-10)
 
 
+def test_shares_of_units_add_up_to_the_mean_divergence_of_rows():
+    estimator, X = trained("anchored"), WINE[:10]
+    shares = metrics.fisher_divergence_per_unit(estimator, X)
+    assert shares.shape == (3,)
+    expected = metrics.relative_fisher_divergence(estimator, X).mean()
+    np.testing.assert_allclose(shares.sum(), expected, rtol=1e-10)
+
+
 CHUNKED = [
     *ON_TABLES,
     metrics.mutual_information,
