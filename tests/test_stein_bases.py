@@ -217,6 +217,16 @@ def test_a_family_asked_for_by_name_gives_finite_scores_for_few_rows(base):
         assert torch.isfinite(model.score(10.0 * x)).all()
 
 
+@pytest.mark.parametrize("n", [2, 5, 9])
+@pytest.mark.parametrize("base", BASE_NAMES)
+def test_a_handful_of_rows_has_a_gaussian_that_is_shrunk_halfway(base, n):
+    """However heavy the tails that they may seem to have."""
+    x = torch.tan(torch.linspace(-1.5, 1.5, n).double())[:, None]
+    _, report = fit_score(x, Settings(base=base))
+    assert report.base == "gaussian"
+    assert report.shrinkage == 0.5
+
+
 @few
 @given(seeds, st.sampled_from(sorted(FORMS)), st.sampled_from(["rbf"]))
 def test_gram_of_whitened_fields_equals_the_whitened_gram(seed, form, kernel):
