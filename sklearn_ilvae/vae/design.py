@@ -187,7 +187,10 @@ class Design(nn.Module):
                 logs = values.double().log1p()
                 centre = observed_mean(logs, shares.double())
                 squares = observed_mean((logs - centre).square(), shares.double())
-                spread = torch.where(squares > 0, squares.sqrt(), 1.0).cpu()
+                # The mean of equal logarithms is rounded, which is no spread.
+                rounding = len(logs) * torch.finfo(logs.dtype).eps * centre
+                varies = squares > rounding.square()
+                spread = torch.where(varies, squares.sqrt(), 1.0).cpu()
                 stored = torch.stack([centre.cpu(), spread], dim=-1)
                 diagonal[block.parameters] = spread
                 getattr(self, f"values_{number}").copy_(stored)

@@ -1,0 +1,92 @@
+"""What an encoder sees of discrete columns, against scores of their likelihoods."""
+
+from math import log
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_ilvae.vae import Design
+from sklearn_ilvae.vae.likelihoods import COUNTS, MixedLikelihood
+
+some = settings(max_examples=20, deadline=None)
+
+
+def repeated(counts):
+    """Return a column of levels 0, 1, … that occur so often, and shares of rows."""
+    levels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    return levels.double()[:, None], torch.full(
+        (len(levels),), 1 / len(levels)
+    ).double()
+
+
+def scores_in_units(family, rows, shares, n_levels=()):
+    """Return coordinates of rows, and the scores at the start in their units."""
+    design = Design([family], n_levels).double()
+    units = design.fit(rows, shares)
+    likelihood = MixedLikelihood([family], n_levels).double()
+    likelihood.start_at(torch.ones(design.n_parameters).double(), rows, shares)
+    origin = rows.new_zeros(len(rows), design.n_parameters)
+    scores = likelihood.score(rows, origin)
+    return design.coordinates(rows), units.to_natural(scores.T).T
+
+
+@some
+@given(
+    st.sampled_from(["categorical", "ordinal"]),
+    st.lists(st.integers(1, 50), min_size=2, max_size=6),
+)
+def test_levels_have_the_scores_of_their_column_for_coordinates(family, counts):
+    found, expected = scores_in_units(family, *repeated(counts), [len(counts)])
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@some
+@given(st.integers(10, 90))
+def test_a_standardised_binary_column_is_its_score(percent):
+    values, shares = repeated([100 - percent, percent])
+    rows = (values - values.mean()) / values.std(correction=0)
+    found, expected = scores_in_units("bernoulli", rows, shares)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("family", COUNTS)
+@pytest.mark.parametrize("counts", [[3, 4, 2, 0, 1], [9, 0, 0, 0, 1]])
+def test_counts_have_standardised_logarithms_for_coordinates(family, counts):
+    rows, shares = repeated(counts)
+    design = Design([family]).double()
+    units = design.fit(rows, shares)
+    found = design.coordinates(rows)
+    logarithms = rows.log1p()
+    expected = logarithms - logarithms.mean()
+    torch.testing.assert_close(found * units.diagonal, expected)
+    assert found.square().mean().item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("family", COUNTS)
+@pytest.mark.parametrize("count", [0, 2, 3, 1_000_000])
+def test_a_constant_column_of_counts_has_the_unit_of_logarithms(family, count):
+    """However its mean is rounded: else one more would be infinitely far."""
+    rows, shares = torch.full((60, 1), float(count)).double(), torch.full((60,), 1 / 60)
+    design = Design([family]).double()
+    assert design.fit(rows, shares.double()).diagonal.item() == 1
+    found = design.coordinates(torch.stack([rows[0], 2 * rows[0] + 1]))
+    torch.testing.assert_close(found, torch.tensor([[0.0], [log(2)]]).double())
+
+
+@some
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=6), st.integers(0, 1000))
+def test_coordinates_and_natural_parameters_are_told_from_each_other(counts, seed):
+    levels, shares = repeated(counts)
+    rows = torch.cat([levels, levels.flip(0), levels], 1)
+    design = Design(
+        ["categorical", "poisson", "ordinal"], [len(counts), 1, len(counts)]
+    )
+    units = design.double().fit(rows, shares)
+    generator = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(design.n_parameters, 4, generator=generator).double()
+    torch.testing.assert_close(units.from_natural(units.to_natural(vectors)), vectors)
+    natural = units.to_natural(torch.eye(design.n_parameters).double())
+    torch.testing.assert_close(natural, natural.T)
+    assert not units.trivial
