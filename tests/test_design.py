@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sklearn_ilvae.vae import Design
 from sklearn_ilvae.vae.likelihoods import COUNTS, MixedLikelihood
+from sklearn_ilvae.vae.likelihoods.heads import level_frequencies, observed_mean
 
 some = settings(max_examples=20, deadline=None)
 
@@ -89,4 +90,21 @@ def test_coordinates_and_natural_parameters_are_told_from_each_other(counts, see
     torch.testing.assert_close(units.from_natural(units.to_natural(vectors)), vectors)
     natural = units.to_natural(torch.eye(design.n_parameters).double())
     torch.testing.assert_close(natural, natural.T)
-    assert not units.trivial
+
+
+@pytest.mark.parametrize("kinds", [["poisson"], ["gaussian", "poisson"]])
+def test_units_are_trivial_where_all_parameters_are_numbers(kinds):
+    rows, shares = repeated([30, 20, 10])
+    assert not Design(kinds).fit(rows.expand(-1, len(kinds)), shares).trivial
+    assert Design(["gaussian"]).fit(rows, shares).trivial
+
+
+@some
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=6), st.floats(1e-3, 1e3))
+def test_each_level_has_half_a_row_more_whatever_the_size_of_weights(counts, size):
+    levels, shares = repeated(counts)
+    expected = torch.tensor(counts).double() + 0.5
+    found = level_frequencies(levels, size * shares, len(counts))
+    torch.testing.assert_close(found[0], expected / expected.sum())
+    mean = observed_mean(levels, size * shares)
+    torch.testing.assert_close(mean, levels.mean(0))
