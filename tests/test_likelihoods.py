@@ -5,6 +5,7 @@ import torch
 from autoencoders import randomise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from torch import distributions
 
 from sklearn_ilvae.vae.likelihoods import (
@@ -212,6 +213,32 @@ def test_samples_have_the_expected_statistics(family):
         ).double()
     error = (rows.mean(0) - statistics) / (rows.std(0) / len(rows) ** 0.5)
     assert error.abs().max() < 4
+
+
+@pytest.mark.parametrize("family", ["gaussian", "student_t"])
+def test_samples_of_numbers_follow_their_distribution(family):
+    likelihood = random_likelihood((family,) * 3)
+    (head,), parameters = likelihood.heads, natural(likelihood, 1)
+    rows = drawn(likelihood, parameters.expand(20_000, -1))
+    with torch.no_grad():
+        if family == "gaussian":
+            law = stats.norm(parameters, head.variance().sqrt())
+        else:
+            law = stats.t(head.freedom(), parameters, head.squared_scale().sqrt())
+    for column in law.cdf(rows).T:
+        assert stats.kstest(column, "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("family", COUNTS)
+def test_counts_are_drawn_as_often_as_they_are_probable(family):
+    likelihood = random_likelihood((family,))
+    parameters, counts = natural(likelihood, 1), torch.arange(6.0).double()[:, None]
+    rows = drawn(likelihood, parameters.expand(40_000, -1))
+    with torch.no_grad():
+        expected = likelihood.log_prob(counts, parameters.expand(6, -1)).exp()
+    found = (rows == counts.T).double().mean(0)
+    error = (expected * (1 - expected) / len(rows)).sqrt()
+    assert ((found - expected).abs() < 4 * error).all()
 
 
 def test_a_row_decided_on_has_means_and_most_probable_levels():
