@@ -131,6 +131,9 @@ class TestActiveUnits:
         assert diagnostics.active_units(mean).tolist() == [False, False, True]
         assert diagnostics.active_units(mean, 0.002).tolist() == [False, True, True]
         assert diagnostics.active_units(mean, 2.0).tolist() == [False] * 3
+        two = torch.tensor([[0.0], [1.0]])  # of variance 1/4 over the two
+        assert diagnostics.active_units(two, 0.24)
+        assert not diagnostics.active_units(two, 0.26)
 
     def test_estimator(self):
         estimator, X = trained("anchored"), TABLES["wine"]

@@ -232,14 +232,18 @@ class TestStart:
         torch.testing.assert_close(along.amax(1), torch.ones_like(along[:, 0]))
 
     @pytest.mark.parametrize("family", DECODERS)
-    def test_families_start_near_the_same_linear_map(self, family):
+    @pytest.mark.parametrize("n_components", [3, 6])
+    def test_families_start_near_the_same_linear_map(self, n_components, family):
         rows = correlated_rows(500, 6, 3, seed=0)
         settings = {"hidden_layer_sizes": (4096,), "inverse_lipschitz": 0.0}
-        model = started_model(rows, family, 3, **settings)
-        expected = started_model(rows, "mlp", 3, **settings).decoder.linear.detach()
+        model, linear = (
+            started_model(rows, each, n_components, **settings)
+            for each in (family, "mlp")
+        )
+        expected = linear.decoder.linear.detach()
         with torch.no_grad():
             loadings, _, _ = linear_posterior(model)
-            centre = model.decoder(torch.zeros(1, 3, dtype=torch.float64))
+            centre = model.decoder(torch.zeros(1, n_components, dtype=torch.float64))
         # Random ridges are orthogonal on average only.
         assert (loadings - expected).norm() < 0.1 * expected.norm()
         assert centre.abs().max() < 1e-10
