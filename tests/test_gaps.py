@@ -164,7 +164,7 @@ def test_large_tables_are_not_read_whole(shape):
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 3, 8, 13])
-@pytest.mark.parametrize("share_with_gaps", [0.0, 0.5])
+@pytest.mark.parametrize("share_with_gaps", [0.0, 0.5, 1.0])
 def test_what_missing_values_gain_in_common_is_measured(n_features, share_with_gaps):
     # Terms of zero, so that rows score by what they gain alone.
     rows = torch.zeros(200, n_features, dtype=torch.float64)
