@@ -166,7 +166,7 @@ def common_gains(
         scores = contributions(table).sum(1) + missing @ (means - gains)
         return float(weights @ scores / weights.sum())
 
-    sizes, found = [0, max(1, few)], [0.0, 0.0]
+    sizes, found = [max(1, few)], [0.0]  # and 0 for fewer
     complete = mean_score(rows)
     for size in (ceil(share * n_features) for share in MISSING_SHARES):
         if size > sizes[-1]:
