@@ -1,5 +1,6 @@
 """What the search compares, and held-out losses against dense evaluations."""
 
+import math
 import weakref
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from sklearn_ilvae.stein.bases.fitted import hyvarinen_loss
 from sklearn_ilvae.stein.sample.reading import read_rows
 from sklearn_ilvae.stein.sample.splits import split_rows
 from sklearn_ilvae.stein.selection.candidates import Candidate
-from sklearn_ilvae.stein.selection.comparison import choose
+from sklearn_ilvae.stein.selection.comparison import choose, improves, mean_and_error
 from sklearn_ilvae.stein.selection.cross_validation import cross_validate
 from sklearn_ilvae.stein.selection.frames import make_frame
 from sklearn_ilvae.stein.selection.options import options_of
@@ -40,6 +41,23 @@ def test_every_row_that_is_judged_is_held_out_once_and_most_are_kept(n):
     assert torch.equal(judged.sort().values, split.validated)
     assert min(len(split.others(part)) for part in parts) == split.n_kept
     assert split.n_kept >= n // 2
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("asked", [None, 0.5, 2.0])
+def test_a_gain_counts_in_standard_errors_of_its_mean(asked, size):
+    """Without a number of them in ``√log n``, as the information criterion has it."""
+    n, weights = 50, torch.full((50,), size).double()
+    noise = points(n, 1, 0)
+    noise = noise - noise.mean()
+    mean, error = mean_and_error(noise + 3.0, weights)
+    assert float(mean) == pytest.approx(3.0)
+    assert float(error) == pytest.approx(float(noise.std(correction=0)) / n**0.5)
+    limit = math.sqrt(math.log(n)) if asked is None else asked
+    for gain, expected in ((0.99 * limit, False), (1.01 * limit, True)):
+        losses = -(noise[:, 0] + gain * error)
+        found = improves(losses, 0.0 * losses, weights, standard_errors=asked)
+        assert found is expected
 
 
 def dense_loss(frame, candidate, landmarks, strength: float) -> torch.Tensor:
