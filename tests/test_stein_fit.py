@@ -279,6 +279,17 @@ def test_whole_numbers_of_any_type_are_a_sample():
     assert torch.isfinite(model.score(x)).all()
 
 
+@pytest.mark.parametrize("form", ["diagonal", "curl_free"])
+@pytest.mark.parametrize("unit", [1e-100, 1.0, 1e100])
+def test_a_median_bandwidth_is_that_of_distances_in_the_units_of_the_data(unit, form):
+    """One length for all columns, whatever their spread; constant ones do not count."""
+    x = points(80, 3, 0) * torch.tensor([1.0, 5.0, 0.0]).double()
+    given = Settings("rbf", form, "median", regularization=0.1)
+    _, report = fit_score(unit * (x + 7.0), given)
+    expected = unit * torch.pdist(x).median().expand(2)
+    torch.testing.assert_close(report.bandwidth[:2], expected, rtol=1e-9, atol=0.0)
+
+
 def test_most_rows_equal_leaves_a_positive_median():
     x = torch.zeros(500, 2, dtype=torch.float64)
     x[:40] = points(40, 2, 0)
