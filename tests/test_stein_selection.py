@@ -12,10 +12,10 @@ from sklearn_ilvae.stein import Settings
 from sklearn_ilvae.stein.bases.fitted import hyvarinen_loss
 from sklearn_ilvae.stein.sample.reading import read_rows
 from sklearn_ilvae.stein.sample.splits import split_rows
-from sklearn_ilvae.stein.selection.candidates import Candidate
+from sklearn_ilvae.stein.selection.candidates import Candidate, Neighbourhood
 from sklearn_ilvae.stein.selection.comparison import choose, improves, mean_and_error
 from sklearn_ilvae.stein.selection.cross_validation import cross_validate
-from sklearn_ilvae.stein.selection.frames import make_frame
+from sklearn_ilvae.stein.selection.frames import COMMON_SCALE, OWN_SCALES, make_frame
 from sklearn_ilvae.stein.selection.options import options_of
 from sklearn_ilvae.stein.selection.search import Search
 
@@ -41,6 +41,37 @@ def test_every_row_that_is_judged_is_held_out_once_and_most_are_kept(n):
     assert torch.equal(judged.sort().values, split.validated)
     assert min(len(split.others(part)) for part in parts) == split.n_kept
     assert split.n_kept >= n // 2
+
+
+def test_a_base_has_the_same_losses_in_all_scalings():
+    own = frame_of(banana(100, 0) * torch.tensor([1.0, 5.0]))
+    common = own.in_scaling(COMMON_SCALE)
+    assert own.rows.scale.max() > 2.0 * own.rows.scale.min()
+    assert common.rows.scale.max() < 1.001 * common.rows.scale.min()
+    found, expected = (
+        hyvarinen_loss(
+            0.0,
+            0.0,
+            frame.rows.read(slice(None)),
+            frame.bases["gaussian"].full,
+            frame.metric,
+        )
+        for frame in (common, own)
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_search_can_go_back_from_where_it_went():
+    """To another bandwidth, kernel or form, and from there to where it was."""
+    kernels, forms = ("rbf", "inverse_multiquadric"), ("diagonal", "curl_free")
+    space = Neighbourhood(kernels, forms, {OWN_SCALES: 2.0}, True, narrowest=1e-3)
+    for kernel in kernels:
+        here = Candidate(kernel, "diagonal", 1.0, OWN_SCALES)
+        around = space.around(here)
+        assert {each.kernel for each in around} == set(kernels)
+        assert {each.form for each in around} == set(forms)
+        assert len({each.bandwidth for each in around}) > 1
+        assert all(here in space.around(each) for each in around)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
