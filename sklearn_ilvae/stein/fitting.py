@@ -136,8 +136,6 @@ class KernelFit:
         """
         rows, form = self.frame.rows, self.form
         coefficients = self._coefficients(self._loss(setting, losses), setting)
-        # Products round by the order in memory: a model from arrays has this one.
-        coefficients = coefficients.contiguous()
         model, report = base_alone(self.frame, setting.base)
         model = replace(
             model,

@@ -142,8 +142,7 @@ class Components:
 
     def as_score(self) -> MixtureScore:
         """Return the score of the mixture."""
-        # Products round by the order in memory: a model from arrays has this one.
-        inner = torch.linalg.inv(self.covariances).contiguous()
+        inner = torch.linalg.inv(self.covariances)
         constants = self.shares.log() + 0.5 * torch.linalg.slogdet(inner).logabsdet
         return MixtureScore(constants, self.centers, inner)
 

@@ -97,8 +97,7 @@ class Student:
         """Return the score of the distribution."""
         return StudentScore(
             self.location,
-            # Products round by the order in memory: a model from arrays has this one.
-            torch.linalg.inv(self.scatter).contiguous(),
+            torch.linalg.inv(self.scatter),
             self.freedom,
             self.freedom + self.dimension,
         )
