@@ -258,9 +258,7 @@ def fit_published_estimator(
     rows = frame.rows
     kernel = make_kernel(candidate.kernel, candidate.bandwidth)
     counts = n_rows * rows.weights
-    # Contiguous, as a pickle keeps it to fit from again: other strides round otherwise.
-    points = rows.read(slice(None)).contiguous()
-    published = fit_published(kernel, points, ridge, counts)
+    published = fit_published(kernel, rows.read(slice(None)), ridge, counts)
     model, report = base_alone(frame, "none")
     setting = Setting(candidate, "none", "stein", ridge)
     return replace(model, published=published), _with_setting(report, frame, setting)

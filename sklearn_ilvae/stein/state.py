@@ -13,8 +13,6 @@ from .kernels.published import fit_published
 from .kernels.radial import KERNELS, Kernel, make_kernel
 from .model import AveragedScore, Score, ScoreModel
 
-CPU = torch.device("cpu")
-
 Record = TypeVar("Record")
 
 
@@ -75,10 +73,12 @@ def model_to_arrays(model: Score) -> dict[str, Any]:
 
 def model_from_arrays(saved: dict[str, Any]) -> Score:
     """Rebuild, on the CPU, a model saved by `model_to_arrays`."""
-    if "members" in saved:
-        members = [model_to(_model_from(each), CPU) for each in saved["members"]]
-        return AveragedScore(tuple(members))
-    return model_to(_model_from(saved), CPU)
+    model: Score = (
+        AveragedScore(tuple(_model_from(each) for each in saved["members"]))
+        if "members" in saved
+        else _model_from(saved)
+    )
+    return model_to(model, torch.device("cpu"))
 
 
 def _model_from(saved: dict[str, Any]) -> ScoreModel:

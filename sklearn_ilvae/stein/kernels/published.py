@@ -133,6 +133,8 @@ def fit_published(
     -------
     model : PublishedStein
     """
+    # A pickle keeps the rows alone, in this order: in another the fit rounds otherwise.
+    X = X.contiguous()
     counts = X.new_ones(len(X)) if counts is None else counts
     often = counts.sqrt()
     matrix = kernel_matrix(kernel, X, X) * torch.outer(often, often)
