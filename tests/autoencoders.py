@@ -4,17 +4,23 @@ from functools import cache
 
 import numpy as np
 import torch
+from numpy.testing import assert_allclose
 from sklearn.datasets import load_wine
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
+from sklearn_ilvae._random import draw_held_out, draw_seed
+from sklearn_ilvae._training.setup import split_validation
+from sklearn_ilvae._transformer import VALIDATION_DRAWS
 from sklearn_ilvae.vae import (
     DECODERS,
     Architecture,
     Design,
     VariationalAutoencoder,
+    evidence_lower_bound,
     linear_model,
     make_decoder,
     principal_axes,
+    shared_noise,
     start_at_linear_model,
 )
 
@@ -114,3 +120,29 @@ def trained(family, prior="mixture", table="wine"):
         random_state=0,
     )
     return estimator.fit(X)
+
+
+def weights_of(model):
+    """The weights of a fitted transformer, copied."""
+    return {k: v.numpy().copy() for k, v in model.module_.state_dict().items()}
+
+
+def assert_same_weights(first, second, **tolerance):
+    """Assert that two models have the same weights."""
+    assert first.keys() == second.keys()
+    for name in first:
+        assert_allclose(first[name], second[name], **tolerance, err_msg=name)
+
+
+def validation_score(model, table, seed=0):
+    """Score the validation rows of a fit with a given random_state."""
+    rows = model._scaling().transform(torch.tensor(table)).float()
+    seed = draw_seed(seed)
+    validated = draw_held_out(len(rows), 0.1, seed, least_kept=1)
+    _, validation = split_validation(rows, torch.ones(len(rows)), validated)
+    noise = shared_noise(VALIDATION_DRAWS, model.n_components_, seed)
+    with torch.no_grad():
+        bound = evidence_lower_bound(
+            model.module_, validation.rows, noise[:, None].float()
+        )
+    return float(bound.mean())

@@ -6,27 +6,22 @@ import re
 import numpy as np
 import pytest
 import torch
-from autoencoders import short, short_detector
+from autoencoders import (
+    assert_same_weights,
+    short,
+    short_detector,
+    validation_score,
+    weights_of,
+)
 from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, _transformer
-from sklearn_ilvae._random import draw_held_out, draw_seed
 from sklearn_ilvae._training import net
 from sklearn_ilvae._training.setup import split_validation
 from sklearn_ilvae._transformer import VALIDATION_DRAWS
 from sklearn_ilvae.vae import RunningAverage, evidence_lower_bound, shared_noise
 from sklearn_ilvae.vae.averaging import AVERAGING_DEGREE
-
-
-def weights_of(model):
-    return {k: v.numpy().copy() for k, v in model.module_.state_dict().items()}
-
-
-def assert_same_weights(first, second, **tolerance):
-    assert first.keys() == second.keys()
-    for name in first:
-        assert_allclose(first[name], second[name], **tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
@@ -104,20 +99,6 @@ def test_no_global_generator_is_read_or_moved(table):
 
 
 # Epochs, early stopping, best weights
-
-
-def validation_score(model, table, seed=0):
-    """Score the validation rows of a fit with a given random_state."""
-    rows = model._scaling().transform(torch.tensor(table)).float()
-    seed = draw_seed(seed)
-    validated = draw_held_out(len(rows), 0.1, seed, least_kept=1)
-    _, validation = split_validation(rows, torch.ones(len(rows)), validated)
-    noise = shared_noise(VALIDATION_DRAWS, model.n_components_, seed)
-    with torch.no_grad():
-        bound = evidence_lower_bound(
-            model.module_, validation.rows, noise[:, None].float()
-        )
-    return float(bound.mean())
 
 
 def test_validation_rows_score_like_fresh_rows_from_the_start():
@@ -308,112 +289,6 @@ def test_continuing_takes_up_a_new_learning_rate(table):
     before = weights_of(model)
     model.set_params(learning_rate_init=1e-12).partial_fit(table)
     assert_same_weights(weights_of(model), before, rtol=0, atol=1e-8)
-
-
-# Interruption and failure
-
-
-def interrupt_at_call(monkeypatch, number):
-    calls = []
-
-    def bound(*args):
-        calls.append(None)
-        if len(calls) == number:
-            raise KeyboardInterrupt
-        return evidence_lower_bound(*args)
-
-    monkeypatch.setattr(net, "evidence_lower_bound", bound)
-
-
-@pytest.mark.parametrize("step", [1, 3, 6], ids=["first", "batch", "validation"])
-def test_ctrl_c_within_an_epoch_leaves_the_best_state_so_far(monkeypatch, table, step):
-    # A batch of 60 out of 270 training rows: 5 batches and 1 validation an epoch.
-    interrupt_at_call(monkeypatch, number=1 + 6 * 30 + step)
-    with pytest.warns(UserWarning, match="interrupted in epoch 31"):
-        model = short(max_iter=50, batch_size=60).fit(table)
-    monkeypatch.undo()
-    assert model.n_iter_ == len(model.validation_scores_) == 30
-    assert_allclose(
-        validation_score(model, table), max(model.validation_scores_), rtol=1e-6
-    )
-    assert np.isfinite(model.score(table))
-
-
-def test_ctrl_c_before_the_last_epoch_is_compared_takes_it_back(monkeypatch, table):
-    compare = net.BestWeights.on_epoch_end
-
-    def interrupted(best, training, **others):
-        if len(training.history) == 31:
-            raise KeyboardInterrupt
-        compare(best, training, **others)
-
-    monkeypatch.setattr(net.BestWeights, "on_epoch_end", interrupted)
-    with pytest.warns(UserWarning, match="interrupted in epoch 31"):
-        model = short(max_iter=31).fit(table)
-    assert model.n_iter_ == len(model.validation_scores_) == 30
-    assert_allclose(
-        validation_score(model, table), max(model.validation_scores_), rtol=1e-6
-    )
-
-
-def test_ctrl_c_before_the_first_epoch_ends_leaves_the_start(monkeypatch, table):
-    interrupt_at_call(monkeypatch, number=3)
-    with pytest.warns(UserWarning, match="interrupted in epoch 1"):
-        model = short(batch_size=60).fit(table)
-    assert model.n_iter_ == 0
-    assert np.isfinite(model.score(table))
-    assert "certified L" in model._repr_html_()
-
-
-@pytest.mark.parametrize("early_stopping", [True, False])
-@pytest.mark.parametrize("max_iter", [1, 30])
-def test_an_infinite_loss_is_explained_and_changes_nothing(
-    table, early_stopping, max_iter
-):
-    model = short(early_stopping=early_stopping).fit(table)
-    before, codes = dict(vars(model)), model.transform(table)
-    model.set_params(learning_rate_init=1e30, max_iter=max_iter)
-    with pytest.raises(ValueError, match="learning_rate_init=1e\\+30 is probably too"):
-        model.fit(table * 3)
-    model.set_params(learning_rate_init=3e-3, max_iter=5)
-    assert vars(model).keys() == before.keys()
-    fitted = before.keys() - model.get_params().keys()
-    assert all(vars(model)[name] is before[name] for name in fitted)
-    assert_array_equal(model.transform(table), codes)
-
-
-def test_an_infinite_loss_names_the_column_of_the_most_extreme_value(table):
-    pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame(table.copy(), columns=list("abcde"))
-    frame.loc[7, "d"] = 1e9
-    with pytest.raises(ValueError, match="Column 'd' holds the most extreme value"):
-        short(learning_rate_init=1e30, max_iter=30).fit(frame)
-
-
-def test_the_most_extreme_value_is_one_of_a_standardised_column(table):
-    pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame(table.copy(), columns=list("abcde"))
-    frame["visits"] = np.arange(300)
-    frame.loc[7, "d"] = 1e9
-    frame.loc[:5, "a"] = np.nan
-    model = short(likelihood={"visits": "poisson"}, learning_rate_init=1e30)
-    with pytest.raises(ValueError, match="Column 'd' holds the most extreme value"):
-        model.fit(frame)
-    with pytest.raises(ValueError, match=r"try a tenth of it\.$"):
-        model.set_params(n_components=1).fit(frame[["visits"]])
-
-
-def test_partial_fit_that_fails_can_be_repeated(table):
-    model = short().partial_fit(table)
-    sound = model.learning_rate_init
-    with pytest.raises(ValueError, match="learning_rate_init"):
-        model.set_params(learning_rate_init=1e30).partial_fit(table)
-    model.set_params(learning_rate_init=sound).partial_fit(table)
-    assert_same_weights(
-        weights_of(model),
-        weights_of(short().partial_fit(table).partial_fit(table)),
-        rtol=0,
-    )
 
 
 # Reports
