@@ -40,6 +40,7 @@ COMMANDS = [
     ("tables.py --part overhead --repetitions 1 --scale 0.01", "ratio", 3),
     (f"anomaly.py --part detection --models {OURS} {PEERS} {NUMBERS}", "auroc", 38),
     (f"anomaly.py --part calibration --repetitions 2 {NUMBERS}", "mean p-value", 1),
+    (f"detector_choices.py --data {{data}} --choices 'L=0' {SMALL}", "AUROC", 4),
     (f"training.py --peers 'bare loop' skorch {ONE_EPOCH}", "wall", 19),
     ("fit_devices.py --devices cpu --tables wine --max-iter 1", "rows a second", 2),
     ("score_devices.py --devices cpu --rows 100", "error", 8),
@@ -61,13 +62,17 @@ def same_torch():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Return a folder of tables like ADBench's, of 60 normal rows and 20 anomalies."""
+    """Return a folder of tables, of ADBench and KEEL: 60 normal rows, 20 others."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], [60, 20])
     rows = rng.normal(size=(80, 1)) + 0.5 * rng.normal(size=(80, 4)) + 2 * y[:, None]
     np.savez(folder / "1_numbers.npz", X=rows, y=y)
-    np.savez(folder / "2_codes.npz", X=np.clip(np.rint(rows), [0, -2, 0, -2], 2), y=y)
+    codes = np.clip(np.rint(rows), [0, -2, 0, -2], 2)
+    np.savez(folder / "2_codes.npz", X=codes, y=y)
+    frame = pd.DataFrame(codes).astype({0: str}).assign(kind=np.where(y, "b", "a"))
+    text = frame.to_csv(header=False, index=False)
+    (folder / "codes-b_vs_a.dat").write_text(f"@relation codes\n@data\n{text}")
     return folder
 
 
