@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._columns import (
+    BY_TAILS,
     check_counts,
     checked_weights,
     from_tensor,
@@ -101,7 +102,9 @@ class ILVAEOutlierDetector(
         Activation function.
     likelihood : str, dict or sequence of str, default="auto"
         Distribution of a column given the code. ``"auto"`` is Gaussian for numbers,
-        dates and durations: a Student t would expect values far out.
+        dates and durations, or Student t where their kurtosis is above 9 (that of a
+        Student t of five degrees of freedom, on the scale of the fit): values far out
+        would bend a Gaussian towards themselves.
     categorical_features : "from_dtype", array-like of {bool, int, str} or None, \
 default="from_dtype"
         Columns of numbers to take as categories.
@@ -237,8 +240,9 @@ default="from_dtype"
     _n_neighbors: int
     _gap_terms: list[Any]
 
-    # A Student t expects values far out, which a detector is to find.
-    _family_of_numbers = "gaussian"
+    # A Student t expects values far out, which a detector is to find. But where there
+    # are many, they would bend a Gaussian towards themselves.
+    _family_of_numbers = BY_TAILS
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         name: constraint

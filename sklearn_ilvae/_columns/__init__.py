@@ -8,6 +8,7 @@ from .kinds import asked_likelihood, categorical_columns, column_name, fitted_na
 from .levels import LevelGroups
 from .reading import decoded_levels, read_known_table, read_new_table
 from .scaling import (
+    BY_TAILS,
     ColumnScaling,
     check_binary,
     check_counts,
@@ -19,6 +20,7 @@ from .schema import TableSchema
 from .validation import checked_weights, rows_of_weight, validated_table
 
 __all__ = [
+    "BY_TAILS",
     "DATES",
     "ColumnScaling",
     "LevelGroups",

@@ -9,6 +9,9 @@ from ..vae.likelihoods import CONTINUOUS, FAMILIES, LEVELS
 
 FROM_DTYPE = "from_dtype"
 
+NUMBER = "number"
+"""What a column is told to be that holds numbers whatever its values: dates."""
+
 MOST_ORDERED_LEVELS = 256
 
 
@@ -124,10 +127,11 @@ def _position(
     )
 
 
-def family_of_dates(name: Any, asked: str, default: str, *, by_name: bool) -> str:
-    """Return ``"gaussian"`` or ``"student_t"`` for a column of dates or durations.
+def family_of_dates(name: Any, asked: str, *, by_name: bool) -> str:
+    """Return a family of numbers for a column of dates or durations.
 
-    The parameters are as in `family_of_levels`, and `default` is for ``"auto"``.
+    It is `NUMBER` unless the user asks for ``"gaussian"`` or ``"student_t"``. The
+    parameters are as in `family_of_levels`.
 
     Raises
     ------
@@ -142,7 +146,7 @@ def family_of_dates(name: Any, asked: str, default: str, *, by_name: bool) -> st
             "durations; it must be 'auto', 'gaussian' or 'student_t'. Convert the "
             "column first: to numbers for counts, to text for categories."
         )
-    return default
+    return NUMBER
 
 
 def family_of_levels(

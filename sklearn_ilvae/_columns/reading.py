@@ -57,8 +57,7 @@ def read_new_table(
     ----------
     estimator : BaseEstimator
         Whose number and names of columns to set. Its `likelihood` and
-        `categorical_features` say what the columns are, and `_family_of_numbers` what
-        dates are without.
+        `categorical_features` say what the columns are.
     X : DataFrame or array-like of shape (n_samples, n_features)
         The table.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -72,7 +71,8 @@ def read_new_table(
         See `rows_of_weight`.
     schema : TableSchema
     likelihood : list of str
-        Family of every column, ``"auto"`` where its values decide.
+        Family of every column: `NUMBER` for dates, ``"auto"`` where its values
+        decide.
 
     Raises
     ------
@@ -101,9 +101,7 @@ def read_new_table(
     for index, raw in enumerate(columns):
         if raw.group in DATES and not chosen[index]:
             column = fitted_column(raw)
-            family = family_of_dates(
-                raw.name, asked[index], estimator._family_of_numbers, by_name=by_name
-            )
+            family = family_of_dates(raw.name, asked[index], by_name=by_name)
         elif raw.group == "text" or chosen[index] or asked[index] in LEVELS:
             raw = replace(raw, values=table[:, index].double().cpu().numpy())
             column, family, positions = _column_of_levels(raw, asked[index], by_name)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..vae.likelihoods import CONTINUOUS, COUNTS, EMPTY, LEVELS, NUMBERS
 from ..vae.symlog import symexp, symlog, symlog_log_slopes
-from .kinds import asked_likelihood, column_name
+from .kinds import NUMBER, column_name
 from .levels import MOST_LEVELS, LevelGroups, group_levels
 
 CONSTANT_UNIT = 1e-3
@@ -23,6 +23,13 @@ The unit of a whole number is 1, or this share of it where float32 cannot resolv
 
 MOST_ONES = 1 - 1e-4
 """Largest mean of a Bernoulli column: a one lies above it, even where all are ones."""
+
+BY_TAILS = "by_tails"
+"""Family of numbers: Student t where a column has heavy tails, otherwise Gaussian."""
+
+HEAVY_KURTOSIS = 9.0
+"""Kurtosis above which tails are heavy: that of five degrees of freedom, from which the
+training of a Student t starts."""
 
 ROUNDINGS = 4
 """Units in the last place by which the values of a constant column may differ."""
@@ -211,7 +218,8 @@ def find_scaling(
         Non-negative weights with a positive sum.
     likelihood : str or sequence of str
         Family of all columns or of every column. ``"auto"`` takes columns that hold
-        zeros and ones, both, as Bernoulli, others as `family_of_numbers`.
+        zeros and ones, both, as Bernoulli, others as `NUMBER`, which is
+        `family_of_numbers`.
     names : sequence of str, default=None
         Names of the columns, for errors.
     n_levels : sequence of int, default=()
@@ -219,7 +227,7 @@ def find_scaling(
     max_categories : int, default=50
         Levels of a category that the network tells apart, at most. The most frequent
         keep a level each, all others share the last.
-    family_of_numbers : str, default="student_t"
+    family_of_numbers : {"student_t", "gaussian", BY_TAILS}, default="student_t"
         Family of numbers that are not told another.
 
     Returns
@@ -233,7 +241,8 @@ def find_scaling(
         When `likelihood` does not fit the table, or a column is too wide for float64.
     """
     rows = table.double()
-    asked = asked_likelihood(likelihood, table.shape[1], names)
+    n_columns = table.shape[1]
+    asked = [likelihood] * n_columns if isinstance(likelihood, str) else likelihood
     missing = rows.isnan()
     # By powers of two, which round nothing: squares of the largest numbers must not
     # overflow, nor those of the smallest vanish.
@@ -252,11 +261,17 @@ def find_scaling(
             "standardised in float64. Rescale it, for example by taking logarithms."
         )
     zero_one = ((rows == 0) | (rows == 1) | missing).all(0) & ~constant
-    automatic = ["bernoulli" if found else family_of_numbers for found in zero_one]
+    families = [family_of_numbers] * n_columns
+    if family_of_numbers == BY_TAILS:
+        scaled = symlog((rows - mean) / scale.masked_fill(constant, 1))
+        heavy = _have_heavy_tails(scaled, missing, weights)
+        families = ["student_t" if found else "gaussian" for found in heavy]
     empty = missing.all(0).tolist()
     kinds = tuple(
-        EMPTY if nothing else found if kind == "auto" else kind
-        for kind, found, nothing in zip(asked, automatic, empty, strict=True)
+        _kind(kind, family, bool(binary), nothing)
+        for kind, family, binary, nothing in zip(
+            asked, families, zero_one, empty, strict=True
+        )
     )
     others = torch.tensor([kind in (*COUNTS, *LEVELS, EMPTY) for kind in kinds])
     others = others.to(mean.device)
@@ -299,6 +314,23 @@ def _moments(rows: Tensor, missing: Tensor, weights: Tensor) -> tuple[Tensor, Te
     centred = rows - mean
     # The second term corrects the rounding of the mean (Chan, Golub & LeVeque, 1983).
     return mean, shares @ centred.square() - (shares @ centred).square()
+
+
+def _kind(asked: str, family_of_numbers: str, zero_one: bool, empty: bool) -> str:
+    """Return the family of a column, given what it is told to be and its values."""
+    if empty:
+        return EMPTY
+    if asked == "auto" and zero_one:
+        return "bernoulli"
+    return family_of_numbers if asked in ("auto", NUMBER) else asked
+
+
+def _have_heavy_tails(rows: Tensor, missing: Tensor, weights: Tensor) -> Tensor:
+    """Return which columns have a kurtosis above `HEAVY_KURTOSIS`."""
+    mean, _ = _moments(rows, missing, weights)
+    squares = (rows - mean).square()
+    variance, variance_of_squares = _moments(squares, missing, weights)
+    return variance_of_squares > (HEAVY_KURTOSIS - 1) * variance.square()
 
 
 def range_of(rows: Tensor, before: Tensor | None = None) -> Tensor:
