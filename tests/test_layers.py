@@ -56,7 +56,7 @@ FLOORS = [
         "_columns.scaling",
         "_columns.summary",
     ],
-    ["_columns.schema", "_columns.validation"],
+    ["_columns.schema", "_columns.support", "_columns.validation"],
     [
         "_columns.arrays",
         "_columns.frames",

@@ -7,16 +7,9 @@ from .keeping import keep_observed
 from .kinds import asked_likelihood, categorical_columns, column_name, fitted_names
 from .levels import LevelGroups
 from .reading import decoded_levels, read_known_table, read_new_table
-from .scaling import (
-    BY_TAILS,
-    ColumnScaling,
-    check_binary,
-    check_counts,
-    check_support,
-    find_scaling,
-    range_of,
-)
+from .scaling import BY_TAILS, ColumnScaling, find_scaling, range_of
 from .schema import TableSchema
+from .support import check_binary, check_counts, check_support
 from .validation import checked_weights, rows_of_weight, validated_table
 
 __all__ = [
