@@ -34,6 +34,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from _commands import add_fit_options, changed_settings
 from _datasets import (
     PROTOCOLS,
     SOURCE,
@@ -144,11 +145,6 @@ def chosen_models(names: list[str]) -> list[str]:
     return [model for name in names for model in GROUPS.get(name, [name])]
 
 
-def own_settings(arguments: argparse.Namespace) -> dict[str, int]:
-    """Return parameters of our detectors that are not at their defaults."""
-    return {} if arguments.max_iter is None else {"max_iter": arguments.max_iter}
-
-
 def read_keys(path: Path) -> set[tuple[str, ...]]:
     """Return which fits a file already holds."""
     with path.open(newline="") as file:
@@ -157,7 +153,7 @@ def read_keys(path: Path) -> set[tuple[str, ...]]:
 
 def run_all(jobs: list[Job], arguments: argparse.Namespace) -> None:
     """Run the fits and write a line for each as it ends."""
-    output, settings = arguments.output, own_settings(arguments)
+    output, settings = arguments.output, changed_settings(arguments)
     output.parent.mkdir(parents=True, exist_ok=True)
     resume = arguments.resume and output.exists()
     done = read_keys(output) if resume else set()
@@ -276,7 +272,8 @@ def calibration(
 
 def run_calibration(arguments: argparse.Namespace) -> None:
     names = arguments.tables or adbench_names(arguments.data)
-    sizes, settings = (arguments.rows, arguments.repetitions), own_settings(arguments)
+    sizes = (arguments.rows, arguments.repetitions)
+    settings = changed_settings(arguments)
     found = Parallel(arguments.jobs, return_as="generator")(
         delayed(calibration)(name, arguments.data, *sizes, settings) for name in names
     )
@@ -306,7 +303,7 @@ def main() -> None:
     parser.add_argument(
         "--part", choices=["detection", "calibration", "both"], default="both"
     )
-    parser.add_argument("--tables", nargs="+", help="only these, by name")
+    add_fit_options(parser, rows=10_000, seeds=3)
     parser.add_argument(
         "--models",
         nargs="+",
@@ -316,18 +313,12 @@ def main() -> None:
     parser.add_argument(
         "--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS)
     )
-    parser.add_argument("--rows", type=int, default=10_000, help="most rows of a table")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--max-iter", type=int, help="of ours; default: that of the estimator"
-    )
     parser.add_argument(
         "--repetitions", type=int, default=200, help="of the calibration"
     )
     parser.add_argument(
         "--most-seconds", type=int, default=600, help="of a fit, by the clock"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--resume", action="store_true", help="add to the output")
     parser.add_argument(
         "--output",

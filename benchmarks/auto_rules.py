@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from _commands import add_fit_options, changed_settings
 from _datasets import SCIKIT_LEARN, SOURCE, adbench_names, load_table, split_table
 from joblib import Parallel, delayed
 
@@ -98,16 +99,12 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, help="folder of ADBench's tables")
-    parser.add_argument("--tables", nargs="+", help="only these, by name")
-    parser.add_argument("--rows", type=int, default=1000, help="most rows of a table")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--max-iter", type=int, help="default: that of the estimator")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    add_fit_options(parser)
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks/results/auto_rules.csv")
     )
     arguments = parser.parse_args()
-    settings = {} if arguments.max_iter is None else {"max_iter": arguments.max_iter}
+    settings = changed_settings(arguments)
     found = Parallel(arguments.jobs, verbose=5)(
         delayed(compare)(table, arguments.data, arguments.rows, seed, settings)
         for table in arguments.tables or all_tables(arguments.data)

@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from _commands import add_fit_options
 from _datasets import SCIKIT_LEARN, SOURCE, adbench_names, load_table, split_table
 from _standard_vae import StandardVAE
 from joblib import Parallel, delayed
@@ -322,14 +323,10 @@ def main() -> None:
     )
     parser.add_argument("--part", choices=["sweep", "defaults", "both"], default="both")
     parser.add_argument("--data", type=Path, help="folder of ADBench's tables")
-    parser.add_argument("--tables", nargs="+", help="only these, by name")
+    add_fit_options(parser, rows=1500, seeds=3)
     parser.add_argument("--models", nargs="+", help="only these, by name")
     parser.add_argument("--wide", action="store_true", help=f"keep over {WIDE} columns")
-    parser.add_argument("--rows", type=int, default=1500, help="most rows of a table")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--prior", help="default: that of the estimator")
-    parser.add_argument("--max-iter", type=int, help="default: that of the estimator")
     parser.add_argument(
         "--likelihood",
         choices=CONTINUOUS,

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from _commands import add_fit_options, changed_settings
 from _datasets import PROTOCOLS, split_labelled
 from _keel import SOURCE, keel_files, keel_table, source_of
 from joblib import Parallel, delayed
@@ -113,7 +114,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True, help="KEEL's tables")
-    parser.add_argument("--tables", nargs="+", help="only these, by name")
+    add_fit_options(parser)
     parser.add_argument(
         "--choices",
         nargs="+",
@@ -122,15 +123,11 @@ def main() -> None:
         metavar="NAME",
         help=f"beside the default: {', '.join(CHOICES)}",
     )
-    parser.add_argument("--rows", type=int, default=1000, help="most rows of a table")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--max-iter", type=int, help="default: that of the estimator")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks/results/detector_choices.csv")
     )
     arguments = parser.parse_args()
-    settings = {} if arguments.max_iter is None else {"max_iter": arguments.max_iter}
+    settings = changed_settings(arguments)
     files = keel_files(arguments.data)
     choices = dict.fromkeys([DEFAULT, *arguments.choices])
     found = Parallel(arguments.jobs, verbose=5)(

@@ -1,0 +1,21 @@
+"""Options that benchmarks of several fits share."""
+
+import argparse
+
+
+def add_fit_options(
+    parser: argparse.ArgumentParser, rows: int = 1000, seeds: int = 1
+) -> None:
+    """Add what says which fits to make; the numbers are defaults."""
+    parser.add_argument("--tables", nargs="+", help="only these, by name")
+    parser.add_argument("--rows", type=int, default=rows, help="most rows of a table")
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument(
+        "--max-iter", type=int, help="of ours; default: that of the estimator"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+
+
+def changed_settings(arguments: argparse.Namespace) -> dict[str, int]:
+    """Return parameters of our estimators that are not at their defaults."""
+    return {} if arguments.max_iter is None else {"max_iter": arguments.max_iter}
