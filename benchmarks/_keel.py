@@ -20,6 +20,7 @@ SOURCE = (
 ALSO_IN_ADBENCH = (
     "breast",
     "ionosphere",
+    "kddcup",
     "lymphography",
     "magic",
     "page",
@@ -28,6 +29,7 @@ ALSO_IN_ADBENCH = (
     "wine",
     "wisconsin",
 )
+"""Sources of tables that `anomaly.py` reports."""
 
 MOST_OF_A_SOURCE = 3
 LEAST_OUTLIERS = 5
