@@ -26,7 +26,6 @@ from sklearn_ilvae import ILVAEOutlierDetector
 
 DEFAULT = "default"
 
-
 CHOICES = {
     DEFAULT: {},
     "without neighbours": {"n_neighbors": 0},
