@@ -1,6 +1,9 @@
-"""Options that benchmarks of several fits share."""
+"""Options and output that benchmarks of several fits share."""
 
 import argparse
+from pathlib import Path
+
+import pandas as pd
 
 
 def add_fit_options(
@@ -19,3 +22,9 @@ def add_fit_options(
 def changed_settings(arguments: argparse.Namespace) -> dict[str, int]:
     """Return parameters of our estimators that are not at their defaults."""
     return {} if arguments.max_iter is None else {"max_iter": arguments.max_iter}
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, in a folder that need not exist."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False)

@@ -93,8 +93,8 @@ def keel_table(
     rare, others = order[outliers[order]], order[~outliers[order]]
     size = min(n_rows, len(X))
     share = min(outliers.mean(), LARGEST_SHARE)
-    n_rare = min(len(rare), max(LEAST_OUTLIERS, round(share * size)))
-    n_rare = min(n_rare, round(LARGEST_SHARE / (1 - LARGEST_SHARE) * len(others)))
+    most = round(LARGEST_SHARE / (1 - LARGEST_SHARE) * len(others))
+    n_rare = min(len(rare), max(LEAST_OUTLIERS, round(share * size)), most)
     chosen = np.concatenate([rare[:n_rare], others[: size - n_rare]])
     chosen = random.permutation(chosen)
     X, y = X.iloc[chosen].reset_index(drop=True), outliers[chosen].astype(int)

@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from _commands import add_fit_options, changed_settings
+from _commands import add_fit_options, changed_settings, write_table
 from _datasets import (
     PROTOCOLS,
     SOURCE,
@@ -283,8 +283,7 @@ def run_calibration(arguments: argparse.Namespace) -> None:
         measured.append(each)
     table = pd.DataFrame(measured)
     output = arguments.output.with_stem(f"{arguments.output.stem}_calibration")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(output, index=False)
+    write_table(table, output)
     print(
         f"\nCalibration: {arguments.repetitions} repetitions; selections at a rate of "
         f"{RATE}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from _commands import add_fit_options, changed_settings
+from _commands import add_fit_options, changed_settings, write_table
 from _datasets import SCIKIT_LEARN, SOURCE, adbench_names, load_table, split_table
 from joblib import Parallel, delayed
 
@@ -112,8 +112,7 @@ def main() -> None:
         if load_table(table, arguments.data).shape[1] <= 300
     )
     results = pd.DataFrame([row for rows in found for row in rows])
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    results.to_csv(arguments.output, index=False)
+    write_table(results, arguments.output)
     print_summary(results)
 
 

@@ -1,6 +1,6 @@
 """What the defaults of the detector gain and lose, on tables that nobody reports.
 
-Every choice changes one parameter of the default. Both protocols of `anomaly.py`, on
+Every choice changes one thing in the default. Both protocols of `anomaly.py`, on
 KEEL's tables: columns as they are, one class as outliers. Of several tables of one
 source the mean counts. Printed are differences from the default in points, with their
 standard errors over the sources.
@@ -16,32 +16,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from _commands import add_fit_options, changed_settings
+from _commands import add_fit_options, changed_settings, write_table
 from _datasets import PROTOCOLS, split_labelled
+from _detectors import ABLATIONS, DEFAULT, ours
 from _keel import SOURCE, keel_files, keel_table, source_of
 from joblib import Parallel, delayed
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from sklearn_ilvae import ILVAEOutlierDetector
-
-DEFAULT = "default"
-
-CHOICES = {
-    DEFAULT: {},
-    "without neighbours": {"n_neighbors": 0},
+OTHERS = {
     "one neighbour": {"n_neighbors": 1},
     "five neighbours": {"n_neighbors": 5},
-    "standard normal prior": {"prior": "standard_normal"},
     "sixteen Gaussians": {"n_mixture_components": 16},
-    "all rows trusted": {"support_fraction": 1.0},
-    "three quarters trusted": {"support_fraction": 0.75},
-    "L=0": {"inverse_lipschitz": 0.0},
-    "L=0.25": {"inverse_lipschitz": 0.25},
-    "Gaussian numbers": {},
-    "Student t numbers": {},
 }
 FAMILIES = {"Gaussian numbers": "gaussian", "Student t numbers": "student_t"}
 """Of numbers alone; the parameter `likelihood` would take zeros and ones as well."""
+
+CHANGES = {DEFAULT: {}} | ABLATIONS | OTHERS | {name: {} for name in FAMILIES}
 
 
 def measure(
@@ -49,24 +39,19 @@ def measure(
 ) -> list[dict]:
     """Return one line for each protocol."""
     torch.set_num_threads(1)
+    changes = CHANGES[choice] | settings | {"handle_unknown": "missing"}
+    random = np.random.RandomState(seed)
+    X, y = keel_table(path, n_rows, random)
     found = []
     for protocol in PROTOCOLS:
-        random = np.random.RandomState(seed)
-        X, y = keel_table(path, n_rows, random)
         training, scored = split_labelled(y, protocol, random)
-        model = ILVAEOutlierDetector(
-            random_state=seed,
-            device="cpu",
-            handle_unknown="missing",
-            **CHOICES[choice],
-            **settings,
-        )
+        detector = ours(seed, X.shape[1], **changes)
         if choice in FAMILIES:
-            model._family_of_numbers = FAMILIES[choice]
+            detector.model._family_of_numbers = FAMILIES[choice]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # columns may be constant in a half
-            model.fit(X.iloc[training])
-            abnormality = -model.score_samples(X.iloc[scored])
+            detector.fit(X.iloc[training])
+            abnormality = detector.abnormality(X.iloc[scored])
         found.append(
             {
                 "table": path.stem,
@@ -117,10 +102,10 @@ def main() -> None:
     parser.add_argument(
         "--choices",
         nargs="+",
-        choices=CHOICES,
-        default=list(CHOICES),
+        choices=CHANGES,
+        default=list(CHANGES),
         metavar="NAME",
-        help=f"beside the default: {', '.join(CHOICES)}",
+        help=f"beside the default: {', '.join(CHANGES)}",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks/results/detector_choices.csv")
@@ -136,8 +121,7 @@ def main() -> None:
         for choice in choices
     )
     results = pd.DataFrame([row for rows in found for row in rows])
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    results.to_csv(arguments.output, index=False)
+    write_table(results, arguments.output)
     print_summary(results)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _commands import changed_settings
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_blobs
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
@@ -78,7 +79,7 @@ def main() -> None:
         "--output", type=Path, default=Path("benchmarks/results/fit_devices.csv")
     )
     arguments = parser.parse_args()
-    settings = {} if arguments.max_iter is None else {"max_iter": arguments.max_iter}
+    settings = changed_settings(arguments)
     torch.set_num_threads(arguments.threads)
     for device in arguments.devices:  # libraries are set up by their first use
         ILVAETransformer(max_iter=10, device=device).fit(blobs(200, 5))

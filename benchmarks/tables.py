@@ -39,6 +39,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from _commands import changed_settings
 from _datasets import PROTOCOLS, SOURCE
 from _mixed_tables import AUSTRALIAN, mixed_table, numbers, one_hot
 from _table_detectors import with_codes, with_gaps
@@ -319,8 +320,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     arguments.tables = arguments.tables or TABLES[arguments.part]
-    max_iter = arguments.max_iter
-    arguments.settings = {} if max_iter is None else {"max_iter": max_iter}
+    arguments.settings = changed_settings(arguments)
     if arguments.output is None:
         arguments.output = Path(f"benchmarks/results/tables_{arguments.part}.csv")
     torch.set_num_threads(1)

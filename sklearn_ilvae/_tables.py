@@ -69,7 +69,8 @@ class TrainingTable:
     schema : TableSchema
         Names, dtypes and levels of the columns.
     likelihood : sequence of str
-        Family of every column, ``"auto"`` where its values decide.
+        Family of every column, or what `read_new_table` says of it before its values
+        decide.
     source : DataFrame or array-like
         The table as it came.
     """

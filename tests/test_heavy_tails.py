@@ -19,12 +19,10 @@ def spikes(one_in, n_rows=80):
     return column
 
 
-def families(table, weights=None, likelihood="auto"):
+def families(table, weights=None):
     table = torch.as_tensor(table, dtype=torch.float64)
     weights = torch.ones(len(table)) if weights is None else torch.tensor(weights)
-    return find_scaling(
-        table, weights, likelihood, family_of_numbers=BY_TAILS
-    ).likelihood
+    return find_scaling(table, weights, "auto", family_of_numbers=BY_TAILS).likelihood
 
 
 @given(

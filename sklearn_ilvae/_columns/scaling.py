@@ -265,14 +265,12 @@ def find_scaling(
     families = [family_of_numbers] * n_columns
     if family_of_numbers == BY_TAILS:
         scaled = symlog((rows - mean) / scale.masked_fill(constant, 1))
-        heavy = _have_heavy_tails(scaled, missing, weights)
+        heavy = _have_heavy_tails(scaled, missing, weights).tolist()
         families = ["student_t" if found else "gaussian" for found in heavy]
-    empty = missing.all(0).tolist()
+    values = zip(zero_one.tolist(), missing.all(0).tolist(), strict=True)
     kinds = tuple(
-        _kind(kind, family, bool(binary), nothing)
-        for kind, family, binary, nothing in zip(
-            asked, families, zero_one, empty, strict=True
-        )
+        _kind(kind, family, *found)
+        for kind, family, found in zip(asked, families, values, strict=True)
     )
     others = torch.tensor([kind in (*COUNTS, *LEVELS, EMPTY) for kind in kinds])
     others = others.to(mean.device)
