@@ -218,3 +218,8 @@ GROUPS = {
     "classical": list(CLASSICAL),
     "deep": list(DEEP),
 }
+
+
+def chosen_models(names: list[str]) -> list[str]:
+    """Return names of detectors, in the place of names of groups."""
+    return [model for name in names for model in GROUPS.get(name, [name])]

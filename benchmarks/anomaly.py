@@ -42,7 +42,7 @@ from _datasets import (
     labelled_table,
     split_labelled,
 )
-from _detectors import DEFAULT, DETECTORS, GROUPS, OURS
+from _detectors import DEFAULT, DETECTORS, GROUPS, OURS, chosen_models
 from joblib import Parallel, delayed
 from scipy.stats import kstest, wilcoxon
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -139,10 +139,6 @@ def make_jobs(arguments: argparse.Namespace) -> Iterator[Job]:
             for protocol in arguments.protocols:
                 for model in chosen_models(arguments.models):
                     yield Job(table, protocol, model, seed)
-
-
-def chosen_models(names: list[str]) -> list[str]:
-    return [model for name in names for model in GROUPS.get(name, [name])]
 
 
 def read_keys(path: Path) -> set[tuple[str, ...]]:

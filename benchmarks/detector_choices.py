@@ -1,26 +1,30 @@
 """What the defaults of the detector gain and lose, on tables that nobody reports.
 
-Every choice changes one thing in the default. Both protocols of `anomaly.py`, on
+Every choice changes one thing in the default, or is a classical detector in its place;
+those see tables of numbers without gaps alone. Both protocols of `anomaly.py`, on
 KEEL's tables: columns as they are, one class as outliers. Of several tables of one
 source the mean counts. Printed are differences from the default in points, with their
-standard errors over the sources.
+standard errors over the sources, and mean ranks over the sources that all could see.
 
     python benchmarks/detector_choices.py --data FOLDER
     python benchmarks/detector_choices.py --data FOLDER --choices "Student t numbers"
+    python benchmarks/detector_choices.py --data FOLDER --choices classical
 """
 
 import argparse
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from _commands import add_fit_options, changed_settings, write_table
 from _datasets import PROTOCOLS, split_labelled
-from _detectors import ABLATIONS, DEFAULT, ours
+from _detectors import ABLATIONS, CLASSICAL, DEFAULT, DETECTORS, chosen_models, ours
 from _keel import SOURCE, keel_files, keel_table, source_of
 from joblib import Parallel, delayed
+from pandas.api.types import is_numeric_dtype
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 OTHERS = {
@@ -34,24 +38,41 @@ FAMILIES = {"Gaussian numbers": "gaussian", "Student t numbers": "student_t"}
 CHANGES = {DEFAULT: {}} | ABLATIONS | OTHERS | {name: {} for name in FAMILIES}
 
 
+def detector_of(
+    choice: str, X: pd.DataFrame, seed: int, settings: dict[str, int]
+) -> Any:
+    """Return an unfitted detector, or None if it cannot take the table."""
+    if choice in CLASSICAL:
+        numbers = all(is_numeric_dtype(dtype) for dtype in X.dtypes)
+        complete = numbers and not X.isna().any(axis=None)
+        return DETECTORS[choice](seed, X.shape[1]) if complete else None
+    changes = CHANGES[choice] | settings | {"handle_unknown": "missing"}
+    detector = ours(seed, X.shape[1], **changes)
+    if choice in FAMILIES:
+        detector.model._family_of_numbers = FAMILIES[choice]
+    return detector
+
+
 def measure(
     path: Path, choice: str, n_rows: int, seed: int, settings: dict[str, int]
 ) -> list[dict]:
     """Return one line for each protocol."""
     torch.set_num_threads(1)
-    changes = CHANGES[choice] | settings | {"handle_unknown": "missing"}
     random = np.random.RandomState(seed)
     X, y = keel_table(path, n_rows, random)
     found = []
     for protocol in PROTOCOLS:
-        training, scored = split_labelled(y, protocol, random)
-        detector = ours(seed, X.shape[1], **changes)
-        if choice in FAMILIES:
-            detector.model._family_of_numbers = FAMILIES[choice]
+        first, second = split_labelled(y, protocol, random)
+        detector = detector_of(choice, X, seed, settings)
+        if detector is None:
+            continue
+        training = X.iloc[first]
+        # Some detectors know their training rows again.
+        rows = training if second is first else X.iloc[second]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # columns may be constant in a half
-            detector.fit(X.iloc[training])
-            abnormality = detector.abnormality(X.iloc[scored])
+            detector.fit(training)
+            abnormality = detector.abnormality(rows)
         found.append(
             {
                 "table": path.stem,
@@ -62,8 +83,8 @@ def measure(
                 "protocol": protocol,
                 "choice": choice,
                 "seed": seed,
-                "AUROC": 100 * roc_auc_score(y[scored], abnormality),
-                "AP": 100 * average_precision_score(y[scored], abnormality),
+                "AUROC": 100 * roc_auc_score(y[second], abnormality),
+                "AP": 100 * average_precision_score(y[second], abnormality),
             }
         )
     return found
@@ -76,16 +97,20 @@ def print_summary(results: pd.DataFrame) -> None:
         by_table = table.pivot_table("value", ["source", "table"], "choice")
         by_source = by_table.groupby("source").mean()
         gains = by_source.sub(by_source[DEFAULT], axis=0).drop(columns=DEFAULT)
+        ranks = by_source.dropna().rank(axis=1, ascending=False)
         print(
             f"\n{protocol}, {measure}: default {by_source[DEFAULT].mean():.1f} over "
-            f"{len(by_table)} tables of {len(by_source)} sources; gains of others"
+            f"{len(by_table)} tables of {len(by_source)} sources, mean rank "
+            f"{ranks[DEFAULT].mean():.2f} over {len(ranks)}; gains of others"
         )
         summary = pd.DataFrame(
             {
                 "gain": gains.mean(),
-                "standard error": gains.std() / np.sqrt(len(gains)),
+                "standard error": gains.sem(),
                 "better": (gains > 0.1).sum(),
                 "worse": (gains < -0.1).sum(),
+                "sources": gains.count(),
+                "rank": ranks.mean(),
             }
         )
         print(summary.to_string(float_format="{:.2f}".format))
@@ -102,10 +127,11 @@ def main() -> None:
     parser.add_argument(
         "--choices",
         nargs="+",
-        choices=CHANGES,
+        choices=[*CHANGES, *CLASSICAL, "classical"],
         default=list(CHANGES),
         metavar="NAME",
-        help=f"beside the default: {', '.join(CHANGES)}",
+        help=f"beside the default: {', '.join([*CHANGES, *CLASSICAL])}; classical: "
+        "all of scikit-learn and PyOD",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks/results/detector_choices.csv")
@@ -113,7 +139,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = changed_settings(arguments)
     files = keel_files(arguments.data)
-    choices = dict.fromkeys([DEFAULT, *arguments.choices])
+    choices = dict.fromkeys([DEFAULT, *chosen_models(arguments.choices)])
     found = Parallel(arguments.jobs, verbose=5)(
         delayed(measure)(files[name], choice, arguments.rows, seed, settings)
         for seed in range(arguments.seeds)

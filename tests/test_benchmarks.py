@@ -40,7 +40,7 @@ COMMANDS = [
     ("tables.py --part overhead --repetitions 1 --scale 0.01", "ratio", 3),
     (f"anomaly.py --part detection --models {OURS} {PEERS} {NUMBERS}", "auroc", 38),
     (f"anomaly.py --part calibration --repetitions 2 {NUMBERS}", "mean p-value", 1),
-    (f"detector_choices.py --data {{data}} --choices 'L=0.0' {SMALL}", "AUROC", 4),
+    (f"detector_choices.py --data {{data}} --choices L=0.0 LOF {SMALL}", "AUROC", 6),
     (f"training.py --peers 'bare loop' skorch {ONE_EPOCH}", "wall", 19),
     ("fit_devices.py --devices cpu --tables wine --max-iter 1", "rows a second", 2),
     ("score_devices.py --devices cpu --rows 100", "error", 8),
