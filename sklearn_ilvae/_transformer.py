@@ -516,10 +516,13 @@ default="from_dtype"
 
         def decode(chunk: Tensor) -> Tensor:
             parameters = module.decoder(chunk)
-            expected = module.likelihood.mean(parameters, scaling.largest_shares)
-            return scaling.inverse_transform(expected)
+            return module.likelihood.mean(parameters, scaling.largest_shares)
 
-        return self._user_table(self._in_chunks(decode, codes, TRANSFORM_CHUNK), X)
+        rows = self._in_chunks(decode, codes, TRANSFORM_CHUNK)
+        if self._table_schema().library != "array":
+            # Codes of float32 are exact enough, but not dates and large whole numbers.
+            rows = rows.cpu().double()
+        return self._user_table(scaling.inverse_transform(rows), X)
 
     def score_samples(self, X: Any) -> Any:
         """Return the log-likelihood of every row.

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from autoencoders import CERTIFIED, correlated_rows, mixed_table, started_model, trained
-from scipy import stats
+from scipy import special, stats
 from sklearn.datasets import load_wine
 
-from sklearn_ilvae import metrics
+from sklearn_ilvae import ILVAETransformer, metrics
 from sklearn_ilvae.vae import diagnostics, importance_log_weights, shared_noise
 from sklearn_ilvae.vae.priors import MixturePrior, StandardNormalPrior
 
@@ -183,6 +183,19 @@ class TestMutualInformation:
         again = metrics.mutual_information(estimator, X, random_state=1)
         assert again != information
         assert again == pytest.approx(information, rel=0.1)
+
+    @pytest.mark.parametrize("n_rows", [4, 8, 16])
+    def test_many_draws_a_row_give_the_integral(self, n_rows):
+        X = TABLES["wine"]
+        estimator = ILVAETransformer(1, max_iter=2, random_state=0).fit(X)
+        X = X[:n_rows]
+        mean, std = estimator.transform(X, return_std=True)
+        grid = np.linspace(-6, 6, 20001)[:, None]
+        density = stats.norm.pdf(grid, mean.T, std.T)
+        integrand = special.rel_entr(density, density.mean(1, keepdims=True))
+        exact = np.trapezoid(integrand, grid, axis=0).mean()
+        information = metrics.mutual_information(estimator, X, n_draws=1000)
+        assert information == pytest.approx(exact, rel=2e-3)
 
 
 class TestFisherDivergence:

@@ -114,12 +114,12 @@ def test_weights_are_those_of_the_density_that_codes_are_drawn_from(
     torch.testing.assert_close(log_weights, expected, rtol=1e-6, atol=1e-6)
 
 
-def clustered_model():
+def clustered_model(distance=8.0):
     """A model of a unit whose prior is two clusters, far apart."""
     rows = correlated_rows(40, 3, 1, seed=0)
     model = started_model(rows, "anchored", 1, n_mixture_components=2)
     with torch.no_grad():
-        model.prior.raw_means.copy_(torch.tensor([[-4.0], [4.0]]))
+        model.prior.raw_means.copy_(torch.tensor([[-distance / 2], [distance / 2]]))
     return model, rows
 
 
@@ -129,6 +129,16 @@ def test_a_row_without_values_has_the_log_likelihood_zero():
     with torch.no_grad():
         bound = importance_weighted_bound(model, rows[:1] * torch.nan, noise)
     assert abs(bound) < 0.1
+
+
+@pytest.mark.parametrize("n_draws", [640, 1000])
+@pytest.mark.parametrize("distance", [6.0, 8.0])
+def test_many_draws_give_the_log_likelihood_of_a_row_without_values(distance, n_draws):
+    model, rows = clustered_model(distance)
+    noise = shared_noise(n_draws, 1, 0)
+    with torch.no_grad():
+        bound = importance_weighted_bound(model, rows[:1] * torch.nan, noise)
+    assert abs(bound) < 0.01
 
 
 def test_a_row_without_values_is_expected_at_the_mean_of_all_clusters():

@@ -340,6 +340,22 @@ def test_a_long_double_is_read_as_float64_and_observed_values_stay():
     assert_array_equal(model.impute(frame)["c"], fine)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_short_codes_are_decoded_to_values_of_many_digits(library):
+    values = 2_000_000_000 + CODES
+    seconds = pd.Timestamp("2024-01-01") + pd.to_timedelta(CODES, unit="s")
+    frame = pd.DataFrame({"whole": values, "number": values - 0.5, "date": seconds})
+    model = short(n_components=1, max_iter=1).fit(LIBRARIES[library](frame))
+    codes = model.transform(LIBRARIES[library](frame))
+    exact, found = (
+        model._checked(model.inverse_transform(each), "transform").numpy()
+        for each in (codes, codes.astype(np.float32))
+    )
+    # Whole numbers may be rounded to a neighbour.
+    unit = [1 / model.scale_[0], 1e-3, 1e-3]
+    assert (np.abs(found - exact) <= unit * model.scale_).all()
+
+
 HEADINGS = {
     "a name": pd.Index(["a", "b"], name="measure"),
     "numbers": pd.Index([3, 1], name="year"),

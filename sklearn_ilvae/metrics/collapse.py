@@ -157,7 +157,8 @@ def mutual_information(
     module, rows = _prepared(estimator, X, "mutual_information")
     mean, log_variance = diagnostics.posterior(module, rows)
     noise = _noise(n_draws, mean.shape[1], random_state, len(rows))
-    noise = noise.view(n_draws, *mean.shape)
+    # Successive points a row: those further apart may be much alike.
+    noise = noise.view(len(rows), n_draws, -1).transpose(0, 1)
     return float(diagnostics.mutual_information(mean, log_variance, noise))
 
 

@@ -181,8 +181,12 @@ def weighted_draws(
         last = torch.arange(n_draws, device=rows.device) >= n_draws - n_apart
         apart = last[:, None] & incomplete
         with torch.no_grad():
-            # Noise of other draws chooses the Gaussians of a mixture.
-            uniform = torch.special.ndtr(noise[:, 0].roll(n_draws - n_apart))
+            # Even steps choose the Gaussians of a mixture. Other noise would not do:
+            # points of Sobol's sequence resemble those a power of two before them, but
+            # cover the space together with their numbers (Hammersley, 1960).
+            start = torch.special.ndtr(noise[0, 0])
+            steps = torch.arange(n_draws).to(noise)
+            uniform = ((steps + start) / n_apart).frac()
             anywhere = model.prior.draw(noise, uniform)
         codes = torch.where(apart[..., None], anywhere[:, None], codes)
     parameters = model.decoder(codes)
