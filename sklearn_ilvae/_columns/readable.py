@@ -35,6 +35,32 @@ def readable_number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def digits_of(value: float, spread: float) -> int:
+    """Return how many digits tell a value from others of its column, at least four.
+
+    Parameters
+    ----------
+    value : float
+        The value.
+    spread : float
+        Standard deviation of the column, whose tenth the digits show.
+
+    Returns
+    -------
+    int
+        At most the digits of a float64.
+
+    Examples
+    --------
+    >>> digits_of(47.3769, 0.001), digits_of(47.3769, 10.0)
+    (6, 4)
+    """
+    if not (value and 0 < spread < np.inf):
+        return 4
+    places = np.floor(np.log10(abs(value))) - np.floor(np.log10(spread)) + 2
+    return int(np.clip(places, 4, 16))
+
+
 def readable_level(column: Column, level: Any) -> str:
     """Return a level as text: one that is a number was read in float64."""
     if column.group == "boolean":
@@ -58,7 +84,7 @@ def readable_value(library: str, column: Column, value: float, spread: float) ->
     value : float
         Number or position of a level, NaN where missing.
     spread : float
-        Standard deviation of the column: dates are printed to a tenth of it or finer.
+        Standard deviation of the column: values are printed to a tenth of it or finer.
 
     Returns
     -------
@@ -77,7 +103,7 @@ def readable_value(library: str, column: Column, value: float, spread: float) ->
     if column.group == "boolean" and value in (0, 1):
         return str(bool(value))
     unit = " days" if column.group == "duration" else ""
-    return f"{readable_number(value)}{unit}"
+    return f"{readable_number(value, digits_of(value, spread))}{unit}"
 
 
 def local_stamps(library: str, column: Column, days: np.ndarray) -> np.ndarray:
@@ -172,4 +198,5 @@ def _values(
         centre = readable_value(library, column, mean, scale or np.inf)
         return f"{centre} ± {readable_number(scale, 3)} days"
     unit = " days" if column.group == "duration" else ""
-    return f"{readable_number(mean)} ± {readable_number(scale, 3)}{unit}"
+    centre = readable_number(mean, digits_of(mean, scale))
+    return f"{centre} ± {readable_number(scale, 3)}{unit}"
