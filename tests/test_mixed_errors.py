@@ -65,6 +65,8 @@ def test_columns_that_are_numbered_may_not_change_their_order(frame, columns):
     model = short(max_iter=1, n_components=1).fit(table)
     with pytest.raises(ValueError, match="Column 1 of X is in the place of column 3"):
         model.transform(table[[1, 3]])
+    with pytest.raises(ValueError, match="Column 1 of X is in the place of column 3"):
+        model.transform(table.set_axis([1, 8], axis=1))  # the first left out
     gaps = table.astype({3: "Int64"}).mask(np.eye(len(table), 2) == 1)
     renumbered = gaps.set_axis([7, 8], axis=1)  # as rows that scikit-learn takes
     filled, other = model.impute(gaps), model.impute(renumbered)

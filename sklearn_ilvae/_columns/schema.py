@@ -178,19 +178,22 @@ def unknown_level(name: Any, level: Any, row: int, levels: np.ndarray) -> str:
 
 
 def explain_other_order(schema: TableSchema, names: Sequence[Any]) -> str | None:
-    """Return which column is out of place, None if none is.
+    """Return which fitted column is in the place of another, None if none is.
 
     Scikit-learn compares names of text, and takes columns of other names as they come.
-    Where all are known in another order, that would be silently wrong.
+    Where a known name stands in another place, that would be silently wrong.
     """
-    fitted = [column.name for column in schema.columns]
-    if schema.library == "array" or names == fitted or set(names) != set(fitted):
+    if schema.library == "array":
         return None
-    pairs = zip(names, fitted, strict=True)
-    given, expected = next(pair for pair in pairs if pair[0] != pair[1])
+    fitted = [column.name for column in schema.columns]
+    pairs = zip(names, fitted, strict=False)  # scikit-learn refuses more or fewer
+    moved = (pair for pair in pairs if pair[0] != pair[1] and pair[0] in fitted)
+    found = next(moved, None)
+    if found is None:
+        return None
     return (
-        f"Column {given!r} of X is in the place of column {expected!r} of fit. Give X "
-        "the columns in the order of fit, for example by X[names]."
+        f"Column {found[0]!r} of X is in the place of column {found[1]!r} of fit. Give "
+        "X the columns in the order of fit, for example by X[names]."
     )
 
 
