@@ -339,6 +339,14 @@ def test_numbers_that_are_categories_are_printed_as_the_table_has_them(capsys):
     ]
 
 
+def test_blank_levels_are_printed_in_quotes(capsys):
+    X = pd.DataFrame({"city": ["", "  ", "Bern"] * 10, "height": np.arange(30.0)})
+    model = ILVAEOutlierDetector(1, max_iter=1, random_state=0).fit(X)
+    model.explain(X.iloc[[0]])
+    assert re.search("city +'' ", capsys.readouterr().out)
+    assert model.column_summary_[0]["values"] == "3 levels: '', '  ', Bern"
+
+
 YEARS = [2019, 2020, 2021, 2022, 2023, 2024]
 PAIRS = pd.MultiIndex.from_product([["height", "width"], [1, 2, 3]])
 

@@ -62,12 +62,16 @@ def digits_of(value: float, spread: float) -> int:
 
 
 def readable_level(column: Column, level: Any) -> str:
-    """Return a level as text: one that is a number was read in float64."""
+    """Return a level as text: one that is a number was read in float64.
+
+    Blank text would look like nothing at all, and has quotes.
+    """
     if column.group == "boolean":
         return str(bool(level))
     if column.group == "number" and float(level).is_integer():
         return f"{level:.0f}"
-    return str(level)
+    text = str(level)
+    return text if text.strip() else repr(text)
 
 
 def readable_value(library: str, column: Column, value: float, spread: float) -> str:
