@@ -323,6 +323,13 @@ def test_values_far_from_zero_are_printed_to_a_tenth_of_their_spread(
     assert_allclose(float(mean), model.transformer_.mean_[0], rtol=0, atol=spread / 10)
 
 
+def test_values_far_out_have_no_more_digits_than_others(capsys):
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["a", "b"])
+    model = ILVAEOutlierDetector(1, max_iter=1, random_state=0).fit(X)
+    model.explain(X.head(1).assign(a=1.23456789e26))
+    assert re.search(r"a +1\.235e\+26 ", capsys.readouterr().out)
+
+
 def test_numbers_that_are_categories_are_printed_as_the_table_has_them(capsys):
     codes = np.arange(40) % 2
     X = pd.DataFrame({"postcode": 1_234_567 + codes, "member": codes == 1})

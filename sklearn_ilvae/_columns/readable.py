@@ -16,6 +16,9 @@ from .summary import ColumnSummary, shortened
 DATE_UNITS = {"D": 10.0, "m": 10 / 1440, "s": 10 / 86_400, "us": 0.0}
 """Units to print dates in, and from which spread of a column on, in days."""
 
+FAR_OUT = 100
+"""Standard deviations from the centre beyond which values are printed less finely."""
+
 LEVEL_CHARACTERS = 20
 """Characters of each level that a summary of columns shows."""
 
@@ -138,7 +141,10 @@ def readable_cells(
     schema: TableSchema, scaling: ColumnScaling, row: Tensor
 ) -> list[str]:
     """Return the values of a row as text, see `readable_value`."""
-    values = zip(schema.columns, row.tolist(), scaling.unit.tolist(), strict=True)
+    # Far out, where the scale is logarithmic, a tenth of the spread is rounding.
+    far = (row - scaling.mean.to(row)).abs() / FAR_OUT
+    spread = far.nan_to_num(0).maximum(scaling.unit.to(row))
+    values = zip(schema.columns, row.tolist(), spread.tolist(), strict=True)
     return [readable_value(schema.library, *each) for each in values]
 
 
