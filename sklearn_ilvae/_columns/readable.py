@@ -10,7 +10,7 @@ from torch import Tensor
 from ..vae.likelihoods import COUNTS, EMPTY
 from .building import DAYS_ALONE, build_frame, user_values
 from .scaling import ColumnScaling
-from .schema import Column, TableSchema
+from .schema import Column, TableSchema, user_level
 from .summary import ColumnSummary, shortened
 
 DATE_UNITS = {"D": 10.0, "m": 10 / 1440, "s": 10 / 86_400, "us": 0.0}
@@ -65,15 +65,8 @@ def digits_of(value: float, spread: float) -> int:
 
 
 def readable_level(column: Column, level: Any) -> str:
-    """Return a level as text: one that is a number was read in float64.
-
-    Blank text would look like nothing at all, and has quotes.
-    """
-    if column.group == "boolean":
-        return str(bool(level))
-    if column.group == "number" and float(level).is_integer():
-        return f"{level:.0f}"
-    text = str(level)
+    """Return a level as text, blank text in quotes: it would look like nothing."""
+    text = str(user_level(column.group, level))
     return text if text.strip() else repr(text)
 
 

@@ -162,16 +162,26 @@ def encode_levels(
         unknown = np.flatnonzero(np.isnan(codes[present]))
         if len(unknown):
             row, level = int(present[unknown[0]]), found[positions[unknown[0]]]
-            raise ValueError(unknown_level(raw.name, level, row, levels))
+            raise ValueError(unknown_level(raw, level, row, levels))
     return codes
 
 
-def unknown_level(name: Any, level: Any, row: int, levels: np.ndarray) -> str:
+def user_level(group: str, level: Any) -> Any:
+    """Return a level of a column as its users know it: numbers are read in float64."""
+    if group == "boolean" and level in (0, 1):
+        return bool(level)
+    if group in NUMBER_GROUPS and isinstance(level, float) and level.is_integer():
+        return int(level)
+    return level
+
+
+def unknown_level(raw: RawColumn, level: Any, row: int, levels: np.ndarray) -> str:
     """Say which level was not fitted, which were, and what to do."""
-    shown = ", ".join(map(repr, levels[:8].tolist()))
+    level = user_level(raw.group, level)
+    shown = ", ".join(repr(user_level(raw.group, each)) for each in levels[:8].tolist())
     more = f", … ({len(levels)} in all)" if len(levels) > 8 else ""
     return (
-        f"Column {name!r} holds {level!r} in row {row}, which was not seen in fit. "
+        f"Column {raw.name!r} holds {level!r} in row {row}, which was not seen in fit. "
         f"Known are {shown}{more}. Map it to one of them, or set "
         "handle_unknown='missing' to treat it as missing."
     )
