@@ -156,7 +156,9 @@ default="from_dtype"
     typical_contributions_ : ndarray of shape (n_features + 1,)
         Mean contributions of the trusted rows; a missing value contributes as much.
     column_summary_ : ColumnSummary
-        A readable table: dtype, likelihood, values and gaps of every column.
+        A readable table: dtype, likelihood, values and gaps of every column. Rows count
+        as in training, those that are not trusted little or not at all: shares of gaps
+        are not those of the whole table.
     n_iter_ : int
         Epochs run.
     n_features_in_ : int

@@ -107,7 +107,8 @@ default="auto"
     form_ : str or None
         The chosen form.
     base_ : str or None
-        The family of the base score.
+        The family of the base score; ``"gaussian"`` where another was asked for that
+        turned out to be it, without heavy tails or with one component.
     method_ : str or None
         The chosen method; None when the base score stands alone.
     n_averaged_ : int

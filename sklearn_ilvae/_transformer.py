@@ -209,7 +209,8 @@ default="from_dtype"
         Distribution of every column; ``"none"`` for a column that was all missing,
         whose values are ignored.
     column_summary_ : ColumnSummary
-        A readable table: dtype, likelihood, values and gaps of every column.
+        A readable table: dtype, likelihood, values and gaps of every column. Rows count
+        by their weights.
     mean_, scale_ : ndarray of shape (n_features,)
         Centre and spread of every column in training; 0 and 1 for categories and
         counts, days since 1970 for dates. The spread of a constant column is 0.

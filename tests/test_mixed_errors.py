@@ -49,6 +49,20 @@ OTHER_COLUMNS = {
 
 
 @by_library
+def test_an_unknown_level_that_is_a_number_is_named_as_the_table_has_it(frame, convert):
+    table = frame[["height"]].assign(code=1_234_567 + np.arange(len(frame)) % 2)
+    table["member"] = True
+    model = short(max_iter=1, n_components=1, categorical_features=["code", "member"])
+    model.fit(convert(table))
+    message = r"holds 7 in row 0, .*Known are 1234567, 1234568\. Map"
+    with pytest.raises(ValueError, match=message):
+        model.transform(convert(table.assign(code=7)))
+    message = r"holds False in row 0, .*Known are True\. Map"
+    with pytest.raises(ValueError, match=message):
+        model.transform(convert(table.assign(member=False)))
+
+
+@by_library
 @pytest.mark.parametrize(
     ("change", "message"), OTHER_COLUMNS.values(), ids=OTHER_COLUMNS
 )
@@ -65,6 +79,8 @@ def test_columns_that_are_numbered_may_not_change_their_order(frame, columns):
     model = short(max_iter=1, n_components=1).fit(table)
     with pytest.raises(ValueError, match="Column 1 of X is in the place of column 3"):
         model.transform(table[[1, 3]])
+    with pytest.raises(ValueError, match="Column 1 of X is in the place of column 3"):
+        model.transform(table.set_axis([1, 8], axis=1))  # the first left out
     gaps = table.astype({3: "Int64"}).mask(np.eye(len(table), 2) == 1)
     renumbered = gaps.set_axis([7, 8], axis=1)  # as rows that scikit-learn takes
     filled, other = model.impute(gaps), model.impute(renumbered)
@@ -91,7 +107,7 @@ def test_numbers_stand_for_categories_that_are_numbers(frame, levels):
     plain = frame.assign(kind=np.array(levels)[codes])
     scores = model.score_samples(frame.assign(kind=kinds))
     np.testing.assert_array_equal(model.score_samples(plain), scores)
-    with pytest.raises(ValueError, match=r"'kind' holds 7\.0 in row 0, which was not"):
+    with pytest.raises(ValueError, match="'kind' holds 7 in row 0, which was not"):
         model.score_samples(frame.assign(kind=7))
     with pytest.raises(ValueError, match=r"'kind': text .* in fit, date .* now"):
         model.score_samples(frame.assign(kind=frame["joined"]))

@@ -306,6 +306,30 @@ def test_values_are_printed_as_people_write_them(capsys):
     assert "e+" not in model.column_summary_[0]["values"]
 
 
+@pytest.mark.parametrize(("centre", "spread"), [(47.3769, 1e-3), (1.7e12, 1e6)])
+def test_values_far_from_zero_are_printed_to_a_tenth_of_their_spread(
+    centre, spread, capsys
+):
+    """Else a coordinate, or a time in milliseconds, would look as it is expected."""
+    rows = centre + spread * np.random.default_rng(0).normal(size=(40, 2))
+    X = pd.DataFrame(rows, columns=["place", "other"])
+    model = ILVAEOutlierDetector(1, max_iter=1, random_state=0).fit(X)
+    odd = X.head(1).assign(place=centre + 3 * spread)
+    model.explain(odd)
+    lines = [re.split(" {2,}", each) for each in capsys.readouterr().out.splitlines()]
+    value = next(float(cells[0]) for name, *cells in lines if name == "place")
+    assert_allclose(value, odd.at[0, "place"], rtol=0, atol=spread / 10)
+    mean, _ = model.column_summary_[0]["values"].split(" ± ")
+    assert_allclose(float(mean), model.transformer_.mean_[0], rtol=0, atol=spread / 10)
+
+
+def test_values_far_out_have_no_more_digits_than_others(capsys):
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["a", "b"])
+    model = ILVAEOutlierDetector(1, max_iter=1, random_state=0).fit(X)
+    model.explain(X.head(1).assign(a=1.23456789e26))
+    assert re.search(r"a +1\.235e\+26 ", capsys.readouterr().out)
+
+
 def test_numbers_that_are_categories_are_printed_as_the_table_has_them(capsys):
     codes = np.arange(40) % 2
     X = pd.DataFrame({"postcode": 1_234_567 + codes, "member": codes == 1})
@@ -320,6 +344,14 @@ def test_numbers_that_are_categories_are_printed_as_the_table_has_them(capsys):
         "2 levels: 1234567, 1234568",
         "2 levels: False, True",
     ]
+
+
+def test_blank_levels_are_printed_in_quotes(capsys):
+    X = pd.DataFrame({"city": ["", "  ", "Bern"] * 10, "height": np.arange(30.0)})
+    model = ILVAEOutlierDetector(1, max_iter=1, random_state=0).fit(X)
+    model.explain(X.iloc[[0]])
+    assert re.search("city +'' ", capsys.readouterr().out)
+    assert model.column_summary_[0]["values"] == "3 levels: '', '  ', Bern"
 
 
 YEARS = [2019, 2020, 2021, 2022, 2023, 2024]

@@ -10,11 +10,14 @@ from torch import Tensor
 from ..vae.likelihoods import COUNTS, EMPTY
 from .building import DAYS_ALONE, build_frame, user_values
 from .scaling import ColumnScaling
-from .schema import Column, TableSchema
+from .schema import Column, TableSchema, user_level
 from .summary import ColumnSummary, shortened
 
 DATE_UNITS = {"D": 10.0, "m": 10 / 1440, "s": 10 / 86_400, "us": 0.0}
 """Units to print dates in, and from which spread of a column on, in days."""
+
+FAR_OUT = 100
+"""Standard deviations from the centre beyond which values are printed less finely."""
 
 LEVEL_CHARACTERS = 20
 """Characters of each level that a summary of columns shows."""
@@ -35,13 +38,36 @@ def readable_number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def digits_of(value: float, spread: float) -> int:
+    """Return how many digits tell a value from others of its column, at least four.
+
+    Parameters
+    ----------
+    value : float
+        The value.
+    spread : float
+        Standard deviation of the column, whose tenth the digits show.
+
+    Returns
+    -------
+    int
+        At most the digits of a float64.
+
+    Examples
+    --------
+    >>> digits_of(47.3769, 0.001), digits_of(47.3769, 10.0)
+    (6, 4)
+    """
+    if not (value and 0 < spread < np.inf):
+        return 4
+    places = np.floor(np.log10(abs(value))) - np.floor(np.log10(spread)) + 2
+    return int(np.clip(places, 4, 16))
+
+
 def readable_level(column: Column, level: Any) -> str:
-    """Return a level as text: one that is a number was read in float64."""
-    if column.group == "boolean":
-        return str(bool(level))
-    if column.group == "number" and float(level).is_integer():
-        return f"{level:.0f}"
-    return str(level)
+    """Return a level as text, blank text in quotes: it would look like nothing."""
+    text = str(user_level(column.group, level))
+    return text if text.strip() else repr(text)
 
 
 def readable_value(library: str, column: Column, value: float, spread: float) -> str:
@@ -58,7 +84,7 @@ def readable_value(library: str, column: Column, value: float, spread: float) ->
     value : float
         Number or position of a level, NaN where missing.
     spread : float
-        Standard deviation of the column: dates are printed to a tenth of it or finer.
+        Standard deviation of the column: values are printed to a tenth of it or finer.
 
     Returns
     -------
@@ -77,7 +103,7 @@ def readable_value(library: str, column: Column, value: float, spread: float) ->
     if column.group == "boolean" and value in (0, 1):
         return str(bool(value))
     unit = " days" if column.group == "duration" else ""
-    return f"{readable_number(value)}{unit}"
+    return f"{readable_number(value, digits_of(value, spread))}{unit}"
 
 
 def local_stamps(library: str, column: Column, days: np.ndarray) -> np.ndarray:
@@ -108,7 +134,10 @@ def readable_cells(
     schema: TableSchema, scaling: ColumnScaling, row: Tensor
 ) -> list[str]:
     """Return the values of a row as text, see `readable_value`."""
-    values = zip(schema.columns, row.tolist(), scaling.unit.tolist(), strict=True)
+    # Far out, where the scale is logarithmic, a tenth of the spread is rounding.
+    far = (row - scaling.mean.to(row)).abs() / FAR_OUT
+    spread = far.nan_to_num(0).maximum(scaling.unit.to(row))
+    values = zip(schema.columns, row.tolist(), spread.tolist(), strict=True)
     return [readable_value(schema.library, *each) for each in values]
 
 
@@ -172,4 +201,5 @@ def _values(
         centre = readable_value(library, column, mean, scale or np.inf)
         return f"{centre} ± {readable_number(scale, 3)} days"
     unit = " days" if column.group == "duration" else ""
-    return f"{readable_number(mean)} ± {readable_number(scale, 3)}{unit}"
+    centre = readable_number(mean, digits_of(mean, scale))
+    return f"{centre} ± {readable_number(scale, 3)}{unit}"

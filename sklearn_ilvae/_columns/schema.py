@@ -162,35 +162,48 @@ def encode_levels(
         unknown = np.flatnonzero(np.isnan(codes[present]))
         if len(unknown):
             row, level = int(present[unknown[0]]), found[positions[unknown[0]]]
-            raise ValueError(unknown_level(raw.name, level, row, levels))
+            raise ValueError(unknown_level(raw, level, row, levels))
     return codes
 
 
-def unknown_level(name: Any, level: Any, row: int, levels: np.ndarray) -> str:
+def user_level(group: str, level: Any) -> Any:
+    """Return a level of a column as its users know it: numbers are read in float64."""
+    if group == "boolean" and level in (0, 1):
+        return bool(level)
+    if group in NUMBER_GROUPS and isinstance(level, float) and level.is_integer():
+        return int(level)
+    return level
+
+
+def unknown_level(raw: RawColumn, level: Any, row: int, levels: np.ndarray) -> str:
     """Say which level was not fitted, which were, and what to do."""
-    shown = ", ".join(map(repr, levels[:8].tolist()))
+    level = user_level(raw.group, level)
+    shown = ", ".join(repr(user_level(raw.group, each)) for each in levels[:8].tolist())
     more = f", … ({len(levels)} in all)" if len(levels) > 8 else ""
     return (
-        f"Column {name!r} holds {level!r} in row {row}, which was not seen in fit. "
+        f"Column {raw.name!r} holds {level!r} in row {row}, which was not seen in fit. "
         f"Known are {shown}{more}. Map it to one of them, or set "
         "handle_unknown='missing' to treat it as missing."
     )
 
 
 def explain_other_order(schema: TableSchema, names: Sequence[Any]) -> str | None:
-    """Return which column is out of place, None if none is.
+    """Return which fitted column is in the place of another, None if none is.
 
     Scikit-learn compares names of text, and takes columns of other names as they come.
-    Where all are known in another order, that would be silently wrong.
+    Where a known name stands in another place, that would be silently wrong.
     """
-    fitted = [column.name for column in schema.columns]
-    if schema.library == "array" or names == fitted or set(names) != set(fitted):
+    if schema.library == "array":
         return None
-    pairs = zip(names, fitted, strict=True)
-    given, expected = next(pair for pair in pairs if pair[0] != pair[1])
+    fitted = [column.name for column in schema.columns]
+    pairs = zip(names, fitted, strict=False)  # scikit-learn refuses more or fewer
+    moved = (pair for pair in pairs if pair[0] != pair[1] and pair[0] in fitted)
+    found = next(moved, None)
+    if found is None:
+        return None
     return (
-        f"Column {given!r} of X is in the place of column {expected!r} of fit. Give X "
-        "the columns in the order of fit, for example by X[names]."
+        f"Column {found[0]!r} of X is in the place of column {found[1]!r} of fit. Give "
+        "X the columns in the order of fit, for example by X[names]."
     )
 
 
