@@ -137,10 +137,15 @@ class ScoreHistogramDisplay:
         Raises
         ------
         ValueError
-            For more than ten groups, for targets of another length, and for a
-            threshold that is not finite.
+            For scores that are not one a row, for more than ten groups, for targets of
+            another length, and for a threshold that is not finite.
         """
         scores = check_array(self.scores, ensure_2d=False, dtype=np.float64)
+        if scores.ndim != 1:
+            raise ValueError(
+                f"scores must be one number a row, got an array of shape "
+                f"{scores.shape}; pass what score_samples returns"
+            )
         if self.threshold is not None and not np.isfinite(self.threshold):
             raise ValueError(
                 f"threshold={self.threshold} must be finite; pass None to draw none"
