@@ -91,7 +91,8 @@ class ScoreHistogramDisplay:
         check_gives(
             estimator, "score_samples", "does not score rows", "ILVAEOutlierDetector"
         )
-        offset = getattr(estimator, "offset_", None)
+        # That of a support vector machine is an array of one number.
+        offset = np.asarray(getattr(estimator, "offset_", None)).item()
         # Detectors may flag no row at all, with a threshold of minus infinity.
         threshold = None if offset is None or np.isinf(offset) else float(offset)
         scores = as_numpy(estimator.score_samples(X))
