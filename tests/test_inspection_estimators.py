@@ -9,6 +9,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
 
 from sklearn_ilvae import (
     ILVAEOutlierDetector,
@@ -60,6 +61,13 @@ AUTOENCODERS = {
 by_autoencoder = pytest.mark.parametrize(
     "draw", AUTOENCODERS.values(), ids=AUTOENCODERS.keys()
 )
+
+
+@pytest.mark.parametrize("estimator", [IsolationForest(), OneClassSVM()])
+def test_the_threshold_is_that_of_any_detector(table, estimator):
+    detector = clone(estimator).fit(table)
+    display = ScoreHistogramDisplay.from_estimator(detector, table)
+    assert display.threshold == np.ravel(detector.offset_)
 
 
 @pytest.mark.parametrize(

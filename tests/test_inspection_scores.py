@@ -70,6 +70,11 @@ def test_a_threshold_that_is_not_finite_is_refused(threshold):
         ScoreHistogramDisplay.from_predictions([1.0, 2.0], threshold=threshold)
 
 
+def test_scores_are_one_a_row():
+    with pytest.raises(ValueError, match=r"one number a row, got .* shape \(2, 1\)"):
+        ScoreHistogramDisplay.from_predictions([[1.0], [2.0]])
+
+
 def test_more_rows_than_panels_fit_in_a_picture_are_refused():
     with pytest.raises(ValueError, match="have 101 rows, and at most 100 can be drawn"):
         FeatureContributionsDisplay.from_predictions(np.ones((101, 2)))

@@ -69,6 +69,12 @@ def test_a_single_point_has_no_neighbour_but_itself():
     assert_allclose(neighbour_terms(sample + 1, sample, 2), torch.ones(1, 3))
 
 
+def test_more_neighbours_than_there_are_points_are_all_points():
+    points, sample = normal(0, 4, 3), normal(1, 5, 3)
+    every = neighbour_terms(points, sample, 5)
+    assert_array_equal(neighbour_terms(points, sample, 2**70), every)
+
+
 def test_terms_do_not_hang_on_rounding_where_many_points_are_as_near():
     # Corners of a cube: each has several nearest ones, in other columns.
     corners = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 6).double() / 3

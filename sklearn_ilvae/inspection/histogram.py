@@ -91,7 +91,8 @@ class ScoreHistogramDisplay:
         check_gives(
             estimator, "score_samples", "does not score rows", "ILVAEOutlierDetector"
         )
-        offset = getattr(estimator, "offset_", None)
+        # That of a support vector machine is an array of one number.
+        offset = np.asarray(getattr(estimator, "offset_", None)).item()
         # Detectors may flag no row at all, with a threshold of minus infinity.
         threshold = None if offset is None or np.isinf(offset) else float(offset)
         scores = as_numpy(estimator.score_samples(X))
@@ -137,10 +138,15 @@ class ScoreHistogramDisplay:
         Raises
         ------
         ValueError
-            For more than ten groups, for targets of another length, and for a
-            threshold that is not finite.
+            For scores that are not one a row, for more than ten groups, for targets of
+            another length, and for a threshold that is not finite.
         """
         scores = check_array(self.scores, ensure_2d=False, dtype=np.float64)
+        if scores.ndim != 1:
+            raise ValueError(
+                f"scores must be one number a row, got an array of shape "
+                f"{scores.shape}; pass what score_samples returns"
+            )
         if self.threshold is not None and not np.isfinite(self.threshold):
             raise ValueError(
                 f"threshold={self.threshold} must be finite; pass None to draw none"

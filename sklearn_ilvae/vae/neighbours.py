@@ -117,6 +117,7 @@ def neighbour_terms(
     offsets = sample.square().sum(1, keepdim=True) + 0.5 * RESOLUTION
     directions = torch.cat([offsets, -2 * sample], dim=1).double().T / RESOLUTION
     with_one = functional.pad(points, (1, 0), value=1.0).double()
+    n_neighbors = min(n_neighbors, len(sample))  # torch refuses numbers above 2**63
     count = min(n_neighbors + 1, len(sample))
     found = torch.empty_like(points)
     size = max(1, NUMBERS_AT_ONCE // max(len(sample), count * points.shape[1]))
