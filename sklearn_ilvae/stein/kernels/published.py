@@ -93,6 +93,8 @@ class PublishedStein:
     def _curvatures(self, Y: Tensor) -> Tensor:
         """Return ``∂²k(yᵢ, xⱼ)/∂y_a² = 4 φ'' (y − x)_a² + 2 φ'`` of shape (q, n, d)."""
         squares = (Y[:, None, :] - self.sample).square()
+        # Times a kernel that vanishes there infinity would not be 0.
+        squares.clamp_(max=torch.finfo(squares.dtype).max)
         _, first, second = self.kernel.derivatives(squares.sum(-1))
         return 4.0 * second[..., None] * squares + 2.0 * first[..., None]
 
