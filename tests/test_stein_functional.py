@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -72,6 +73,16 @@ def test_samples_and_bandwidths_that_mean_nothing_are_explained(
 ):
     with pytest.raises(ValueError, match=message):
         stein_score(samples, **given)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, torch.tensor])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numbers_of_any_library_are_numbers(kind, dtype):
+    """The warning of an overflow would be an error here."""
+    x = noise(10, 2).to(dtype)
+    found = stein_score(x, bandwidth=kind(0.75), regularization=kind(0.25))
+    expected = stein_score(x, bandwidth=0.75, regularization=0.25)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_an_array_is_refused_with_the_way_to_a_tensor():

@@ -137,6 +137,22 @@ def test_the_score_is_differentiable_where_the_kernel_part_vanishes():
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("kernel", ["rbf", "inverse_multiquadric"])
+@pytest.mark.parametrize(
+    ("method", "form"),
+    [("tikhonov", "diagonal"), ("tikhonov", "curl_free"), ("stein", "diagonal")],
+)
+@pytest.mark.parametrize("distance", [1e150, 1e200, 1e300])
+def test_far_away_the_divergence_is_that_of_the_base(kernel, method, form, distance):
+    """Also where the squares of distances overflow."""
+    x, _ = two_clusters(100, 0)
+    given = Settings(kernel, form, bandwidth=1.0, regularization=1e-2, method=method)
+    model, _ = fit_score(x, given)
+    alone = replace(model, form=None, coefficients=None, published=None)
+    far = distance * torch.tensor([[1.0, -1.0]]).double()
+    torch.testing.assert_close(model.divergence(far), alone.divergence(far))
+
+
 def test_a_shortened_kernel_part_keeps_its_direction(outgrown):
     _, model, full, beyond = outgrown
     alone = replace(model, form=None, coefficients=None)

@@ -87,6 +87,30 @@ def test_published_divergence_matches_automatic_differentiation(name, d, seed):
         torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
 
 
+class SolvedNumbers(TorchDispatchMode):
+    """Counts the numbers that triangular systems are solved for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Run an operation, and add the size of what it solved for."""
+        result = func(*args, **(kwargs or {}))
+        if "solve" in func.name():
+            self.count += result.numel()
+        return result
+
+
+def test_a_published_score_without_its_divergence_solves_for_one_number_a_pair():
+    """The divergence solves for the derivatives along each coordinate too."""
+    x, y = points(40, 5, 0), points(7, 5, 1)
+    given = Settings("rbf", method="stein", bandwidth=2.0, regularization=0.3)
+    model, _ = fit_score(x, given)
+    with SolvedNumbers() as solved:
+        score = model.score(y)
+    assert solved.count == len(x) * len(y)
+    assert torch.equal(score, model.evaluate(y)[0])
+
+
 def test_published_estimator_does_not_move_with_the_origin():
     x, y = points(40, 2, 0), points(5, 2, 1)
     fixed = Settings(

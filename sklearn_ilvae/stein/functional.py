@@ -183,7 +183,8 @@ def _check_number(name: str, value: Any, X: Tensor, others: str) -> None:
     """Refuse what is no positive number in the precision of the samples."""
     limits = torch.finfo(X.dtype)
     one = positive(value) and not getattr(value, "ndim", 0)
-    if not one or not limits.tiny <= value <= limits.max:
+    # A number of NumPy in single precision would round the limits to 0 and infinity.
+    if not one or not limits.tiny <= float(value) <= limits.max:
         raise ValueError(
             f"{name}={value!r} is not allowed; choose {others}a positive number, from "
             f"{limits.tiny:.3g} to {limits.max:.3g}"

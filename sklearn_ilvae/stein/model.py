@@ -152,7 +152,7 @@ class ScoreModel:
 
     def _score(self, U: Tensor) -> Tensor:
         if self.published is not None:
-            return self._evaluate(U)[0]
+            return self._in_units(self.published.score(U))
         score = self.base.score(U)
         if self.form is not None and self.coefficients is not None:
             field = self.form.field(U, self.coefficients[None])[0]

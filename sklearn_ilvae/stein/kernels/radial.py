@@ -181,12 +181,15 @@ def squared_distances(X: Tensor, Y: Tensor) -> Tensor:
     Returns
     -------
     squared_distance : Tensor of shape (..., n, m)
+        Finite: times a kernel that vanishes there infinity would not be 0.
     """
     left = torch.cat([-2.0 * X, _squared_length(X), torch.ones_like(X[..., :1])], -1)
     right = torch.cat([Y, torch.ones_like(Y[..., :1]), _squared_length(Y)], -1)
     product = left @ right.mT
+    largest = torch.finfo(product.dtype).max
     # Autograd needs the product untouched; elsewhere a second copy is waste.
-    return product.clamp(min=0.0) if product.requires_grad else product.clamp_(min=0.0)
+    clamp = product.clamp if product.requires_grad else product.clamp_
+    return clamp(min=0.0, max=largest)
 
 
 def median_distance(X: Tensor) -> float:
