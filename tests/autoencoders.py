@@ -70,7 +70,7 @@ def started_model(rows, family, n_components, **changes):
         weights = torch.ones(len(rows), dtype=rows.dtype)
         design = Design(architecture.likelihood, architecture.n_levels)
         units = design.fit(rows, weights / len(rows))
-        axes = principal_axes(design.coordinates(rows), weights)
+        axes = principal_axes(design.coordinates(rows), weights, n_components)
         linear = linear_model(axes, n_components, units)
         model = VariationalAutoencoder(architecture, linear.directions).double()
     model.encoder.design.load_state_dict(design.state_dict())

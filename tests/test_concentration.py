@@ -60,6 +60,22 @@ def test_a_weight_of_two_is_two_rows(seed):
     )
 
 
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.integers(1, 3), st.booleans())
+def test_distances_in_a_wide_table_are_those_among_its_columns_that_vary(
+    seed, n_features, discrete
+):
+    rows = normal_rows(seed, 40, n_features)
+    wide = torch.cat([rows, torch.zeros(40, 50)], dim=1)
+    kinds = torch.full((wide.shape[1],), discrete)
+    assert_allclose(
+        robust_distances(wide, ones(rows), kinds),
+        robust_distances(rows, ones(rows), kinds[:n_features]),
+        rtol=1e-8,
+        atol=1e-10,
+    )
+
+
 @pytest.mark.parametrize("shape", [(2, 1), (3, 5), (20, 50), (60, 1)])
 @pytest.mark.parametrize("value", [0.0, 1.0, 1e9])
 def test_few_rows_and_constant_columns_give_finite_distances(shape, value):

@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_ilvae import ILVAEOutlierDetector
 from sklearn_ilvae._columns import ColumnScaling
 from sklearn_ilvae._detection.gaps import (
+    REFERENCE_NUMBERS,
     REFERENCE_ROWS,
     common_gains,
     gap_gains,
@@ -148,9 +149,11 @@ def test_rows_of_weight_zero_do_not_count():
     assert_allclose(gap_gains(made_up_terms, rows, weights), 0.5)
 
 
-@pytest.mark.parametrize("shape", [(5000, 2), (50, 700)])
-def test_large_tables_are_not_read_whole(shape):
+@pytest.mark.parametrize("shape", [(5000, 2), (50, 700), (3, 9000)])
+@pytest.mark.parametrize("gap", [0.0, torch.nan])
+def test_large_tables_are_not_read_whole(shape, gap):
     rows = torch.zeros(shape, dtype=torch.float64)
+    rows[:, 1::2] = gap  # whose gains are 0, or in very wide tables those of others
     sizes = []
 
     def terms_of(batch):
@@ -158,9 +161,11 @@ def test_large_tables_are_not_read_whole(shape):
         return made_up_terms(batch)
 
     gains = gap_gains(terms_of, rows, torch.ones(len(rows), dtype=torch.float64))
-    assert_allclose(gains, 0.5)
+    assert_allclose(gains[::2], 0.5)
+    assert_allclose(gains[1::2], 0.5 if gap == 0 or shape[1] == 9000 else 0)
     assert max(sizes) < 5000
     assert sum(sizes) <= REFERENCE_ROWS * (1 + shape[1])
+    assert sum(sizes[1:]) * shape[1] <= REFERENCE_NUMBERS
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 3, 8, 13])

@@ -292,6 +292,19 @@ class TestPrincipalAxes:
         largest = axes.directions.abs().argmax(0)
         assert (axes.directions[largest, range(5)] > 0).all()
 
+    @pytest.mark.parametrize("n_axes", [1, 12, 13, 30])
+    def test_a_wide_table_has_the_same_axes_as_its_columns_that_vary(self, n_axes):
+        narrow = correlated_rows(12, 5, 3, seed=0)
+        wide = torch.cat([narrow, torch.ones(12, 25)], dim=1)
+        weights = 1.0 + torch.arange(12) % 2
+        axes = principal_axes(wide, weights, n_axes)
+        assert len(axes.variances) == axes.directions.shape[1] >= n_axes
+        expected = principal_axes(narrow, weights)
+        torch.testing.assert_close(axes.variances[:5], expected.variances)
+        torch.testing.assert_close(axes.directions[:5, :5], expected.directions)
+        assert abs(axes.variances[5:]).max() < 1e-12
+        assert abs(axes.directions[5:, :5]).max() < 1e-6
+
     def test_weights_repeat_rows(self):
         rows = correlated_rows(50, 4, 2, seed=1)
         counts = torch.arange(50) % 3

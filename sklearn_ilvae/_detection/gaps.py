@@ -20,6 +20,7 @@ REFERENCE_NUMBERS = 1 << 23
 """Limits on the rows that gains are measured on, and on the numbers in their copies."""
 
 COPIES_AT_ONCE = 4096
+NUMBERS_AT_ONCE = 1 << 23
 
 MISSING_SHARES = (0.25, 0.5, 0.75, 1.0)
 """Shares of missing values at which their common gain is measured."""
@@ -94,6 +95,8 @@ def gap_gains(
 ) -> Tensor:
     """Return by how much the other terms of a row rise when a value is missing.
 
+    In very wide tables it is measured for some columns, and others get their mean.
+
     Parameters
     ----------
     contributions : callable
@@ -112,13 +115,20 @@ def gap_gains(
     rows, weights = _reference(rows, weights)
     complete = contributions(rows)
     before = complete.sum(1, keepdim=True) - complete[:, :-1]
-    after = torch.empty_like(before)
-    for columns in torch.arange(n_features).split(max(1, COPIES_AT_ONCE // len(rows))):
+    after = before.clone()
+    measured = torch.arange(0, n_features, ceil(n_features**2 / REFERENCE_NUMBERS))
+    at_once = min(COPIES_AT_ONCE, NUMBERS_AT_ONCE // n_features)
+    for columns in measured.split(max(1, at_once // len(rows))):
         copies = rows.repeat(len(columns), 1, 1)
         copies[torch.arange(len(columns)), :, columns] = torch.nan
         terms = contributions(copies.flatten(0, 1))
         after[:, columns] = terms.sum(1).view(len(columns), -1).T
-    return column_means(after - before, rows.isnan(), weights)
+    gains = column_means(after - before, rows.isnan(), weights)
+    if len(measured) < n_features:
+        found = measured[~rows[:, measured].isnan().all(0)]
+        mean = gains[found].sum() / max(1, len(found))
+        gains = mean.repeat(n_features).index_copy(0, found, gains[found])
+    return gains
 
 
 def common_gains(

@@ -200,11 +200,12 @@ def start_model(
         )
     units = design.fit(rows, weights / weights.sum())
     part = slice(None, None, _axes_step(design, len(rows)))
-    axes = principal_axes(design.coordinates(rows[part]), weights[part])
+    least = 1 if n_components == "auto" else int(n_components)
+    axes = principal_axes(design.coordinates(rows[part]), weights[part], least)
     chosen = (
         choose_n_components(axes.variances, len(rows))
         if n_components == "auto"
-        else int(n_components)
+        else least
     )
     linear = linear_model(axes, chosen, units)
     constant = (

@@ -105,8 +105,12 @@ def _start_distances(rows: Tensor, weights: Tensor) -> Tensor:
     spread = _spread(centred, weights / weights.sum())
     scaled = centred / spread
     signs = scaled / scaled.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    scatter = (signs * weights[:, None]).T @ signs
-    projected = scaled @ torch.linalg.eigh(scatter)[1]
+    if len(rows) < rows.shape[1]:  # then no row varies along any other axis
+        weighted = signs * weights[:, None].sqrt()
+        axes = torch.linalg.svd(weighted, full_matrices=False)[2].T
+    else:
+        axes = torch.linalg.eigh((signs * weights[:, None]).T @ signs)[1]
+    projected = scaled @ axes
     size = CONSISTENCY * _weighted_median(projected.abs(), weights)
     return (projected / size.clamp(min=LEAST_START_SCALE)).square().sum(1)
 
@@ -120,11 +124,25 @@ def _distances(rows: Tensor, weights: Tensor, core: Tensor, discrete: Tensor) ->
     fallback = _spread(centred, weights / weights.sum())
     spread = torch.where(discrete, fallback, _spread(centred, shares, fallback))
     scaled = centred / spread
-    part = scaled[inside]
-    covariance = (part * shares[inside, None]).T @ part
-    covariance.diagonal().add_(torch.where(discrete, 1.0, VARIANCE_FLOOR))
-    factor = torch.linalg.cholesky(covariance)
-    solved = torch.linalg.solve_triangular(factor, scaled.T, upper=False)
+    noise = torch.ones_like(spread).masked_fill(~discrete, VARIANCE_FLOOR)
+    part, share = scaled[inside], shares[inside, None]
+    if len(part) >= part.shape[1]:
+        covariance = (part * share).T @ part
+        covariance.diagonal().add_(noise)
+        return _quadratic_forms(covariance, scaled)
+    # With B the core in units of the noise, I − Bᵀ(I + BBᵀ)⁻¹B is the inverse of
+    # I + BᵀB (Woodbury), of which a wide table has a large one.
+    scaled = scaled / noise.sqrt()
+    part = scaled[inside] * share.sqrt()
+    gram = part @ part.T
+    gram.diagonal().add_(1)
+    return scaled.square().sum(1) - _quadratic_forms(gram, scaled @ part.T)
+
+
+def _quadratic_forms(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Return ``xᵀM⁻¹x`` for every row x."""
+    factor = torch.linalg.cholesky(matrix)
+    solved = torch.linalg.solve_triangular(factor, rows.T, upper=False)
     return solved.square().sum(0)
 
 

@@ -27,15 +27,15 @@ class PrincipalAxes:
     variances : Tensor of shape (n_axes,)
         Variances along the axes, in decreasing order.
     directions : Tensor of shape (n_features, n_axes)
-        Orthonormal directions.
+        Orthonormal directions. Across them the table does not vary.
     """
 
     variances: Tensor
     directions: Tensor
 
 
-def principal_axes(rows: Tensor, weights: Tensor) -> PrincipalAxes:
-    """Return all principal axes of standardised rows.
+def principal_axes(rows: Tensor, weights: Tensor, n_axes: int = 1) -> PrincipalAxes:
+    """Return the principal axes of standardised rows.
 
     Parameters
     ----------
@@ -44,11 +44,14 @@ def principal_axes(rows: Tensor, weights: Tensor) -> PrincipalAxes:
         which neither value is missing (NaN).
     weights : Tensor of shape (n_rows,)
         Non-negative weights.
+    n_axes : int, default=1
+        Least number of axes, at most ``n_features``.
 
     Returns
     -------
     PrincipalAxes
-        ``n_features`` axes. The sign of each is fixed by its largest entry.
+        ``n_features`` axes, or as many as rows if that is less and enough. The sign of
+        each is fixed by its largest entry.
 
     Examples
     --------
@@ -66,6 +69,11 @@ def principal_axes(rows: Tensor, weights: Tensor) -> PrincipalAxes:
         covariance = _pairwise_covariance(rows, shares)
     else:
         centred = rows - shares @ rows
+        if n_axes <= len(rows) < rows.shape[1]:
+            # The square of a wide table has many more entries than the table.
+            wide = (centred * shares[:, None].sqrt()).double().cpu()
+            _, deviations, directions = torch.linalg.svd(wide, full_matrices=False)
+            return PrincipalAxes(deviations.square(), _with_fixed_signs(directions.T))
         covariance = (centred * shares[:, None]).T @ centred
     variances, directions = torch.linalg.eigh(covariance.double().cpu())
     variances, directions = variances.flip(0).clamp(min=0), directions.flip(1)
@@ -121,7 +129,7 @@ def linear_model(
     Parameters
     ----------
     axes : PrincipalAxes
-        All axes of the coordinates.
+        Axes of the coordinates, at least as many as to keep.
     n_components : int
         Number of axes to keep.
     units : NaturalUnits
