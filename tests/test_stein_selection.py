@@ -13,7 +13,12 @@ from sklearn_ilvae.stein.bases.fitted import hyvarinen_loss
 from sklearn_ilvae.stein.sample.reading import read_rows
 from sklearn_ilvae.stein.sample.splits import split_rows
 from sklearn_ilvae.stein.selection.candidates import Candidate, Neighbourhood
-from sklearn_ilvae.stein.selection.comparison import choose, improves, mean_and_error
+from sklearn_ilvae.stein.selection.comparison import (
+    Choice,
+    choose,
+    improves,
+    mean_and_error,
+)
 from sklearn_ilvae.stein.selection.cross_validation import cross_validate
 from sklearn_ilvae.stein.selection.frames import COMMON_SCALE, OWN_SCALES, make_frame
 from sklearn_ilvae.stein.selection.options import options_of
@@ -151,6 +156,45 @@ def test_forms_and_bases_are_compared_where_the_search_ends(seed):
     for form in ("diagonal", "curl_free"):
         for base in search.frames[best.scaling].bases:
             assert (replace(best, form=form), base) in compared
+
+
+@pytest.mark.parametrize(
+    ("of_the_best", "on_the_base", "kept"),
+    [(9.0, 9.0, "best"), (1.0, 9.0, "second"), (1.0, 1.0, None)],
+)
+def test_a_sure_gain_on_the_base_outlasts_a_greater_one_that_is_not(
+    monkeypatch, of_the_best, on_the_base, kept
+):
+    """Gains in standard errors: of the setting of least loss, and on the best base."""
+    rows = frame_of(banana(300, 0)).rows
+    search = Search(rows, options_of(Settings(), len(rows), len(rows)), 0)
+    alone = search._best_base_alone()
+    losses = search.frames[OWN_SCALES].bases[alone].losses
+    wave = torch.linspace(0.0, 2.0 * math.pi, len(losses) + 1).double()[1:].sin()
+    error = float(mean_and_error(wave[:, None], torch.ones_like(wave))[1])
+
+    def setting(base: str, bandwidth: float, gain: float, t: float) -> Choice:
+        by_row = losses - gain * (1.0 + wave / (t * error))
+        candidate = Candidate("rbf", "curl_free", bandwidth)
+        mean = float(by_row.mean())
+        return Choice(candidate, base, "tikhonov", 1e-3, mean, 10.0, lambda: by_row)
+
+    other = next(name for name in search.options.bases if name != alone)
+    settings = {
+        "best": setting(other, 1.0, 2.0, of_the_best),
+        "second": setting(alone, 2.0, 1.0, on_the_base),
+    }
+    monkeypatch.setattr(search, "choices", list(settings.values()))
+    monkeypatch.setattr(search, "_descend", lambda: None)
+    found = search.run()
+    assert found.alone == alone
+    if kept is None:
+        assert found.leaders == []
+        assert found.base == alone
+    else:
+        assert found.leaders[0] is settings[kept]
+        assert found.base == settings[kept].base
+        assert {leader.base for leader in found.leaders} <= {found.base, alone}
 
 
 def test_settings_compared_keep_no_fits_in_memory(monkeypatch):

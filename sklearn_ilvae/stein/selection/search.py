@@ -101,20 +101,31 @@ class Search:
         """Return what the rows of the search tell."""
         alone = self._best_base_alone()
         self._descend()
+        on_alone = [each for each in self.choices if each.base == alone]
+        # The best of all may gain too unsurely on the best base alone where a kernel
+        # part on that base, which shares its losses, gains less but surely.
+        for choices in (self.choices, on_alone):
+            best = choose(choices)
+            if alone == "none" or self._improves_on(alone, best):
+                leaders = self._leaders(best, alone)
+                return Found(best.candidate, best.base, alone, leaders)
+        return Found(best.candidate, alone, alone, [])
+
+    def _improves_on(self, base: str, choice: Choice) -> bool:
+        """Tell whether a setting is better than a base alone by more than chance."""
         frame = self.frames[OWN_SCALES]
-        best = choose(self.choices)
-        evidence = evidence_against(alone)
-        if alone != "none" and not improves(
-            best.losses,
-            frame.bases[alone].losses,
+        return improves(
+            choice.losses,
+            frame.bases[base].losses,
             frame.weights,
-            standard_errors=evidence,
-        ):
-            best = choose([each for each in self.choices if each.base == alone])
-            return Found(best.candidate, alone, alone, [])
+            standard_errors=evidence_against(base),
+        )
+
+    def _leaders(self, best: Choice, alone: str) -> list[Choice]:
+        """Return the best setting and those of both bases that it was not told from."""
         rivals = [each for each in self.choices if each.base in (best.base, alone)]
-        others = close_to(best, rivals, frame.weights, self.options.n_averaged - 1)
-        return Found(best.candidate, best.base, alone, [best, *others])
+        weights = self.frames[OWN_SCALES].weights
+        return [best, *close_to(best, rivals, weights, self.options.n_averaged - 1)]
 
     def _best_base_alone(self) -> str:
         """Return the simplest base that no other beats by a standard error."""
