@@ -305,6 +305,17 @@ class TestPrincipalAxes:
         assert abs(axes.variances[5:]).max() < 1e-12
         assert abs(axes.directions[5:, :5]).max() < 1e-6
 
+    def test_columns_of_a_wide_table_keep_their_variances_beside_gaps(self):
+        rows = correlated_rows(20, 40, 3, seed=0)
+        rows[torch.arange(20) % 3 == 1, 1::2] = torch.nan
+        weights = 1.0 + torch.arange(20) % 2
+        axes = principal_axes(rows, weights)
+        there = weights[:, None] * ~rows.isnan()
+        mean = (there * rows.nan_to_num()).sum(0) / there.sum(0)
+        squares = there * (rows.nan_to_num() - mean).square()
+        modelled = axes.directions.square() @ axes.variances
+        torch.testing.assert_close(modelled, squares.sum(0) / there.sum(0))
+
     def test_weights_repeat_rows(self):
         rows = correlated_rows(50, 4, 2, seed=1)
         counts = torch.arange(50) % 3

@@ -40,8 +40,9 @@ def principal_axes(rows: Tensor, weights: Tensor, n_axes: int = 1) -> PrincipalA
     Parameters
     ----------
     rows : Tensor of shape (n_rows, n_features)
-        Rows; their weighted mean is taken off. A covariance is that of the rows in
-        which neither value is missing (NaN).
+        Rows; their weighted mean is taken off. Where values are missing (NaN), a
+        covariance is that of the rows in which neither is, or in a table of more
+        columns than rows the one that the mean in their place gives.
     weights : Tensor of shape (n_rows,)
         Non-negative weights.
     n_axes : int, default=1
@@ -65,30 +66,42 @@ def principal_axes(rows: Tensor, weights: Tensor, n_axes: int = 1) -> PrincipalA
     True
     """
     shares = (weights / weights.sum()).to(rows)
-    if rows.isnan().any():
-        covariance = _pairwise_covariance(rows, shares)
+    observed = (~rows.isnan()).to(rows) if rows.isnan().any() else None
+    centred = _centred(rows, shares, observed)
+    if n_axes <= len(rows) < rows.shape[1]:
+        variances, directions = _axes_of_wide(centred, shares, observed)
     else:
-        centred = rows - shares @ rows
-        if n_axes <= len(rows) < rows.shape[1]:
-            # The square of a wide table has many more entries than the table.
-            wide = (centred * shares[:, None].sqrt()).double().cpu()
-            _, deviations, directions = torch.linalg.svd(wide, full_matrices=False)
-            return PrincipalAxes(deviations.square(), _with_fixed_signs(directions.T))
         covariance = (centred * shares[:, None]).T @ centred
-    variances, directions = torch.linalg.eigh(covariance.double().cpu())
-    variances, directions = variances.flip(0).clamp(min=0), directions.flip(1)
+        if observed is not None:
+            together = (observed * shares[:, None]).T @ observed
+            covariance /= together.clamp(min=torch.finfo(rows.dtype).tiny)
+        variances, directions = torch.linalg.eigh(covariance.double().cpu())
+        variances, directions = variances.flip(0).clamp(min=0), directions.flip(1)
     return PrincipalAxes(variances, _with_fixed_signs(directions))
 
 
-def _pairwise_covariance(rows: Tensor, shares: Tensor) -> Tensor:
-    observed = ~rows.isnan()
-    present = observed.to(rows)
-    filled = rows.masked_fill(~observed, 0)
-    least = torch.finfo(rows.dtype).tiny
-    mean = shares @ filled / (shares @ present).clamp(min=least)
-    centred = (filled - mean) * present
-    together = (present * shares[:, None]).T @ present
-    return (centred * shares[:, None]).T @ centred / together.clamp(min=least)
+def _centred(rows: Tensor, shares: Tensor, observed: Tensor | None) -> Tensor:
+    """Return rows less their mean, 0 where missing."""
+    if observed is None:
+        return rows - shares @ rows
+    filled = rows.nan_to_num(nan=0.0)
+    present = (shares @ observed).clamp(min=torch.finfo(rows.dtype).tiny)
+    return (filled - shares @ filled / present) * observed
+
+
+def _axes_of_wide(
+    centred: Tensor, shares: Tensor, observed: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return variances and axes without a covariance, which has many more entries.
+
+    With gaps the variances of the columns are right, and their covariances too small.
+    """
+    weighted = centred * shares[:, None].sqrt()
+    if observed is not None:
+        present = (shares @ observed).clamp(min=torch.finfo(centred.dtype).tiny)
+        weighted = weighted / present.sqrt()
+    _, deviations, axes = torch.linalg.svd(weighted.double().cpu(), full_matrices=False)
+    return deviations.square(), axes.T
 
 
 def _with_fixed_signs(directions: Tensor) -> Tensor:
