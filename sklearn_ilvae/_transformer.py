@@ -660,9 +660,7 @@ default="from_dtype"
             else:
                 self._start(table, validated, seed)
             rows = self._scaling().transform(table.rows).float().to(device)
-            training, validation = split_validation(
-                rows, table.weights.to(rows), validated
-            )
+            training, validation = split_validation(rows, table.weights, validated)
             # A warm start goes on with other noise than before.
             generator = torch.Generator(device).manual_seed(seed + self.n_iter_)
             noise = shared_noise(VALIDATION_DRAWS, self.n_components_, self._noise_seed)
