@@ -100,9 +100,10 @@ class ILVAETransformer(
         numbers, logits of binary and ordered ones, logits that sum to zero of
         categories and log-rates of counts.
         ``"auto"`` is 0.3 times the standard deviation of the table along the last
-        principal component kept. Useful values lie between 0 and 1; a larger L keeps
-        more information in every unit and, past the spread of the data, costs
-        likelihood.
+        principal component kept. With binary columns, categories or counts it is no
+        more than 0.3 times the smallest slope of the linear model that training starts
+        at. Useful values lie between 0 and 1; a larger L keeps more information in
+        every unit and, past the spread of the data, costs likelihood.
     decoder : {"anchored", "anchored_warped", "gradient_network", "brenier", "mlp"}, \
 default="anchored"
         Family of the decoder. ``"anchored"`` is monotone along as many learned
@@ -660,9 +661,7 @@ default="from_dtype"
             else:
                 self._start(table, validated, seed)
             rows = self._scaling().transform(table.rows).float().to(device)
-            training, validation = split_validation(
-                rows, table.weights.to(rows), validated
-            )
+            training, validation = split_validation(rows, table.weights, validated)
             # A warm start goes on with other noise than before.
             generator = torch.Generator(device).manual_seed(seed + self.n_iter_)
             noise = shared_noise(VALIDATION_DRAWS, self.n_components_, self._noise_seed)

@@ -28,7 +28,7 @@ def exact_poisson(value, log_rate):
 def test_the_poisson_is_exact_whatever_the_count(dtype, value, log_ratio):
     likelihood = MixedLikelihood(["poisson"]).to(dtype)
     row = torch.tensor([[value]], dtype=dtype)
-    natural = (row.clamp(min=1).log() + log_ratio).clamp(max=29).requires_grad_()
+    natural = (row.clamp(min=1).log() + log_ratio).clamp(max=39).requires_grad_()
     found = likelihood.log_prob(row, natural)
     found.backward()
     expected, slope = exact_poisson(row.item(), natural.item())
@@ -66,7 +66,7 @@ def test_the_negative_binomial_is_exact_whatever_size_and_count(
     (head,) = likelihood.heads
     torch.nn.init.constant_(head.log_size, log_size)
     row = torch.tensor([[value]], dtype=dtype)
-    natural = (row.clamp(min=1).log() + log_ratio).clamp(max=29).requires_grad_()
+    natural = (row.clamp(min=1).log() + log_ratio).clamp(max=39).requires_grad_()
     found = likelihood.log_prob(row, natural)
     found.backward()
     expected, by_rate, by_size = exact_negative_binomial(
@@ -121,3 +121,14 @@ def test_scores_of_counts_are_gradients_above_the_largest_rate_too(
     natural = torch.tensor([[log_rate]], dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(likelihood.log_prob(row, natural), natural)
     torch.testing.assert_close(likelihood.score(row, natural), gradient)
+
+
+@pytest.mark.parametrize("family", COUNTS)
+@pytest.mark.parametrize("count", [0.1, 1.0, 1e14, 2.0**53])
+def test_a_column_starts_at_its_mean_however_large(family, count):
+    likelihood = MixedLikelihood([family]).double()
+    rows = torch.tensor([[0.0], [2 * count]], dtype=torch.float64)
+    halves = torch.full((2,), 0.5, dtype=torch.float64)
+    likelihood.start_at(halves[:1], rows, halves)
+    mean = likelihood.mean(torch.zeros_like(rows[:1]))
+    torch.testing.assert_close(mean, rows[1:] / 2)

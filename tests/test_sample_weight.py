@@ -13,7 +13,8 @@ from sklearn.base import clone
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 from sklearn_ilvae._columns import find_scaling
-from sklearn_ilvae._training.setup import start_model
+from sklearn_ilvae._random import draw_held_out, draw_seed
+from sklearn_ilvae._training.setup import split_validation, start_model
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
@@ -60,6 +61,30 @@ def test_only_the_ratios_of_weights_matter(table, exponent, seed):
     model = short().fit(table, sample_weight=weights)
     scaled = short().fit(table, sample_weight=weights * 2.0**exponent)
     assert_array_equal(scaled.transform(table), model.transform(table))
+
+
+@pytest.mark.parametrize("weight", [1e-60, 1e60])
+def test_rows_to_validate_on_may_weigh_as_little_or_as_much_as_they_like(weight):
+    """The mean bound on a part of the rows depends on the ratios within it alone."""
+    rows = torch.arange(20.0)[:, None]
+    validated = torch.arange(20) % 10 == 0
+    weights = torch.arange(1.0, 21, dtype=torch.float64)
+    plain = split_validation(rows, weights, validated)
+    weights[validated] *= weight
+    for part, other in zip(
+        split_validation(rows, weights, validated), plain, strict=True
+    ):
+        assert_array_equal(part.rows, other.rows)
+        assert_allclose(part.weights, other.weights, rtol=1e-6)
+        assert part.weights.dtype == rows.dtype
+
+
+def test_validation_scores_are_numbers_whatever_the_held_out_rows_weigh(table):
+    seed = draw_seed(0)
+    weights = np.ones(len(table))
+    weights[draw_held_out(len(table), 0.1, seed, least_kept=1)] = 1e-60
+    model = short(random_state=0).fit(table, sample_weight=weights)
+    assert np.isfinite(model.validation_scores_).all()
 
 
 def begin(rows, weights, scaling=None):

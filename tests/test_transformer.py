@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_ilvae import ILVAETransformer
 from sklearn_ilvae._columns import find_scaling
 from sklearn_ilvae._tables import LAYER_CHUNK
+from sklearn_ilvae.vae.likelihoods import VARIANCE_FLOOR
 
 # Codes
 
@@ -52,6 +53,16 @@ def test_certified_constant_is_at_least_the_one_asked_for(table):
         model = short(inverse_lipschitz=constant).fit(table)
         assert model.inverse_lipschitz_ >= constant
     assert short(decoder="mlp").fit(table).inverse_lipschitz_ == 0
+
+
+def test_automatic_constant_is_in_natural_parameters():
+    counts = np.random.default_rng(0).poisson(10, size=(200, 1))
+    settings = {"n_components": 1, "early_stopping": False, "max_iter": 1}
+    model = short(likelihood="poisson", **settings).fit(counts)
+    asked = model.module_.architecture.inverse_lipschitz
+    # A coordinate of variance 1 has the least noise, and the unit of its log-rate.
+    slope = np.sqrt(1 - 2 * VARIANCE_FLOOR) * np.log1p(counts).std()
+    assert asked == pytest.approx(0.3 * slope, rel=1e-5)
 
 
 @pytest.mark.parametrize(

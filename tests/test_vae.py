@@ -280,6 +280,14 @@ class TestStart:
         modelled = (along.T @ covariance @ along).diagonal()
         torch.testing.assert_close(modelled, axes.variances[:2])
 
+    def test_linear_model_has_a_share_of_the_most_likely_noise(self):
+        rows = correlated_rows(500, 6, 2, seed=2, noise=1.0)
+        axes = principal_axes(rows, torch.ones(len(rows)))
+        most_likely = axes.variances[2:].mean()  # Tipping & Bishop (1999), Eq. 8
+        model = started_model(rows, "mlp", 2)
+        noise = model.likelihood.heads[0].variance().detach()
+        torch.testing.assert_close(noise.mean(), (1 - 2 / 6) * most_likely)
+
 
 class TestPrincipalAxes:
     def test_match_the_covariance(self):

@@ -368,9 +368,9 @@ def split_validation(
     rows : Tensor of shape (n_rows, n_features)
         Rows.
     weights : Tensor of shape (n_rows,)
-        Their weights.
+        Their positive weights, on any device.
     validated : Tensor of shape (n_rows,), bool
-        Which rows are to validate on.
+        Which rows are to validate on, on the device of the weights.
 
     Returns
     -------
@@ -378,9 +378,14 @@ def split_validation(
     validation : WeightedRows or None
     """
     if not validated.any():
-        return WeightedRows(rows, weights / weights.mean()), None
-    parts = []
-    for part in (~validated, validated):
-        part = part.to(rows.device)
-        parts.append(WeightedRows(rows[part], weights[part] / weights[part].mean()))
-    return parts[0], parts[1]
+        return _with_mean_one(rows, weights), None
+    training, validation = (
+        _with_mean_one(rows[part.to(rows.device)], weights[part])
+        for part in (~validated, validated)
+    )
+    return training, validation
+
+
+def _with_mean_one(rows: Tensor, weights: Tensor) -> WeightedRows:
+    # In their own precision first: in that of the rows, all of a part may vanish.
+    return WeightedRows(rows, (weights / weights.mean()).to(rows))

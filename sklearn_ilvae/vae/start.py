@@ -1,10 +1,10 @@
 """Data-dependent start: training begins at a closed-form linear model.
 
-The start is probabilistic principal component analysis (Tipping & Bishop, 1999) with
-a noise variance for each column, of the coordinates of `Design`: for columns that are
-not Gaussian, one step of Fisher scoring from the distribution of each column. No unit
-has collapsed when training begins, and the first model is about as good as a linear
-one.
+The start is close to probabilistic principal component analysis (Tipping & Bishop,
+1999), but with a noise variance for each column, of the coordinates of `Design`: for
+columns that are not Gaussian, one step of Fisher scoring from the distribution of each
+column. No unit has collapsed when training begins, and the first model is about as good
+as a linear one, though not the most likely: its noise is what the axes leave over.
 """
 
 from dataclasses import dataclass

@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from .heads import Head, observed_mean
 
-LARGEST_LOG_RATE = 30.0
-"""Limit of the logarithm of a rate: its exponential must not overflow."""
+LARGEST_LOG_RATE = 40.0
+"""Limit of the logarithm of a rate: the square of its exponential must not overflow.
+
+Adam squares gradients in float32. Counts up to 2⁵³, which float64 tells apart, lie far
+below.
+"""
 
 LARGEST_LOG_SIZE = 60.0
-"""Limit of the logarithm of a size, for the same reason. Before it is reached, the
+"""Limit of the logarithm of a size, which must not overflow. Before it is reached, the
 distribution is Poisson (large sizes) or all mass is at zero (small ones)."""
 
 FAR_APART = 80.0
