@@ -139,14 +139,28 @@ def test_gains_are_those_of_the_rows_that_have_a_value():
     rows = random_rows(40, 3)
     rows[::2, 0] = torch.nan
     rows[:, 2] = torch.nan
-    gains = gap_gains(made_up_terms, rows, torch.ones(40, dtype=torch.float64))
+    gains = gap_gains(made_up_terms, rows, equal_weights(rows), 0)
     assert_allclose(gains, [0.5, 0.5, 0.0])
 
 
 def test_rows_of_weight_zero_do_not_count():
     rows, weights = random_rows(40, 3), torch.arange(40.0, dtype=torch.float64) % 2
     rows[weights == 0] = torch.inf
-    assert_allclose(gap_gains(made_up_terms, rows, weights), 0.5)
+    assert_allclose(gap_gains(made_up_terms, rows, weights, 0), 0.5)
+
+
+@pytest.mark.parametrize("n_kinds", [2, 4])
+def test_gains_are_those_of_all_kinds_of_rows_that_take_turns(n_kinds):
+    """Each kind gains as much as its number, in the second column, when one is gone."""
+    kinds = torch.arange(2400, dtype=torch.float64) % n_kinds
+    rows = torch.stack([torch.zeros_like(kinds), kinds], dim=1)
+
+    def terms_of(batch):
+        gain = batch[:, 0].isnan() * batch[:, 1].nan_to_num(0)
+        return torch.stack([torch.zeros_like(gain)] * 2 + [gain], dim=1)
+
+    gains = gap_gains(terms_of, rows, equal_weights(rows), 0)
+    assert_allclose(gains[0], kinds.mean(), atol=0.2)
 
 
 @pytest.mark.parametrize("shape", [(5000, 2), (50, 700), (3, 9000)])
@@ -160,7 +174,7 @@ def test_large_tables_are_not_read_whole(shape, gap):
         sizes.append(len(batch))
         return made_up_terms(batch)
 
-    gains = gap_gains(terms_of, rows, torch.ones(len(rows), dtype=torch.float64))
+    gains = gap_gains(terms_of, rows, equal_weights(rows), 0)
     assert_allclose(gains[::2], 0.5)
     assert_allclose(gains[1::2], 0.5 if gap == 0 or shape[1] == 9000 else 0)
     assert max(sizes) < 5000

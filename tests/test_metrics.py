@@ -149,6 +149,15 @@ class TestActiveUnits:
             metrics.active_units(trained("anchored"), TABLES["wine"], threshold)
 
 
+def information_of_a_unit(estimator, X):
+    """Return the mutual information of rows and a single unit, by quadrature."""
+    mean, std = estimator.transform(X, return_std=True)
+    grid = np.linspace(-6, 6, 20001)[:, None]
+    density = stats.norm.pdf(grid, mean.T, std.T)
+    integrand = special.rel_entr(density, density.mean(1, keepdims=True))
+    return np.trapezoid(integrand, grid, axis=0).mean()
+
+
 class TestMutualInformation:
     def test_gaussian_closed_form(self):
         """``z = m + ε`` with normal m is a Gaussian channel in every unit."""
@@ -188,14 +197,21 @@ class TestMutualInformation:
     def test_many_draws_a_row_give_the_integral(self, n_rows):
         X = TABLES["wine"]
         estimator = ILVAETransformer(1, max_iter=2, random_state=0).fit(X)
-        X = X[:n_rows]
-        mean, std = estimator.transform(X, return_std=True)
-        grid = np.linspace(-6, 6, 20001)[:, None]
-        density = stats.norm.pdf(grid, mean.T, std.T)
-        integrand = special.rel_entr(density, density.mean(1, keepdims=True))
-        exact = np.trapezoid(integrand, grid, axis=0).mean()
-        information = metrics.mutual_information(estimator, X, n_draws=1000)
+        exact = information_of_a_unit(estimator, X[:n_rows])
+        information = metrics.mutual_information(estimator, X[:n_rows], n_draws=1000)
         assert information == pytest.approx(exact, rel=2e-3)
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_rows_of_kinds_that_take_turns_give_the_integral(self, seed):
+        X = TABLES["wine"]
+        estimator = ILVAETransformer(1, max_iter=2, random_state=0).fit(X)
+        kinds = X[[0, 60, 150, 62]]
+        exact = information_of_a_unit(estimator, kinds)
+        many = np.tile(kinds, (128, 1))
+        information = metrics.mutual_information(
+            estimator, many, n_draws=2, random_state=seed
+        )
+        assert information == pytest.approx(exact, abs=0.03)
 
 
 class TestFisherDivergence:

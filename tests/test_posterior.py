@@ -153,6 +153,17 @@ def test_a_row_without_values_is_expected_at_the_mean_of_all_clusters():
     torch.testing.assert_close(filled.std(0), drawn.std(0), rtol=0.2, atol=0)
 
 
+@pytest.mark.parametrize("n_draws", [5, 6, 8, 9])
+def test_a_single_draw_from_the_prior_has_its_variance(n_draws):
+    """Over many seeds of the noise."""
+    model, rows = clustered_model(distance=2.0)
+    empty = rows[:1] * torch.nan
+    noises = [shared_noise(n_draws, 1, seed) for seed in range(400)]
+    with torch.no_grad():
+        drawn = [importance_log_weights(model, empty, each)[0][-1] for each in noises]
+    assert float(torch.cat(drawn).var()) == pytest.approx(1, abs=0.2)
+
+
 @pytest.mark.parametrize("n_draws", [1, 2, 5])
 def test_any_number_of_draws_is_enough_for_a_bound(n_draws):
     model, rows = clustered_model()

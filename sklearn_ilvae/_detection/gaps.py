@@ -78,20 +78,20 @@ def measure_gaps(
     terms : Tensor of shape (n_rows, n_features + 1)
         The contributions of the rows.
     seed : int
-        Seed of what is taken away.
+        Seed of the rows and of what is taken away.
 
     Returns
     -------
     GapTerms
     """
-    gains = gap_gains(contributions, rows, weights)
+    gains = gap_gains(contributions, rows, weights, seed)
     means = column_means(terms[:, :-1], rows.isnan(), weights)
     common = common_gains(contributions, rows, weights, gains, means, seed)
     return GapTerms(means, gains, common)
 
 
 def gap_gains(
-    contributions: Callable[[Tensor], Tensor], rows: Tensor, weights: Tensor
+    contributions: Callable[[Tensor], Tensor], rows: Tensor, weights: Tensor, seed: int
 ) -> Tensor:
     """Return by how much the other terms of a row rise when a value is missing.
 
@@ -105,6 +105,8 @@ def gap_gains(
         Rows in the units of the table.
     weights : Tensor of shape (n_rows,)
         Non-negative weights, not all 0.
+    seed : int
+        Seed of the rows that it is measured on.
 
     Returns
     -------
@@ -112,7 +114,8 @@ def gap_gains(
         In nats: for each column the mean over some rows that have a value there.
     """
     n_features = rows.shape[1]
-    rows, weights = _reference(rows, weights)
+    generator = torch.Generator().manual_seed(seed)
+    rows, weights = _reference(rows, weights, generator)
     complete = contributions(rows)
     before = complete.sum(1, keepdim=True) - complete[:, :-1]
     after = before.clone()
@@ -154,7 +157,7 @@ def common_gains(
     means : Tensor of shape (n_features,)
         Mean term of every column.
     seed : int
-        Seed of what is taken away.
+        Seed of the rows, those of `gap_gains`, and of what is taken away.
 
     Returns
     -------
@@ -162,11 +165,11 @@ def common_gains(
         In nats, by the number of missing values; 0 for none and for one.
     """
     n_features = rows.shape[1]
-    rows, weights = _reference(rows, weights)
+    generator = torch.Generator().manual_seed(seed)
+    rows, weights = _reference(rows, weights, generator)
     counts = rows.isnan().sum(1)
     few = int(counts.double().quantile(0.25, interpolation="lower"))
     rows, weights = rows[counts <= few], weights[counts <= few]
-    generator = torch.Generator().manual_seed(seed)
     order = torch.rand(rows.shape, generator=generator, dtype=rows.dtype).to(rows)
     order[rows.isnan()] = -1  # what is missing already comes first
     place = order.argsort(1).argsort(1)
@@ -207,9 +210,16 @@ def column_means(terms: Tensor, missing: Tensor, weights: Tensor) -> Tensor:
     return (share * terms).sum(0) / total
 
 
-def _reference(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a limited number of the rows of positive weight, evenly spaced."""
+def _reference(
+    rows: Tensor, weights: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return a limited number of the rows of positive weight, drawn at random.
+
+    Evenly spaced ones would be all of a kind where kinds of rows take turns.
+    """
     most = max(1, min(REFERENCE_ROWS, REFERENCE_NUMBERS // rows.shape[1] ** 2))
     used = (weights > 0).nonzero()[:, 0]
-    used = used[:: -(-len(used) // most)]
+    if len(used) > most:
+        drawn = torch.randperm(len(used), generator=generator)[:most]
+        used = used[drawn.to(used.device)]
     return rows[used], weights[used]

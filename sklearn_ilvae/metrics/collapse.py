@@ -156,9 +156,12 @@ def mutual_information(
     """
     module, rows = _prepared(estimator, X, "mutual_information")
     mean, log_variance = diagnostics.posterior(module, rows)
-    noise = _noise(n_draws, mean.shape[1], random_state, len(rows))
-    # Successive points a row: those further apart may be much alike.
-    noise = noise.view(len(rows), n_draws, -1).transpose(0, 1)
+    seed = draw_seed(random_state)
+    noise = _noise(n_draws, mean.shape[1], seed, len(rows))
+    # Successive points a row: those further apart may be much alike. That is also why
+    # rows get theirs in random order: every fourth row may be of another kind.
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    noise = noise.view(len(rows), n_draws, -1)[order].transpose(0, 1)
     return float(diagnostics.mutual_information(mean, log_variance, noise))
 
 

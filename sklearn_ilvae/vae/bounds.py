@@ -183,8 +183,9 @@ def weighted_draws(
         with torch.no_grad():
             # Even steps choose the Gaussians of a mixture. Other noise would not do:
             # points of Sobol's sequence resemble those a power of two before them, but
-            # cover the space together with their numbers (Hammersley, 1960).
-            start = torch.special.ndtr(noise[0, 0])
+            # cover the space together with their numbers (Hammersley, 1960). The start
+            # is the last digits of a point: others share the first.
+            start = (2**12 * torch.special.ndtr(noise[0, 0])).frac()
             steps = torch.arange(n_draws).to(noise)
             uniform = ((steps + start) / n_apart).frac()
             anywhere = model.prior.draw(noise, uniform)
