@@ -4,7 +4,7 @@ Every choice changes one thing in the default, or is a classical detector in its
 those see tables of numbers without gaps alone. Both protocols of `anomaly.py`, on
 KEEL's tables: columns as they are, one class as outliers. Of several tables of one
 source the mean counts. Printed are differences from the default in points, with their
-standard errors over the sources, and mean ranks over the sources that all could see.
+standard errors over the sources, and means and ranks over those that all could see.
 
     python benchmarks/detector_choices.py --data FOLDER
     python benchmarks/detector_choices.py --data FOLDER --choices "Student t numbers"
@@ -95,13 +95,13 @@ def print_summary(results: pd.DataFrame) -> None:
         ["protocol", "choice", "source", "table", "seed"], ["AUROC", "AP"]
     ).groupby(["protocol", "variable"]):
         by_table = table.pivot_table("value", ["source", "table"], "choice")
-        by_source = by_table.groupby("source").mean()
-        gains = by_source.sub(by_source[DEFAULT], axis=0).drop(columns=DEFAULT)
-        ranks = by_source.dropna().rank(axis=1, ascending=False)
+        gains = by_table.sub(by_table[DEFAULT], axis=0).groupby("source").mean()
+        common = by_table.dropna().groupby("source").mean()
+        default = by_table[DEFAULT].groupby("source").mean()
         print(
-            f"\n{protocol}, {measure}: default {by_source[DEFAULT].mean():.1f} over "
-            f"{len(by_table)} tables of {len(by_source)} sources, mean rank "
-            f"{ranks[DEFAULT].mean():.2f} over {len(ranks)}; gains of others"
+            f"\n{protocol}, {measure}: default {default.mean():.1f} over "
+            f"{len(by_table)} tables of {len(default)} sources; gains of others; means "
+            f"and mean ranks over the {len(common)} sources that all could see"
         )
         summary = pd.DataFrame(
             {
@@ -110,7 +110,8 @@ def print_summary(results: pd.DataFrame) -> None:
                 "better": (gains > 0.1).sum(),
                 "worse": (gains < -0.1).sum(),
                 "sources": gains.count(),
-                "rank": ranks.mean(),
+                "mean": common.mean(),
+                "rank": common.rank(axis=1, ascending=False).mean(),
             }
         )
         print(summary.to_string(float_format="{:.2f}".format))
