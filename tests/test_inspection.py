@@ -167,6 +167,22 @@ def test_a_source_of_no_draws_is_refused(fitted, table, display):
         display.from_estimator(fitted, table, random_state="often")
 
 
+@pytest.mark.parametrize(
+    ("divergences", "message"),
+    [
+        ([[]], "kl must be one finite number for each latent unit"),
+        ([[[1.0, 2.0]]], "kl must be one finite number for each latent unit"),
+        ([[1.0, np.nan]], "kl must be one finite number for each latent unit"),
+        ([[1.0], [np.inf]], "fisher must be one finite number for each latent unit"),
+        ([[1.0, 2.0], [1.0]], "fisher has 1 values and kl has 2; pass both of"),
+    ],
+)
+def test_divergences_that_are_not_one_a_unit_are_refused(divergences, message):
+    with pytest.raises(ValueError, match=message):
+        LatentUsageDisplay.from_predictions(*divergences)
+    assert not plt.get_fignums()
+
+
 def test_latent_usage_marks_collapsed_units():
     display = LatentUsageDisplay.from_predictions([1.0, 0.001], [3.0, 0.0], 0.0)
     assert display.ax_[0].get_title() == "1 of 2 units are alive"

@@ -147,22 +147,33 @@ class LatentUsageDisplay:
         -------
         LatentUsageDisplay
             The display itself.
+
+        Raises
+        ------
+        ValueError
+            For divergences that are not one finite number for each unit.
         """
-        n_panels = 1 if self.fisher is None else 2
+        kl = _one_a_unit("kl", self.kl)
+        fisher = None if self.fisher is None else _one_a_unit("fisher", self.fisher)
+        if fisher is not None and len(fisher) != len(kl):
+            raise ValueError(
+                f"fisher has {len(fisher)} values and kl has {len(kl)}; pass both of "
+                "the same estimator"
+            )
+        n_panels = 1 if fisher is None else 2
         panels = grid_of_axes(ax, (n_panels, 1), (6.4, 3.0), type(self).__name__)
         self.ax_ = panels[:, 0]
         self.figure_ = self.ax_[0].figure
-        self._draw_kl(self.ax_[0])
-        if self.fisher is not None:
-            self._draw_fisher(self.ax_[1])
+        self._draw_kl(self.ax_[0], kl)
+        if fisher is not None:
+            self._draw_fisher(self.ax_[1], fisher)
         for panel in self.ax_:
-            panel.set_xlim(-0.6, len(self.kl) - 0.4)
+            panel.set_xlim(-0.6, len(kl) - 0.4)
             panel.xaxis.get_major_locator().set_params(integer=True)
         self.ax_[-1].set_xlabel("latent unit")
         return self
 
-    def _draw_kl(self, panel: Any) -> None:
-        kl = np.asarray(self.kl, dtype=float)
+    def _draw_kl(self, panel: Any, kl: np.ndarray) -> None:
         alive = kl >= ALIVE
         units = np.arange(len(kl))
         panel.bar(units, kl, color=BLUE)
@@ -182,8 +193,7 @@ class LatentUsageDisplay:
         panel.set_title(f"{alive.sum()} of {len(kl)} units are alive")
         panel.set_ylabel("KL from the prior\n(nats)")
 
-    def _draw_fisher(self, panel: Any) -> None:
-        fisher = np.asarray(self.fisher, dtype=float)
+    def _draw_fisher(self, panel: Any, fisher: np.ndarray) -> None:
         # On the logarithmic scale an exact 0 sits a decade below what is visible.
         positive = fisher[fisher > 0]
         floor = float(positive.min()) / 10 if len(positive) else 1e-3
@@ -214,3 +224,12 @@ class LatentUsageDisplay:
         panel.legend(
             ncols=3, frameon=False, fontsize="small", columnspacing=1.0, **above
         )
+
+
+def _one_a_unit(name: str, values: Any) -> np.ndarray:
+    found = np.asarray(values, dtype=float)
+    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
+        raise ValueError(
+            f"{name} must be one finite number for each latent unit, got {values!r}"
+        )
+    return found
