@@ -119,11 +119,13 @@ def gap_gains(
     complete = contributions(rows)
     before = complete.sum(1, keepdim=True) - complete[:, :-1]
     after = before.clone()
-    measured = torch.arange(0, n_features, ceil(n_features**2 / REFERENCE_NUMBERS))
+    step = ceil(n_features**2 / REFERENCE_NUMBERS)
+    measured = torch.arange(0, n_features, step, device=rows.device)
     at_once = min(COPIES_AT_ONCE, NUMBERS_AT_ONCE // n_features)
     for columns in measured.split(max(1, at_once // len(rows))):
         copies = rows.repeat(len(columns), 1, 1)
-        copies[torch.arange(len(columns)), :, columns] = torch.nan
+        places = torch.arange(len(columns), device=rows.device)
+        copies[places, :, columns] = torch.nan
         terms = contributions(copies.flatten(0, 1))
         after[:, columns] = terms.sum(1).view(len(columns), -1).T
     gains = column_means(after - before, rows.isnan(), weights)
