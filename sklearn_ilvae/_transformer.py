@@ -524,7 +524,8 @@ default="from_dtype"
         if self._table_schema().library != "array":
             # Codes of float32 are exact enough, but not dates and large whole numbers.
             rows = rows.cpu().double()
-        return self._user_table(scaling.inverse_transform(rows), X)
+        table = self._in_chunks(scaling.inverse_transform, rows, TRANSFORM_CHUNK)
+        return self._user_table(table, X)
 
     def score_samples(self, X: Any) -> Any:
         """Return the log-likelihood of every row.

@@ -196,15 +196,15 @@ def explain_other_order(schema: TableSchema, names: Sequence[Any]) -> str | None
     if schema.library == "array":
         return None
     fitted = [column.name for column in schema.columns]
-    pairs = zip(names, fitted, strict=False)  # scikit-learn refuses more or fewer
-    moved = (pair for pair in pairs if pair[0] != pair[1] and pair[0] in fitted)
-    found = next(moved, None)
-    if found is None:
-        return None
-    return (
-        f"Column {found[0]!r} of X is in the place of column {found[1]!r} of fit. Give "
-        "X the columns in the order of fit, for example by X[names]."
-    )
+    known = set(fitted)
+    # Scikit-learn refuses more columns or fewer.
+    for given, expected in zip(names, fitted, strict=False):
+        if given != expected and given in known:
+            return (
+                f"Column {given!r} of X is in the place of column {expected!r} of fit. "
+                "Give X the columns in the order of fit, for example by X[names]."
+            )
+    return None
 
 
 def explain_other_groups(

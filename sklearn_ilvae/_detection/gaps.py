@@ -20,7 +20,6 @@ REFERENCE_NUMBERS = 1 << 23
 """Limits on the rows that gains are measured on, and on the numbers in their copies."""
 
 COPIES_AT_ONCE = 4096
-NUMBERS_AT_ONCE = 1 << 23
 
 MISSING_SHARES = (0.25, 0.5, 0.75, 1.0)
 """Shares of missing values at which their common gain is measured."""
@@ -121,8 +120,7 @@ def gap_gains(
     after = before.clone()
     step = ceil(n_features**2 / REFERENCE_NUMBERS)
     measured = torch.arange(0, n_features, step, device=rows.device)
-    at_once = min(COPIES_AT_ONCE, NUMBERS_AT_ONCE // n_features)
-    for columns in measured.split(max(1, at_once // len(rows))):
+    for columns in measured.split(max(1, COPIES_AT_ONCE // len(rows))):
         copies = rows.repeat(len(columns), 1, 1)
         places = torch.arange(len(columns), device=rows.device)
         copies[places, :, columns] = torch.nan

@@ -66,7 +66,8 @@ def principal_axes(rows: Tensor, weights: Tensor, n_axes: int = 1) -> PrincipalA
     True
     """
     shares = (weights / weights.sum()).to(rows)
-    observed = (~rows.isnan()).to(rows) if rows.isnan().any() else None
+    missing = rows.isnan()
+    observed = (~missing).to(rows) if missing.any() else None
     centred = _centred(rows, shares, observed)
     if n_axes <= len(rows) < rows.shape[1]:
         variances, directions = _axes_of_wide(centred, shares, observed)
@@ -85,8 +86,12 @@ def _centred(rows: Tensor, shares: Tensor, observed: Tensor | None) -> Tensor:
     if observed is None:
         return rows - shares @ rows
     filled = rows.nan_to_num(nan=0.0)
-    present = (shares @ observed).clamp(min=torch.finfo(rows.dtype).tiny)
-    return (filled - shares @ filled / present) * observed
+    return (filled - shares @ filled / _present(shares, observed)) * observed
+
+
+def _present(shares: Tensor, observed: Tensor) -> Tensor:
+    """Return the share of the weight that has a value in each column, to divide by."""
+    return (shares @ observed).clamp(min=torch.finfo(observed.dtype).tiny)
 
 
 def _axes_of_wide(
@@ -98,8 +103,7 @@ def _axes_of_wide(
     """
     weighted = centred * shares[:, None].sqrt()
     if observed is not None:
-        present = (shares @ observed).clamp(min=torch.finfo(centred.dtype).tiny)
-        weighted = weighted / present.sqrt()
+        weighted = weighted / _present(shares, observed).sqrt()
     _, deviations, axes = torch.linalg.svd(weighted.double().cpu(), full_matrices=False)
     return deviations.square(), axes.T
 
