@@ -1,0 +1,182 @@
+"""The linear model at which training starts, against closed forms."""
+
+import pytest
+import torch
+from autoencoders import CERTIFIED, correlated_rows, started_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_ilvae.vae import (
+    DECODERS,
+    choose_inverse_lipschitz,
+    choose_n_components,
+    diagnostics,
+    principal_axes,
+)
+from sklearn_ilvae.vae.networks import jacobian_at_zero
+
+
+def linear_posterior(model):
+    """Loadings, and the encoder that they imply."""
+    n_components = model.architecture.n_components
+    zero = torch.zeros(n_components, dtype=torch.float64)
+    loadings = jacobian_at_zero(model.decoder, zero)
+    scaled = loadings.T / model.likelihood.heads[0].variance()
+    precision = scaled @ loadings + torch.eye(n_components, dtype=torch.float64)
+    return loadings, torch.linalg.solve(precision, scaled), -precision.diagonal().log()
+
+
+class TestStart:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.sampled_from(DECODERS),
+        st.integers(2, 60),
+        st.integers(1, 12),
+        st.integers(1, 4),
+        st.integers(0, 2**32 - 1),
+        st.data(),
+    )
+    def test_no_unit_is_dead(self, family, n_rows, n_features, factors, seed, data):
+        rows = correlated_rows(n_rows, n_features, factors, seed, noise=0.05)
+        n_components = data.draw(st.integers(1, n_features))
+        model = started_model(rows, family, n_components)
+        with torch.no_grad():
+            mean, log_variance = model.encoder(rows)
+            divergence = diagnostics.kl_per_unit(mean, log_variance, model.prior)
+        assert divergence.mean(0).min() > 0.01
+
+    def test_every_column_has_a_ridge_along_it(self):
+        rows = correlated_rows(200, 6, 3, seed=0)
+        decoder = started_model(rows, "anchored", 3, hidden_layer_sizes=(32,)).decoder
+        columns = decoder.directions.weight.detach()
+        ridges = decoder.along.maps[-1].weight.detach()
+        along = torch.nn.functional.cosine_similarity(columns[:, None], ridges, dim=-1)
+        torch.testing.assert_close(along.amax(1), torch.ones_like(along[:, 0]))
+
+    @pytest.mark.parametrize("family", DECODERS)
+    @pytest.mark.parametrize("n_components", [3, 6])
+    def test_families_start_near_the_same_linear_map(self, n_components, family):
+        rows = correlated_rows(500, 6, 3, seed=0)
+        settings = {"hidden_layer_sizes": (4096,), "inverse_lipschitz": 0.0}
+        model, linear = (
+            started_model(rows, each, n_components, **settings)
+            for each in (family, "mlp")
+        )
+        expected = linear.decoder.linear.detach()
+        with torch.no_grad():
+            loadings, _, _ = linear_posterior(model)
+            centre = model.decoder(torch.zeros(1, n_components, dtype=torch.float64))
+        # Random ridges are orthogonal on average only.
+        assert (loadings - expected).norm() < 0.1 * expected.norm()
+        assert centre.abs().max() < 1e-10
+
+    @pytest.mark.parametrize("family", DECODERS)
+    def test_encoder_starts_at_the_posterior_of_the_linear_model(self, family):
+        rows = correlated_rows(100, 5, 2, seed=1)
+        model = started_model(rows, family, 2)
+        with torch.no_grad():
+            _, linear, expected = linear_posterior(model)
+            mean, log_variance = model.encoder(rows)
+        torch.testing.assert_close(mean, rows @ linear.T)
+        torch.testing.assert_close(log_variance, expected.expand_as(log_variance))
+
+    @pytest.mark.parametrize("family", CERTIFIED)
+    def test_narrow_rectified_layers_start_finite(self, family):
+        rows = correlated_rows(50, 4, 2, seed=0)
+        for width in (1, 2):
+            model = started_model(
+                rows, family, 2, activation="relu", hidden_layer_sizes=(width,)
+            )
+            assert all(each.isfinite().all() for each in model.parameters())
+
+    def test_linear_model_matches_the_variance_of_every_axis(self):
+        rows = correlated_rows(2000, 6, 2, seed=2)
+        axes = principal_axes(rows, torch.ones(len(rows)))
+        model = started_model(rows, "mlp", 2)
+        with torch.no_grad():
+            loadings = model.decoder.linear
+            covariance = (
+                loadings @ loadings.T + model.likelihood.heads[0].variance().diag()
+            )
+        along = axes.directions[:, :2]
+        modelled = (along.T @ covariance @ along).diagonal()
+        torch.testing.assert_close(modelled, axes.variances[:2])
+
+    def test_linear_model_has_a_share_of_the_most_likely_noise(self):
+        rows = correlated_rows(500, 6, 2, seed=2, noise=1.0)
+        axes = principal_axes(rows, torch.ones(len(rows)))
+        most_likely = axes.variances[2:].mean()  # Tipping & Bishop (1999), Eq. 8
+        model = started_model(rows, "mlp", 2)
+        noise = model.likelihood.heads[0].variance().detach()
+        torch.testing.assert_close(noise.mean(), (1 - 2 / 6) * most_likely)
+
+
+class TestPrincipalAxes:
+    def test_match_the_covariance(self):
+        rows = correlated_rows(100, 5, 3, seed=0) + 7
+        axes = principal_axes(rows, torch.ones(100))
+        rebuilt = axes.directions * axes.variances @ axes.directions.T
+        expected = torch.cov(rows.T, correction=0)
+        torch.testing.assert_close(rebuilt, expected)
+        assert (axes.variances.diff() <= 0).all()
+        largest = axes.directions.abs().argmax(0)
+        assert (axes.directions[largest, range(5)] > 0).all()
+
+    @pytest.mark.parametrize("n_axes", [1, 12, 13, 30])
+    def test_a_wide_table_has_the_same_axes_as_its_columns_that_vary(self, n_axes):
+        narrow = correlated_rows(12, 5, 3, seed=0)
+        wide = torch.cat([narrow, torch.ones(12, 25)], dim=1)
+        weights = 1.0 + torch.arange(12) % 2
+        axes = principal_axes(wide, weights, n_axes)
+        assert len(axes.variances) == axes.directions.shape[1] >= n_axes
+        expected = principal_axes(narrow, weights)
+        torch.testing.assert_close(axes.variances[:5], expected.variances)
+        torch.testing.assert_close(axes.directions[:5, :5], expected.directions)
+        assert abs(axes.variances[5:]).max() < 1e-12
+        assert abs(axes.directions[5:, :5]).max() < 1e-6
+
+    def test_columns_of_a_wide_table_keep_their_variances_beside_gaps(self):
+        rows = correlated_rows(20, 40, 3, seed=0)
+        rows[torch.arange(20) % 3 == 1, 1::2] = torch.nan
+        weights = 1.0 + torch.arange(20) % 2
+        axes = principal_axes(rows, weights)
+        there = weights[:, None] * ~rows.isnan()
+        mean = (there * rows.nan_to_num()).sum(0) / there.sum(0)
+        squares = there * (rows.nan_to_num() - mean).square()
+        modelled = axes.directions.square() @ axes.variances
+        torch.testing.assert_close(modelled, squares.sum(0) / there.sum(0))
+
+    def test_weights_repeat_rows(self):
+        rows = correlated_rows(50, 4, 2, seed=1)
+        counts = torch.arange(50) % 3
+        repeated = rows.repeat_interleave(counts, dim=0)
+        weighted = principal_axes(rows, counts.double())
+        plain = principal_axes(repeated, torch.ones(len(repeated)))
+        torch.testing.assert_close(weighted.variances, plain.variances)
+        torch.testing.assert_close(weighted.directions, plain.directions)
+
+
+class TestChoices:
+    def test_n_components_explain_99_percent(self):
+        variances = torch.tensor([60.0, 30.0, 8.9, 1.0, 0.1])
+        assert choose_n_components(variances, 1000) == 4
+        without_last = torch.tensor([60.0, 30.0, 9.5, 0.5])
+        assert choose_n_components(without_last, 1000) == 3
+        assert choose_n_components(torch.tensor([1.0]), 1000) == 1
+
+    def test_n_components_are_32_at_most(self):
+        assert choose_n_components(torch.ones(100), 10_000) == 32
+        assert choose_n_components(torch.ones(20), 10_000) == 20
+
+    def test_every_component_has_twenty_rows(self):
+        assert choose_n_components(torch.ones(100), 199) == 9
+        assert choose_n_components(torch.ones(100), 3) == 1
+
+    def test_constant_table_takes_one_component(self):
+        assert choose_n_components(torch.zeros(5), 1000) == 1
+
+    def test_constant_follows_the_last_axis(self):
+        variances = torch.tensor([4.0, 1.0, 0.25])
+        assert choose_inverse_lipschitz(variances, 1) == pytest.approx(0.6)
+        assert choose_inverse_lipschitz(variances, 3) == pytest.approx(0.15)
+        assert choose_inverse_lipschitz(torch.zeros(2), 1) == 0.0
