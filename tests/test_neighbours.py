@@ -232,6 +232,17 @@ def test_new_rows_among_many_that_are_equal_take_the_place_of_old_ones():
     assert abs(np.mean(kept) - 20) < 4 * 4 / np.sqrt(20)
 
 
+def test_only_the_ratios_of_weights_within_a_batch_matter():
+    rows, weights = np.arange(60.0)[:, None], 1.0 + np.arange(60) % 3
+    sample = Reservoir.empty(1).joined(rows, weights, 15, seed=0)
+    for size in (1e-3, 1.9, 1e3):
+        found = [
+            sample.joined(rows + 60, factor * weights, 15, seed=0).rows
+            for factor in (1, size)
+        ]
+        assert_array_equal(*found)
+
+
 def test_the_first_row_is_drawn_in_proportion_to_the_weights():
     rows, weights = np.arange(4.0)[:, None], np.array([1, 2, 3, 4])
     drawn = [

@@ -44,7 +44,8 @@ class Reservoir:
         rows : ndarray of shape (n_rows, n_features)
             What is new.
         weights : ndarray of shape (n_rows,)
-            Non-negative weights. Rows of weight 0 have no effect.
+            Non-negative weights, of which only the ratios matter: the rows of positive
+            weight have a mean weight of 1. Rows of weight 0 have no effect.
         size : int
             Most rows to keep.
         seed : int
@@ -53,7 +54,7 @@ class Reservoir:
         seen = np.flatnonzero(weights > 0)
         # Another stream for each batch: one seed serves all calls of partial_fit.
         noise = np.random.default_rng((seed, self.n_seen)).gumbel(size=len(seen))
-        new_keys = noise + np.log(weights[seen])
+        new_keys = noise + np.log(weights[seen] / weights[seen].mean())
         order = np.argsort(-new_keys, kind="stable")
         count = size
         while True:
