@@ -128,6 +128,39 @@ def test_equal_weights_trust_the_same_rows_whatever_their_size(size):
     assert_allclose(scaled / size, weights, rtol=1e-12)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([0.1, 0.3, 0.7]), st.integers(10, 200), seeds)
+def test_only_the_ratios_of_weights_decide_which_rows_are_trusted(size, n_rows, seed):
+    rows = normal_rows(seed, n_rows, 3)
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randint(1, 4, (n_rows,), generator=generator).double()
+    distances = robust_distances(rows, weights)
+    assert_allclose(robust_distances(rows, size * weights), distances, rtol=1e-9)
+    _, trusted = trusted_weights(rows, weights, "auto")
+    _, found = trusted_weights(rows, size * weights, "auto")
+    assert torch.equal(found, trusted)
+
+
+@pytest.mark.parametrize("percent", range(50, 100))
+def test_rounding_trusts_no_row_more(percent):
+    """A share of 0.55 times 100 rows is a little more than 55 in floating point."""
+    rows = normal_rows(0, 100, 3)
+    weights, trusted = trusted_weights(rows, ones(rows), percent / 100)
+    assert trusted.sum() == percent
+    assert_allclose(weights, np.where(trusted, 1.0, 0.0))
+
+
+@given(st.sampled_from([0.1, 0.3, 0.7]), st.integers(1, 300), seeds)
+def test_only_the_ratios_of_weights_decide_where_the_fence_is(size, n_rows, seed):
+    rng = np.random.default_rng(seed)
+    scores = torch.tensor(np.sort(rng.normal(size=n_rows)))
+    weights = torch.tensor(rng.integers(1, 4, n_rows), dtype=torch.float64)
+    fence = tukey_fence(scores, weights)
+    assert tukey_fence(scores, size * weights) == fence
+    repeated = scores.repeat_interleave(weights.long())
+    assert tukey_fence(repeated, ones(repeated)) == fence
+
+
 @settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 50), seeds)
 def test_a_threshold_has_its_share_of_rows_below(n_rows, percent, seed):

@@ -58,7 +58,10 @@ def tukey_fence(scores: Tensor, weights: Tensor) -> float:
         the range is 0 where scores are equal, or where there is one row.
     """
     shares = weights.cumsum(0) / weights.sum()
-    quartiles = torch.searchsorted(shares, shares.new_tensor([0.25, 0.75]))
+    # Sums of weights are rounded, and a quartile is the score that reaches its share.
+    rounding = torch.finfo(shares.dtype).eps * len(shares)
+    reached = shares.new_tensor([0.25, 0.75]) - rounding
+    quartiles = torch.searchsorted(shares, reached)
     lower, upper = scores[quartiles].tolist()
     return lower - 1.5 * (upper - lower) - float(rounding_of(lower))
 

@@ -95,7 +95,11 @@ def closest_weights(distances: Tensor, weights: Tensor, share: float) -> Tensor:
     order = distances.argsort(stable=True)
     ordered = weights[order]
     before = ordered.cumsum(0) - ordered
-    kept = (share * weights.sum() - before).clamp(min=0).minimum(ordered)
+    total = weights.sum()
+    kept = share * total - before
+    rounding = torch.finfo(kept.dtype).eps * len(kept) * total
+    # What rounding leaves of a share must not make a row count.
+    kept = kept.masked_fill(kept <= rounding, 0).minimum(ordered)
     return torch.zeros_like(weights).scatter(0, order, kept)
 
 
@@ -156,6 +160,8 @@ def _spread(centred: Tensor, shares: Tensor, fallback: Tensor | None = None) -> 
 def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:
     """Return the least value of each column with half the weight at or below it."""
     ordered, order = values.sort(dim=0)
-    cumulative = weights[order].cumsum(0)
-    reached = (cumulative >= 0.5 * weights.sum()).double().argmax(0)
+    shares = weights[order].cumsum(0) / weights.sum()
+    # Half of the weight may be half but for rounding.
+    rounding = torch.finfo(shares.dtype).eps * len(shares)
+    reached = (shares >= 0.5 - rounding).double().argmax(0)
     return ordered.gather(0, reached[None])[0]
