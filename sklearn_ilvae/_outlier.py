@@ -486,13 +486,18 @@ default="from_dtype"
             self._sample_points = from_tensor(points, X)
             self._floors = from_tensor(floors, X)
             self._n_neighbors = self.n_neighbors
-            self._describe(table, held_out, kept * trusted, seed)
+            self._describe(table, held_out, kept * trusted, seed, resume)
             self.set_threshold(contamination=self.contamination)
             context.call_on_fit_task_end(estimator=self)
         return self
 
     def _describe(
-        self, table: TrainingTable, held_out: Tensor, trust: Tensor, seed: int
+        self,
+        table: TrainingTable,
+        held_out: Tensor,
+        trust: Tensor,
+        seed: int,
+        resume: bool,
     ) -> None:
         """Keep the scores of the rows, and what is typical of the trusted ones."""
         X, used = table.source, ~held_out
@@ -500,7 +505,8 @@ default="from_dtype"
         trust = trust.to(rows)
         terms_of = partial(self._over_chunks, RowScorer.contributions)
         terms = terms_of(rows)
-        gaps = measure_gaps(terms_of, rows[used], terms[used], trust, seed)
+        before = self._known_gaps(terms) if resume else None
+        gaps = measure_gaps(terms_of, rows[used], terms[used], trust, seed, before)
         self._gap_terms = [from_tensor(each, X) for each in gaps]
         filled = self._filled(terms, rows.isnan())
         typical = trust @ filled[used] / trust.sum()
@@ -576,8 +582,10 @@ default="from_dtype"
         return self._filled(joined[:, :n_terms], table.isnan()), joined[:, n_terms:]
 
     def _filled(self, contributions: Tensor, missing: Tensor) -> Tensor:
-        gap_terms = (to_tensor(each).to(contributions) for each in self._gap_terms)
-        return GapTerms(*gap_terms).filled(contributions, missing)
+        return self._known_gaps(contributions).filled(contributions, missing)
+
+    def _known_gaps(self, like: Tensor) -> GapTerms:
+        return GapTerms(*(to_tensor(each).to(like) for each in self._gap_terms))
 
     def _over_chunks(
         self, function: Callable[[RowScorer, Tensor], Tensor], table: Tensor

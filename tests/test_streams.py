@@ -111,3 +111,13 @@ def test_a_single_row_without_any_value_leaves_finite_scores(table):
         assert np.isfinite(detector.score_samples(rows)).all()
         assert np.isfinite(detector.feature_contributions(rows)).all()
     assert np.isfinite(detector.typical_contributions_).all()
+
+
+def test_a_gap_counts_as_before_where_the_last_batch_holds_no_value(table):
+    detector = ILVAEOutlierDetector(n_neighbors=0, **SMALL).partial_fit(table)
+    typical = detector.typical_contributions_[2]
+    assert abs(typical) > 0.1
+    without = np.where(np.arange(5) == 2, np.nan, table)
+    detector.partial_fit(without)
+    assert_allclose(detector.typical_contributions_[2], typical)
+    assert_allclose(detector.feature_contributions(without)[:, 2], typical)

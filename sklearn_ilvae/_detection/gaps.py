@@ -67,6 +67,7 @@ def measure_gaps(
     terms: Tensor,
     weights: Tensor,
     seed: int,
+    before: GapTerms | None = None,
 ) -> GapTerms:
     """Measure the effect of missing values on rows from which values are taken away.
 
@@ -78,6 +79,8 @@ def measure_gaps(
         The contributions of the rows.
     seed : int
         Seed of the rows and of what is taken away.
+    before : GapTerms, default=None
+        Those of earlier rows, for columns in which these hold no value.
 
     Returns
     -------
@@ -85,6 +88,10 @@ def measure_gaps(
     """
     gains = gap_gains(contributions, rows, weights, seed)
     means = column_means(terms[:, :-1], rows.isnan(), weights)
+    if before is not None:
+        seen = (~rows[weights > 0].isnan()).any(0)
+        gains = torch.where(seen, gains, before.gains)
+        means = torch.where(seen, means, before.means)
     common = common_gains(contributions, rows, weights, gains, means, seed)
     return GapTerms(means, gains, common)
 
