@@ -123,6 +123,23 @@ def test_near_twins_lie_as_far_from_the_others(apart):
     assert_allclose(distances[0], distances[1], rtol=1e-2)
 
 
+@pytest.mark.parametrize("n_twins", [2, 3, 4, 30])
+@pytest.mark.parametrize("n_neighbors", [1, 2, 5])
+def test_any_number_of_near_twins_is_passed_over(n_twins, n_neighbors):
+    others = 5 + normal(0, 40, 2)
+    twins = 1e-4 * torch.rand(n_twins, 2, dtype=torch.float64)
+    sample = torch.cat([twins, others])
+    expected = neighbour_terms(twins, others, n_neighbors)
+    assert_allclose(neighbour_terms(twins, sample, n_neighbors), expected, rtol=1e-9)
+    # The same beside points with gaps.
+    points, observed = sample[: n_twins + 1], torch.ones(n_twins + 1, 2) > 0
+    observed[-1, 0] = False
+    found = neighbour_terms(points, sample, n_neighbors, observed)[:-1]
+    assert_allclose(found, expected, rtol=1e-9)
+    alone = torch.zeros(1, 2, dtype=torch.float64)
+    assert_array_equal(neighbour_terms(twins, twins, n_neighbors), alone * twins)
+
+
 def test_a_point_of_the_sample_is_known_again_by_what_is_observed():
     sample = normal(0, 30, 4)
     observed = torch.ones(30, 4, dtype=torch.bool)

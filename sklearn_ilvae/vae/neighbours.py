@@ -84,7 +84,8 @@ def neighbour_terms(
     """Return mean squared differences to the nearest points of a sample.
 
     A point is not its own neighbour: those that equal it, in what is observed, are
-    passed over. So points of the sample lie as far from it as others do.
+    passed over. So points of the sample lie as far from it as others do. Only a point
+    with gaps that equals all of the nearest lies as near as they do.
 
     Parameters
     ----------
@@ -127,15 +128,33 @@ def neighbour_terms(
         some = with_one[part]
         away = torch.mm(some, directions, out=memory[: len(some)]).floor_()
         nearest = _places_of_smallest(away, count)
-        terms = sample.index_select(0, nearest.flatten()).unflatten(0, nearest.shape)
-        terms.sub_(points[part, None]).square_()
+        terms = _squared_differences(points[part], sample, nearest)
         if observed is not None:
             terms *= observed[part, None]
         other = terms.sum(2) > SAME
+        crowded = other.sum(1) < n_neighbors  # by points that equal it
+        if observed is not None:
+            crowded &= observed[part].all(1)
+        if count < len(sample) and crowded.any():
+            some = some[crowded]
+            away = torch.mm(some, directions).floor_()
+            distances = RESOLUTION * away + some[:, 1:].square().sum(1, keepdim=True)
+            away[distances <= SAME] = torch.finfo(away.dtype).max
+            nearest = _places_of_smallest(away, count)
+            terms[crowded] = _squared_differences(
+                points[part][crowded], sample, nearest
+            )
+            other = terms.sum(2) > SAME
         taken = other & (other.cumsum(1) <= n_neighbors)
         total = taken.sum(1, keepdim=True).clamp(min=1)  # 0 where there is none
         found[part] = terms.mul_(taken[..., None]).sum(1) / total
     return found
+
+
+def _squared_differences(points: Tensor, sample: Tensor, places: Tensor) -> Tensor:
+    """Return those to some points of a sample: (n_points, n_places, n_numbers)."""
+    terms = sample.index_select(0, places.flatten()).unflatten(0, places.shape)
+    return terms.sub_(points[:, None]).square_()
 
 
 def _places_of_smallest(values: Tensor, count: int) -> Tensor:
