@@ -154,7 +154,8 @@ default="from_dtype"
     calibration_scores_ : ndarray of shape (n_calibration_rows,)
         Sorted scores of the calibration rows. Only after a calibration.
     typical_contributions_ : ndarray of shape (n_features + 1,)
-        Mean contributions of the trusted rows; a missing value contributes as much.
+        Mean contributions of the trusted rows; after `fit` a missing value contributes
+        as much.
     column_summary_ : ColumnSummary
         A readable table: dtype, likelihood, values and gaps of every column. Rows count
         as in training, those that are not trusted little or not at all: shares of gaps
@@ -354,8 +355,9 @@ default="from_dtype"
         `column_summary_` shows, so its rows, at least two, should represent the table.
         Later calls take one row or more. Trust, threshold and typical contributions are
         those of the last batch: after a small one, move the threshold with
-        `set_threshold`. The calibration is dropped, since the scores change. Neighbours
-        are found among a sample of the rows of all batches.
+        `set_threshold`. What a missing value contributes is the mean over the last 300
+        trusted rows, or more in a larger batch. The calibration is dropped, since the
+        scores change. Neighbours are found among a sample of the rows of all batches.
 
         Parameters
         ----------
@@ -505,8 +507,9 @@ default="from_dtype"
         trust = trust.to(rows)
         terms_of = partial(self._over_chunks, RowScorer.contributions)
         terms = terms_of(rows)
-        before = self._known_gaps(terms) if resume else None
-        gaps = measure_gaps(terms_of, rows[used], terms[used], trust, seed, before)
+        gaps = measure_gaps(terms_of, rows[used], terms[used], trust, seed)
+        if resume:
+            gaps = gaps.after(self._known_gaps(terms))
         self._gap_terms = [from_tensor(each, X) for each in gaps]
         filled = self._filled(terms, rows.isnan())
         typical = trust @ filled[used] / trust.sum()

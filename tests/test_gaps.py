@@ -16,6 +16,7 @@ from sklearn_ilvae._columns import ColumnScaling
 from sklearn_ilvae._detection.gaps import (
     REFERENCE_NUMBERS,
     REFERENCE_ROWS,
+    GapTerms,
     common_gains,
     gap_gains,
     measure_gaps,
@@ -217,3 +218,27 @@ def test_filled_terms_of_the_mean_rows_are_the_means():
     assert_allclose(average[:-1], gaps.means, rtol=1e-9, atol=1e-12)
     assert_allclose(average[-1], 0, atol=1e-12)
     assert_allclose(filled[:, :-1][~missing], terms[:, :-1][~missing])
+
+
+def constant_terms(value, n_rows):
+    """Return terms of one value, of rows that have none in the second column."""
+    columns = torch.full((2,), float(value), dtype=torch.float64)
+    counts = torch.tensor([n_rows, 0, n_rows], dtype=torch.float64)
+    return GapTerms(columns, columns, value * equal_weights(counts), counts)
+
+
+def test_a_large_batch_is_what_a_stream_tells_of_gaps():
+    terms = constant_terms(0.1, 300).after(constant_terms(0.7, 1000))
+    assert terms.means.tolist() == terms.gains.tolist() == [0.1, 0.7]
+    assert terms.common.tolist() == [0.1] * 3
+    assert terms.counts.tolist() == [300, 0, 300]
+
+
+def test_small_batches_count_in_proportion_to_the_last_rows():
+    terms = constant_terms(1, 2).after(constant_terms(4, 1))
+    assert_allclose(terms.means, [2, 4])
+    assert terms.counts.tolist() == [3, 0, 3]
+    terms = constant_terms(1, 60).after(constant_terms(0, 1000))
+    assert_allclose(terms.gains, [0.2, 0])
+    assert_allclose(terms.common, 0.2)
+    assert terms.counts.tolist() == [300, 0, 300]

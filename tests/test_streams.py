@@ -121,3 +121,15 @@ def test_a_gap_counts_as_before_where_the_last_batch_holds_no_value(table):
     detector.partial_fit(without)
     assert_allclose(detector.typical_contributions_[2], typical)
     assert_allclose(detector.feature_contributions(without)[:, 2], typical)
+
+
+@pytest.mark.parametrize("n_neighbors", [0, 2])
+def test_a_single_odd_row_does_not_decide_what_a_gap_counts(table, n_neighbors):
+    detector = ILVAEOutlierDetector(n_neighbors=n_neighbors, **SMALL)
+    detector.partial_fit(table)
+    without = np.where(np.arange(5) == 2, np.nan, table)
+    odd = np.where(np.arange(5) == 2, 1e4, table[:1])
+    for row in (table[1:2], odd):
+        detector.partial_fit(row)
+        difference = detector.score_samples(without) - detector.score_samples(table)
+        assert abs(difference.mean()) < detector.score_samples(table).std()

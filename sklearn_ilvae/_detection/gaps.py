@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 REFERENCE_ROWS = 300
 REFERENCE_NUMBERS = 1 << 23
@@ -36,11 +37,39 @@ class GapTerms(NamedTuple):
         What `gap_gains` returns.
     common : Tensor of shape (n_features + 1,)
         What `common_gains` returns.
+    counts : Tensor of shape (n_features + 1,)
+        Rows with a value in every column, and all rows: those measured on.
     """
 
     means: Tensor
     gains: Tensor
     common: Tensor
+    counts: Tensor
+
+    def after(self, before: "GapTerms") -> "GapTerms":
+        """Return what the last rows of a stream tell: `REFERENCE_ROWS`, or a batch.
+
+        A small batch tells little, and nothing of a column in which it has no value:
+        then the terms of earlier rows count as well, in proportion to the rows.
+
+        Parameters
+        ----------
+        before : GapTerms
+            Those of earlier rows.
+
+        Returns
+        -------
+        GapTerms
+        """
+        room = (REFERENCE_ROWS - self.counts).clamp(min=0)
+        counts = self.counts + before.counts.minimum(room)
+        shares = self.counts / counts.clamp(min=1)
+        return GapTerms(
+            before.means.lerp(self.means, shares[:-1]),
+            before.gains.lerp(self.gains, shares[:-1]),
+            before.common.lerp(self.common, shares[-1]),
+            counts,
+        )
 
     def filled(self, contributions: Tensor, missing: Tensor) -> Tensor:
         """Return the expected terms of rows if no value were missing.
@@ -67,7 +96,6 @@ def measure_gaps(
     terms: Tensor,
     weights: Tensor,
     seed: int,
-    before: GapTerms | None = None,
 ) -> GapTerms:
     """Measure the effect of missing values on rows from which values are taken away.
 
@@ -79,8 +107,6 @@ def measure_gaps(
         The contributions of the rows.
     seed : int
         Seed of the rows and of what is taken away.
-    before : GapTerms, default=None
-        Those of earlier rows, for columns in which these hold no value.
 
     Returns
     -------
@@ -88,12 +114,10 @@ def measure_gaps(
     """
     gains = gap_gains(contributions, rows, weights, seed)
     means = column_means(terms[:, :-1], rows.isnan(), weights)
-    if before is not None:
-        seen = (~rows[weights > 0].isnan()).any(0)
-        gains = torch.where(seen, gains, before.gains)
-        means = torch.where(seen, means, before.means)
     common = common_gains(contributions, rows, weights, gains, means, seed)
-    return GapTerms(means, gains, common)
+    used = rows[weights > 0]
+    counts = functional.pad((~used.isnan()).sum(0), (0, 1), value=len(used))
+    return GapTerms(means, gains, common, counts.to(means))
 
 
 def gap_gains(
