@@ -39,6 +39,7 @@ from ._tables import (
     rows_at_once,
 )
 from ._training import (
+    OptimizerState,
     TrainingResult,
     TrainingSettings,
     check_same_columns,
@@ -282,7 +283,7 @@ default="from_dtype"
     module_: VariationalAutoencoder
     loss_curve_: list[float]
     validation_scores_: list[float]
-    _optimizer_state: dict[str, Any] | None = None
+    _optimizer_state: OptimizerState | None = None
 
     _family_of_numbers = "student_t"
 
