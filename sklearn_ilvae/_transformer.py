@@ -669,7 +669,7 @@ default="from_dtype"
             generator = torch.Generator(device).manual_seed(seed + self.n_iter_)
             noise = shared_noise(VALIDATION_DRAWS, self.n_components_, self._noise_seed)
             module = deepcopy(self.module_).to(device)
-            parameters, names = self.get_params(deep=False), self._column_names()
+            parameters, names = vars(self), self._column_names()
             with divergence_explained(rows, self.likelihood_, parameters, names):
                 result = train(
                     module,
