@@ -1,7 +1,7 @@
 """Where to compute: the device of a name, and functions of rows that run there."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
@@ -54,7 +54,18 @@ def inference_device(name: str, dtype: torch.dtype) -> torch.device:
         return torch.device("cpu")
 
 
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute in the dtypes of tensors in the block, whatever its user autocasts to."""
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
 @torch.no_grad()
+@full_precision()
 def in_chunks_on(
     device: torch.device,
     function: Callable[[Tensor], Tensor],

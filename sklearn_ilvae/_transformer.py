@@ -26,7 +26,7 @@ from ._columns import (
     range_of,
     to_tensor,
 )
-from ._device import in_chunks_on, inference_device, training_device
+from ._device import full_precision, in_chunks_on, inference_device, training_device
 from ._html import DiagramMixin, divergences_of_units, summary_of_autoencoder
 from ._random import draw_held_out, draw_seed
 from ._sklearn import Interval, StrOptions, fit_context
@@ -39,6 +39,7 @@ from ._tables import (
     rows_at_once,
 )
 from ._training import (
+    OptimizerState,
     TrainingResult,
     TrainingSettings,
     check_same_columns,
@@ -282,7 +283,7 @@ default="from_dtype"
     module_: VariationalAutoencoder
     loss_curve_: list[float]
     validation_scores_: list[float]
-    _optimizer_state: dict[str, Any] | None = None
+    _optimizer_state: OptimizerState | None = None
 
     _family_of_numbers = "student_t"
 
@@ -641,8 +642,9 @@ default="from_dtype"
         validation_fraction: float,
     ) -> Self:
         context = self._init_callback_context(max_subtasks=max_iter)
-        # Training needs gradients, also where the user's own code does without.
-        with unchanged_on_error(self), torch.inference_mode(False):
+        # Training needs gradients and precision, also where the user's own code does
+        # without.
+        with unchanged_on_error(self), torch.inference_mode(False), full_precision():
             context.call_on_fit_task_begin(estimator=self)
             table = read_training_table(
                 self, X, sample_weight, method, self if resume else None
@@ -667,7 +669,7 @@ default="from_dtype"
             generator = torch.Generator(device).manual_seed(seed + self.n_iter_)
             noise = shared_noise(VALIDATION_DRAWS, self.n_components_, self._noise_seed)
             module = deepcopy(self.module_).to(device)
-            parameters, names = self.get_params(deep=False), self._column_names()
+            parameters, names = vars(self), self._column_names()
             with divergence_explained(rows, self.likelihood_, parameters, names):
                 result = train(
                     module,

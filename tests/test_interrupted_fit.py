@@ -5,6 +5,7 @@ import pytest
 from autoencoders import assert_same_weights, short, validation_score, weights_of
 from numpy.testing import assert_allclose, assert_array_equal
 
+from sklearn_ilvae import ILVAETransformer
 from sklearn_ilvae._training import net
 from sklearn_ilvae.vae import evidence_lower_bound
 
@@ -76,6 +77,15 @@ def test_an_infinite_loss_is_explained_and_changes_nothing(
     fitted = before.keys() - model.get_params().keys()
     assert all(vars(model)[name] is before[name] for name in fitted)
     assert_array_equal(model.transform(table), codes)
+
+
+def test_an_infinite_loss_is_explained_where_a_subclass_has_fewer_parameters(table):
+    class Steep(ILVAETransformer):
+        def __init__(self, n_components=2):
+            super().__init__(n_components, kl_weight=1e39, max_iter=1)
+
+    with pytest.raises(ValueError, match=r"kl_weight=1e.39 is probably too large"):
+        Steep().fit(table)
 
 
 def test_an_infinite_loss_names_the_column_of_the_most_extreme_value(table):

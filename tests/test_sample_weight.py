@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixed import LIBRARIES, people, rows_of, same_form
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.base import clone
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
@@ -183,11 +184,14 @@ def test_a_heavier_row_scores_higher(table):
     assert gain[:10].mean() > gain[10:].mean() + 0.1
 
 
-@pytest.mark.parametrize(
+in_any_form = pytest.mark.parametrize(
     "convert",
     [list, pd.Series, lambda weights: pd.Series(weights, dtype=object), torch.tensor],
     ids=["list", "series", "objects", "tensor"],
 )
+
+
+@in_any_form
 @pytest.mark.parametrize("estimator", [ILVAETransformer, ILVAEOutlierDetector])
 def test_weights_may_come_in_any_form_of_numbers(table, estimator, convert):
     weights = np.arange(len(table)) % 3
@@ -195,3 +199,12 @@ def test_weights_may_come_in_any_form_of_numbers(table, estimator, convert):
     scores = clone(model).fit(table, sample_weight=weights).score_samples(table)
     model.fit(table, sample_weight=convert(weights))
     assert_array_equal(model.score_samples(table), scores)
+
+
+@in_any_form
+def test_weights_beside_a_tensor_may_come_in_any_form_of_numbers(table, convert):
+    rows, weights = torch.tensor(table), np.arange(len(table)) % 3
+    codes = short().fit(table, sample_weight=weights).transform(table)
+    with config_context(array_api_dispatch=True):
+        model = short().fit(rows, sample_weight=convert(weights))
+        assert_array_equal(model.transform(rows), codes)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import sklearn
 import torch
-from autoencoders import short
+from autoencoders import short, short_detector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.utils._array_api import move_estimator_to
 
 from sklearn_ilvae import ILVAETransformer
 from sklearn_ilvae._columns import find_scaling
@@ -336,6 +337,16 @@ def test_training_goes_on_with_arrays_of_the_same_kind_alone(table, step):
                 getattr(model, step)(other)
             assert vars(model) == before
             assert type(getattr(model, step)(first).scale_) is type(model.mean_)
+
+
+@pytest.mark.parametrize("make", [short, short_detector])
+def test_an_estimator_moved_to_another_kind_of_array_trains_on_as_before(table, make):
+    with sklearn.config_context(array_api_dispatch=True):
+        model = make().fit(torch.tensor(table))
+        moved = move_estimator_to(model, np, "cpu").partial_fit(table)
+        stayed = model.partial_fit(torch.tensor(table))
+        scores = stayed.score_samples(torch.tensor(table))
+    assert_array_equal(moved.score_samples(table), scores)
 
 
 def test_categories_of_a_tensor_come_back_in_a_tensor(table):

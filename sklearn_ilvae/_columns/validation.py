@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import isinf, isnan
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
 from .._sklearn import check_sample_weight
@@ -95,6 +96,15 @@ def checked_weights(sample_weight: Any, X: Any, min_samples: int = 1) -> Tensor:
     -------
     weights : Tensor of shape (n_samples,), float64
     """
+    ready = isinstance(sample_weight, Number | Tensor | None)
+    if not ready and not hasattr(sample_weight, "__array_namespace__"):
+        # Beside a tensor, scikit-learn takes arrays alone.
+        sample_weight = check_array(
+            sample_weight,
+            ensure_2d=False,
+            dtype=float_dtypes(sample_weight),
+            input_name="sample_weight",
+        )
     weights = to_tensor(
         check_sample_weight(sample_weight, X, ensure_non_negative=True)
     ).double()

@@ -1,6 +1,6 @@
 """From an estimator's parameters to a network, and its training with skorch."""
 
-from .net import TrainingResult, TrainingSettings, train
+from .net import OptimizerState, TrainingResult, TrainingSettings, train
 from .setup import (
     check_same_columns,
     check_same_network,
@@ -13,6 +13,7 @@ from .setup import (
 )
 
 __all__ = [
+    "OptimizerState",
     "TrainingResult",
     "TrainingSettings",
     "check_same_columns",

@@ -45,6 +45,22 @@ class TrainingSettings:
     verbose: int
 
 
+@dataclass(frozen=True)
+class OptimizerState:
+    """State of an optimiser, in which nobody looks for arrays.
+
+    scikit-learn moves an estimator to another namespace array by array, also those in
+    dicts; what torch continues from must stay torch's.
+
+    Parameters
+    ----------
+    values : dict
+        What the optimiser returned.
+    """
+
+    values: dict[str, Any]
+
+
 @dataclass
 class TrainingResult:
     """What training reports.
@@ -55,13 +71,13 @@ class TrainingResult:
         Negative bound on the training rows, an entry an epoch, in nats a row.
     validation_scores : list of float
         Bound on the validation rows after each epoch; empty without validation rows.
-    optimizer_state : dict
+    optimizer_state : OptimizerState
         State of the optimiser, to continue from.
     """
 
     loss_curve: list[float]
     validation_scores: list[float]
-    optimizer_state: dict[str, Any]
+    optimizer_state: OptimizerState
 
 
 class AutoencoderNet(NeuralNet):
@@ -197,7 +213,7 @@ def train(
     settings: TrainingSettings,
     generator: torch.Generator,
     hooks: EpochHooks,
-    optimizer_state: dict[str, Any] | None = None,
+    optimizer_state: OptimizerState | None = None,
 ) -> TrainingResult:
     """Maximise the evidence lower bound of the training rows, in place.
 
@@ -217,7 +233,7 @@ def train(
         Source of order and noise, on the device of the rows.
     hooks : EpochHooks
         Listener to the epochs.
-    optimizer_state : dict, default=None
+    optimizer_state : OptimizerState, default=None
         State of the optimiser to continue from.
 
     Returns
@@ -285,8 +301,8 @@ def train(
     net.initialize()
     if optimizer_state is not None:
         # The moments continue; the learning rate is that of the present settings.
-        present = net.optimizer_.state_dict()
-        net.optimizer_.load_state_dict(present | {"state": optimizer_state["state"]})
+        present, moments = net.optimizer_.state_dict(), optimizer_state.values["state"]
+        net.optimizer_.load_state_dict(present | {"state": moments})
     net.partial_fit(training)
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise NonFiniteLossError
@@ -304,5 +320,5 @@ def train(
         validation_scores=[
             -epoch["valid_loss"] for epoch in ended if "valid_loss" in epoch
         ],
-        optimizer_state=net.optimizer_.state_dict(),
+        optimizer_state=OptimizerState(net.optimizer_.state_dict()),
     )
