@@ -378,8 +378,8 @@ default="auto"
             base = None
         if not isinstance(bandwidth, str | Real):
             refused = ValueError(
-                f"bandwidth={bandwidth!r} is not allowed; pass one positive number "
-                f"for each of the {n_features} features, one for all, 'median' or "
+                f"bandwidth={bandwidth!r} is not allowed; pass as many positive "
+                f"numbers as X has features, {n_features}, one for all, 'median' or "
                 "'auto'"
             )
             try:

@@ -174,7 +174,7 @@ def test_a_source_of_no_draws_is_refused(fitted, table, display):
         ([[[1.0, 2.0]]], "kl must be one finite number for each latent unit"),
         ([[1.0, np.nan]], "kl must be one finite number for each latent unit"),
         ([[1.0], [np.inf]], "fisher must be one finite number for each latent unit"),
-        ([[1.0, 2.0], [1.0]], "fisher has 1 values and kl has 2; pass both of"),
+        ([[1.0, 2.0], [1.0]], "fisher has 1 value and kl has 2; pass both of"),
     ],
 )
 def test_divergences_that_are_not_one_a_unit_are_refused(divergences, message):
@@ -185,7 +185,7 @@ def test_divergences_that_are_not_one_a_unit_are_refused(divergences, message):
 
 def test_latent_usage_marks_collapsed_units():
     display = LatentUsageDisplay.from_predictions([1.0, 0.001], [3.0, 0.0], 0.0)
-    assert display.ax_[0].get_title() == "1 of 2 units are alive"
+    assert display.ax_[0].get_title() == "1 of 2 units is alive"
     assert display.ax_[0].lines[0].get_xdata() == [1]
     assert "L = 0: nothing is guaranteed" in legend_texts(display.ax_[1])
 
@@ -258,7 +258,7 @@ def test_truth_values_and_arrays_have_places_of_their_own(values):
 
 @pytest.mark.parametrize(
     ("measures", "message"),
-    [({}, "no measure to draw"), ({"KL": [1.0]}, "'KL' has 1 values, and the parame")],
+    [({}, "no measure to draw"), ({"KL": [1.0]}, "'KL' has 1 value, and the parame")],
 )
 def test_a_path_without_a_value_at_every_place_is_refused(measures, message):
     with pytest.raises(ValueError, match=message):
@@ -331,7 +331,7 @@ def test_more_groups_than_can_be_told_apart_are_refused(draw):
     text = [str(number % 20) for number in range(60)]
     with pytest.raises(ValueError, match=r"y has 20 groups, and at most 10.*Merge"):
         draw(text)
-    with pytest.raises(ValueError, match="one label for each of the 60 rows"):
+    with pytest.raises(ValueError, match="one label a row, 60 in all"):
         draw(text[:50])
 
 

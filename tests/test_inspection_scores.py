@@ -34,6 +34,14 @@ def test_groups_whose_names_begin_with_an_underscore_are_explained():
     assert legend_texts(display.ax_) == ["_a", "b"]
 
 
+def test_one_row_is_counted_in_the_singular():
+    scores = np.append(np.random.default_rng(0).normal(size=300), -1e6)
+    display = ScoreHistogramDisplay.from_predictions(scores)
+    assert "leftmost bin: 1 row scores less" in display.ax_.get_xlabel()
+    display = ScoreHistogramDisplay.from_predictions([1.0], threshold=0.0)
+    assert "threshold 0: 0 of 1 row below (0.0%)" in legend_texts(display.ax_)
+
+
 def test_scores_far_below_share_the_leftmost_bin():
     scores = np.append(np.random.default_rng(0).normal(size=300), [-1e6, -1e5])
     display = ScoreHistogramDisplay.from_predictions(scores, threshold=-2.0)
@@ -114,9 +122,9 @@ def test_values_of_mixed_rows_are_written_as_their_users_know_them(library):
 
 
 def test_names_that_do_not_match_are_refused():
-    with pytest.raises(ValueError, match="3 columns but there are 1 feature names"):
+    with pytest.raises(ValueError, match="3 columns but feature_names has 1"):
         FeatureContributionsDisplay.from_predictions([[1.0, 2.0, 3.0]], ["a"])
-    with pytest.raises(ValueError, match="2 rows but there are 1 row names"):
+    with pytest.raises(ValueError, match="2 rows but row_names has 1"):
         FeatureContributionsDisplay.from_predictions([[1.0], [2.0]], row_names=["a"])
 
 

@@ -115,7 +115,20 @@ def test_gaps_are_counted_by_column_and_by_pattern():
     assert [bar.get_height() for bar in display.ax_[0].patches] == [60, 40]
     assert [tick.get_text() for tick in display.ax_[1].get_xticklabels()] == ["a", "c"]
     lines = [tick.get_text() for tick in display.ax_[1].get_yticklabels()]
-    assert lines == ["2 rows, complete", "2 rows", "1 rows"]
+    assert lines == ["2 rows, complete", "2 rows", "1 row"]
+
+
+def test_one_row_and_one_column_are_counted_in_the_singular():
+    draw = MissingnessDisplay.from_predictions
+    assert draw([[True]]).ax_[0].get_title() == (
+        "1 of 1 column has gaps; 0 of 1 row has none"
+    )
+    display = draw(np.eye(3, dtype=bool), max_features=2, max_patterns=2)
+    assert "(1 column with fewer gaps left out)" in display.ax_[0].get_title()
+    assert "1 row has another pattern" in display.ax_[1].get_xlabel()
+    columns = {name: [1.0, 2.0] for name in "ab"}
+    one = ColumnSummaryDisplay.from_predictions(columns, columns, max_features=1)
+    assert one.figure_.get_suptitle() == "The 1 of 2 columns that differs most"
 
 
 @by_library
@@ -148,7 +161,7 @@ def test_a_category_that_fit_never_saw_can_be_a_gap(mixed):
 
 
 def test_names_of_gaps_that_do_not_match_are_refused():
-    with pytest.raises(ValueError, match="2 columns but there are 1 feature names"):
+    with pytest.raises(ValueError, match="2 columns but feature_names has 1"):
         MissingnessDisplay.from_predictions([[True, False]], ["a"])
 
 

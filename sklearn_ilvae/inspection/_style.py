@@ -236,8 +236,8 @@ def _labels(y: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
     given = np.asarray(y)
     if given.shape != (n_rows,):
         raise ValueError(
-            f"y must have one label for each of the {n_rows} rows, got an array of "
-            f"shape {given.shape}"
+            f"y must have one label a row, {n_rows} in all, got an array of shape "
+            f"{given.shape}"
         )
     found, missing = without_gaps(given)
     labels = given

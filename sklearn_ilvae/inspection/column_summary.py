@@ -228,7 +228,8 @@ class ColumnSummaryDisplay:
             panel.set_ylabel("% of rows")
         if ax is None and len(names) < len(pairs):
             self.figure_.suptitle(
-                f"The {len(names)} of {len(pairs)} columns that differ most"
+                f"The {len(names)} of {len(pairs)} columns that "
+                + ("differs most" if len(names) == 1 else "differ most")
             )
         self.ax_[0].legend(fontsize="small", loc="upper right", ncols=2, frameon=False)
         return self

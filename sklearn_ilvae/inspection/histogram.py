@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from .._pipelines import check_gives, last_step
+from .._text import counted
 from ._style import (
     GREY,
     MISSING,
@@ -177,10 +178,11 @@ class ScoreHistogramDisplay:
             handles.insert(0, line)
             labels.insert(
                 0,
-                f"threshold {self.threshold:.4g}: {flagged} of {len(scores)} "
-                f"rows below ({flagged / len(scores):.1%})",
+                f"threshold {self.threshold:.4g}: {flagged} of "
+                f"{counted(len(scores), 'row')} below ({flagged / len(scores):.1%})",
             )
-        note = f"\nleftmost bin: {beyond} rows score less" if beyond else ""
+        less = "scores less" if beyond == 1 else "score less"
+        note = f"\nleftmost bin: {counted(beyond, 'row')} {less}" if beyond else ""
         ax.set(
             title="Scores of rows",
             xlabel=f"score (lower is more abnormal){note}",

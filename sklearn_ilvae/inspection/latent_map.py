@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 
 from .. import metrics
 from .._pipelines import autoencoder
+from .._text import counted
 from ._style import (
     BLUE,
     COLOUR_MAP,
@@ -276,7 +277,7 @@ class LatentMapDisplay:
         if self.prior is not None:
             label = "prior: 50, 90, 99%" if n_units > 1 else "prior"
             handles.append(Line2D([], [], color="k", linestyle="--", label=label))
-        self.ax_[0, 0].set_title(f"Codes of {n_rows} rows")
+        self.ax_[0, 0].set_title(f"Codes of {counted(n_rows, 'row')}")
         corner = self.ax_[0, -1]
         if handles:
             place = "upper right" if n_units > 2 else "best"

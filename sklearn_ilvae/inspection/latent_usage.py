@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 
 from .. import metrics
 from .._pipelines import autoencoder
+from .._text import counted, share_of
 from ..vae.diagnostics import ALIVE
 from ._style import BLUE, RED, grid_of_axes
 
@@ -157,8 +158,8 @@ class LatentUsageDisplay:
         fisher = None if self.fisher is None else _one_a_unit("fisher", self.fisher)
         if fisher is not None and len(fisher) != len(kl):
             raise ValueError(
-                f"fisher has {len(fisher)} values and kl has {len(kl)}; pass both of "
-                "the same estimator"
+                f"fisher has {counted(len(fisher), 'value')} and kl has {len(kl)}; "
+                "pass both of the same estimator"
             )
         n_panels = 1 if fisher is None else 2
         panels = grid_of_axes(ax, (n_panels, 1), (6.4, 3.0), type(self).__name__)
@@ -190,7 +191,8 @@ class LatentUsageDisplay:
             )
             panel.legend()
         panel.set_ylim(0, max(1.05 * kl.max(), 10 * ALIVE))
-        panel.set_title(f"{alive.sum()} of {len(kl)} units are alive")
+        living = share_of(int(alive.sum()), len(kl), "unit", "is", "are")
+        panel.set_title(f"{living} alive")
         panel.set_ylabel("KL from the prior\n(nats)")
 
     def _draw_fisher(self, panel: Any, fisher: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Self
 import numpy as np
 
 from .._pipelines import autoencoder
+from .._text import counted
 from ._style import BLUE, RED, single_axes
 
 
@@ -113,8 +114,9 @@ class TrainingCurveDisplay:
         )
         if len(validation) > len(epochs):
             raise ValueError(
-                f"validation_scores has {len(validation)} epochs, and loss_curve has "
-                f"{len(epochs)}. Pass one score an epoch, or those of the last epochs."
+                f"validation_scores has {counted(len(validation), 'epoch')}, and "
+                f"loss_curve has {len(epochs)}. Pass one score an epoch, or "
+                "those of the last epochs."
             )
         ax = single_axes(ax, type(self).__name__)
         # A curve of one epoch is a point, which a line does not show.
