@@ -175,6 +175,8 @@ def test_a_source_of_no_draws_is_refused(fitted, table, display):
         ([[1.0, np.nan]], "kl must be one finite number for each latent unit"),
         ([[1.0], [np.inf]], "fisher must be one finite number for each latent unit"),
         ([[1.0, 2.0], [1.0]], "fisher has 1 value and kl has 2; pass both of"),
+        ([[1.0], [2.0], np.nan], "fisher_bound=nan must be finite; pass None"),
+        ([[1.0], [2.0], -1.0], "fisher_bound == -1.0, must be >= 0"),
     ],
 )
 def test_divergences_that_are_not_one_a_unit_are_refused(divergences, message):
@@ -335,10 +337,17 @@ def test_more_groups_than_can_be_told_apart_are_refused(draw):
         draw(text[:50])
 
 
-@pytest.mark.parametrize("units", [[0, 7], 7, "0"])
+@pytest.mark.parametrize("units", [[0, 7], 7, "0", [True, False], [0.0, 1.0], [[0]]])
 def test_units_that_do_not_exist_are_refused(fitted, table, units):
     with pytest.raises(ValueError, match="must name units"):
         LatentMapDisplay.from_estimator(fitted, table, units=units)
+
+
+@pytest.mark.parametrize("curves", [[3.0], [[[3.0, 2.0]]], [[3.0], [[1.0]]]])
+def test_curves_that_are_not_one_number_an_epoch_are_refused(curves):
+    with pytest.raises(ValueError, match="must be one number an epoch, got an array"):
+        TrainingCurveDisplay.from_predictions(*curves)
+    assert not plt.get_fignums()
 
 
 def test_epochs_without_any_validation_score_draw_training_alone():
@@ -373,8 +382,12 @@ def test_axes_of_the_wrong_number_are_refused(fitted, table):
 
 def test_axes_without_a_place_in_a_grid_cannot_be_divided():
     place = plt.figure().add_axes((0, 0, 1, 1))
-    for ax in (place, place.figure):
-        with pytest.raises(
-            ValueError, match="divides an Axes that has a place in a gr"
-        ):
-            MissingnessDisplay.from_predictions([[True]], ax=ax)
+    with pytest.raises(ValueError, match="divides an Axes that has a place in a gr"):
+        MissingnessDisplay.from_predictions([[True]], ax=place)
+
+
+@pytest.mark.parametrize("ax", ["here", [None, None], "figure"])
+def test_what_is_no_axes_is_refused(ax):
+    ax = plt.figure() if ax == "figure" else ax
+    with pytest.raises(ValueError, match=r"draws in Axes, got (str|NoneType|Figure);"):
+        MissingnessDisplay.from_predictions([[True]], ax=ax)

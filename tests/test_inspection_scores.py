@@ -78,6 +78,25 @@ def test_a_threshold_that_is_not_finite_is_refused(threshold):
         ScoreHistogramDisplay.from_predictions([1.0, 2.0], threshold=threshold)
 
 
+@pytest.mark.parametrize("threshold", ["auto", np.array([0.5])])
+def test_a_threshold_that_is_no_number_is_named(threshold):
+    with pytest.raises(TypeError, match="threshold must be an instance of float"):
+        ScoreHistogramDisplay.from_predictions([1.0, 2.0], threshold=threshold)
+
+
+@pytest.mark.parametrize("count", [1, 7, 15])
+def test_counts_of_few_rows_are_written_without_powers_of_ten(count):
+    display = ScoreHistogramDisplay.from_predictions([0.0] * count + [1.0])
+    display.figure_.canvas.draw()
+    low, high = display.ax_.get_ylim()
+    labels = display.ax_.yaxis.get_ticklabels(which="both")
+    seen = [
+        label.get_text() for label in labels if low <= label.get_position()[1] <= high
+    ]
+    assert "1" in seen
+    assert all(float(text) >= 1 for text in seen if text)
+
+
 def test_scores_are_one_a_row():
     with pytest.raises(ValueError, match=r"one number a row, got .* shape \(2, 1\)"):
         ScoreHistogramDisplay.from_predictions([[1.0], [2.0]])

@@ -245,6 +245,19 @@ def test_a_table_of_one_value_or_none_is_drawn_as_far_as_the_model_reaches(rows)
 
 
 @pytest.mark.parametrize(
+    ("values", "label"),
+    [(["x", "y"], "x"), (np.array(["2020-01-01", "2024-01-01"], "M8[D]"), "202")],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_gaps_alone_are_drawn_beside_values_of_any_kind(values, label, swapped):
+    pair = [{"a": [None, None]}, {"a": values}]
+    display = ColumnSummaryDisplay.from_predictions(*pair[:: -1 if swapped else 1])
+    display.figure_.canvas.draw()
+    ticks = [tick.get_text() for tick in display.ax_[0].get_xticklabels()]
+    assert any(tick.startswith(label) for tick in ticks)
+
+
+@pytest.mark.parametrize(
     ("observed", "drawn", "message"),
     [
         ({"a": [1.0, np.inf]}, {"a": [1.0]}, "'a' of observed holds inf; .*rescale"),
@@ -254,6 +267,11 @@ def test_a_table_of_one_value_or_none_is_drawn_as_far_as_the_model_reaches(rows)
             pl.LazyFrame({"a": [1]}),
             {"a": [1]},
             r"observed: X is a LazyFrame .* Pass X\.collect",
+        ),
+        (
+            {"a": [b"x"]},
+            {"a": [b"x"]},
+            r"'a' of observed holds values of dtype .S1; pass",
         ),
         ({"a": [[1.0, 2.0]]}, {"a": [1.0]}, r"'a' of observed has shape \(1, 2\)"),
         ([[1.0]], [[1.0]], r"observed must be .* got list; .*pandas\.DataFrame"),

@@ -181,9 +181,11 @@ class LatentMapDisplay:
             self._groups = [(MISSING, missing)] if missing.any() else []
         every = range(codes.shape[1])
         units = np.atleast_1d(every if self.units is None else self.units).tolist()
-        if not units or not set(units) <= set(every):
+        # Truth values would pass for the units 0 and 1.
+        if not units or not all(type(unit) is int and unit in every for unit in units):
             raise ValueError(
-                f"units={units} must name units of codes with {codes.shape[1]} columns"
+                f"units={units} must name units by their numbers, from 0 to "
+                f"{codes.shape[1] - 1}"
             )
         side = 1 if len(units) <= 2 else len(units)
         inches = (6.0, 5.0) if side == 1 else (2.4, 2.2)

@@ -104,14 +104,13 @@ class TrainingCurveDisplay:
         Raises
         ------
         ValueError
-            For more validation scores than epochs.
+            For curves that are not one number an epoch, and more validation scores than
+            epochs.
         """
-        bound = -np.asarray(self.loss_curve, dtype=float)
+        bound = -_one_an_epoch("loss_curve", self.loss_curve)
         epochs = np.arange(1, len(bound) + 1)
-        validation = np.asarray(
-            [] if self.validation_scores is None else self.validation_scores,
-            dtype=float,
-        )
+        scores = [] if self.validation_scores is None else self.validation_scores
+        validation = _one_an_epoch("validation_scores", scores)
         if len(validation) > len(epochs):
             raise ValueError(
                 f"validation_scores has {counted(len(validation), 'epoch')}, and "
@@ -150,3 +149,13 @@ class TrainingCurveDisplay:
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _one_an_epoch(name: str, values: Any) -> np.ndarray:
+    found = np.asarray(values, dtype=float)
+    if found.ndim != 1:
+        raise ValueError(
+            f"{name} must be one number an epoch, got an array of shape {found.shape}; "
+            f"pass for example what a fitted estimator has as {name}_"
+        )
+    return found
