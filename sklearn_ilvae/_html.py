@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ._columns.summary import ColumnSummary
 from ._sklearn import VisualBlock, is_fitted
+from ._text import counted
 from .vae import VariationalAutoencoder, diagnostics
 
 SITE: str | None = None
@@ -101,7 +102,7 @@ class FittedTables:
         return (
             f"{self.values._repr_html_inner()}"
             '<div class="estimator-table"><details>'
-            f"<summary>{len(self.columns)} columns of the table</summary>"
+            f"<summary>{counted(len(self.columns), 'column')} of the table</summary>"
             f"{shown._repr_html_()}{more}</details></div>"
         )
 
@@ -133,13 +134,13 @@ def summary_of_autoencoder(estimator: Any) -> str:
     """Say how many units live, what is certified, and where training ended."""
     divergences = estimator._unit_divergences
     if divergences is None:  # after partial_fit, which a measurement would slow down
-        units = f"{estimator.n_components_} units"
+        units = counted(estimator.n_components_, "unit")
     else:
         alive = sum(each >= diagnostics.ALIVE for each in divergences)
-        units = f"{alive} of {len(divergences)} units alive"
+        units = f"{alive} of {counted(len(divergences), 'unit')} alive"
     summary = (
         f"{units} · certified L {estimator.inverse_lipschitz_:.3g} · "
-        f"{estimator.n_iter_} epochs"
+        f"{counted(estimator.n_iter_, 'epoch')}"
     )
     validation = [each for each in estimator.validation_scores_ if not isnan(each)]
     if validation:
@@ -156,7 +157,7 @@ def summary_of_detector(estimator: Any) -> str:
     scores = estimator.training_scores_
     outliers = int((scores < estimator.offset_).sum())
     return (
-        f"{outliers} of {len(scores)} training rows below the threshold "
+        f"{outliers} of {counted(len(scores), 'training row')} below the threshold "
         f"{estimator.offset_:.2f} · {summary_of_autoencoder(estimator.transformer_)}"
     )
 
@@ -169,7 +170,7 @@ def summary_of_score(estimator: Any) -> str:
     else:
         chosen = (
             f"{base}, {estimator.kernel_} kernel, {estimator.form_} form, "
-            f"{estimator.n_landmarks_} landmarks"
+            f"{counted(estimator.n_landmarks_, 'landmark')}"
         )
     if estimator.n_averaged_ > 1:
         chosen = f"mean of {estimator.n_averaged_}, the best: {chosen}"

@@ -105,7 +105,7 @@ default="auto"
     kernel_ : str or None
         The chosen kernel; None when the base score stands alone.
     form_ : str or None
-        The chosen form.
+        The chosen form; None when the base score stands alone.
     base_ : str or None
         The family of the base score; ``"gaussian"`` where another was asked for that
         turned out to be it, without heavy tails or with one component.
@@ -119,17 +119,19 @@ default="auto"
         where it is one, up to rounding, which the fit of a mixture enlarges. Without
         the base it is the Gaussian that they correct.
     regularization_ : float or None
-        The chosen strength.
+        The chosen strength. It and `bandwidth_` are None when the base score stands
+        alone.
     n_landmarks_ : int
         Number of kernel centres; 0 when the base score stands alone.
     shrinkage_ : float or None
         Shrinkage of the covariance of the base score, None without one.
     degrees_of_freedom_ : float or None
-        Effective number of parameters of the kernel part, None where the
-        regularisation was given.
+        Effective number of parameters of the kernel part, None without one, where the
+        regularisation was given and for ``method="stein"``.
     loss_, base_loss_ : float or None
         Mean cross-validated Hyvärinen loss of the estimate and of the best family
-        alone, in the scaled units; None where nothing was chosen.
+        alone, in the scaled units; None where the regularisation was given and for
+        ``method="stein"``.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -378,8 +380,8 @@ default="auto"
             base = None
         if not isinstance(bandwidth, str | Real):
             refused = ValueError(
-                f"bandwidth={bandwidth!r} is not allowed; pass one positive number "
-                f"for each of the {n_features} features, one for all, 'median' or "
+                f"bandwidth={bandwidth!r} is not allowed; pass as many positive "
+                f"numbers as X has features, {n_features}, one for all, 'median' or "
                 "'auto'"
             )
             try:

@@ -35,6 +35,13 @@ def test_without_validation_the_caption_gives_the_training_bound(table):
     assert f"{-model.loss_curve_[-1]:.2f} nats a training row" in caption
 
 
+def test_one_unit_and_one_epoch_are_counted_in_the_singular(table):
+    model = ILVAETransformer(n_components=1, max_iter=1, random_state=0)
+    (caption,) = captions(model.fit(table))
+    assert caption.startswith("1 of 1 unit alive")
+    assert "· 1 epoch ·" in caption
+
+
 def test_batches_are_not_slowed_down_by_counting(table):
     model = ILVAETransformer(n_components=2, random_state=0).partial_fit(table)
     assert captions(model)[0].startswith("2 units · certified L")

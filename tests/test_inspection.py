@@ -174,7 +174,9 @@ def test_a_source_of_no_draws_is_refused(fitted, table, display):
         ([[[1.0, 2.0]]], "kl must be one finite number for each latent unit"),
         ([[1.0, np.nan]], "kl must be one finite number for each latent unit"),
         ([[1.0], [np.inf]], "fisher must be one finite number for each latent unit"),
-        ([[1.0, 2.0], [1.0]], "fisher has 1 values and kl has 2; pass both of"),
+        ([[1.0, 2.0], [1.0]], "fisher has 1 value and kl has 2; pass both of"),
+        ([[1.0], [2.0], np.nan], "fisher_bound=nan must be finite; pass None"),
+        ([[1.0], [2.0], -1.0], "fisher_bound == -1.0, must be >= 0"),
     ],
 )
 def test_divergences_that_are_not_one_a_unit_are_refused(divergences, message):
@@ -185,7 +187,7 @@ def test_divergences_that_are_not_one_a_unit_are_refused(divergences, message):
 
 def test_latent_usage_marks_collapsed_units():
     display = LatentUsageDisplay.from_predictions([1.0, 0.001], [3.0, 0.0], 0.0)
-    assert display.ax_[0].get_title() == "1 of 2 units are alive"
+    assert display.ax_[0].get_title() == "1 of 2 units is alive"
     assert display.ax_[0].lines[0].get_xdata() == [1]
     assert "L = 0: nothing is guaranteed" in legend_texts(display.ax_[1])
 
@@ -258,7 +260,7 @@ def test_truth_values_and_arrays_have_places_of_their_own(values):
 
 @pytest.mark.parametrize(
     ("measures", "message"),
-    [({}, "no measure to draw"), ({"KL": [1.0]}, "'KL' has 1 values, and the parame")],
+    [({}, "no measure to draw"), ({"KL": [1.0]}, "'KL' has 1 value, and the parame")],
 )
 def test_a_path_without_a_value_at_every_place_is_refused(measures, message):
     with pytest.raises(ValueError, match=message):
@@ -331,14 +333,21 @@ def test_more_groups_than_can_be_told_apart_are_refused(draw):
     text = [str(number % 20) for number in range(60)]
     with pytest.raises(ValueError, match=r"y has 20 groups, and at most 10.*Merge"):
         draw(text)
-    with pytest.raises(ValueError, match="one label for each of the 60 rows"):
+    with pytest.raises(ValueError, match="one label a row, 60 in all"):
         draw(text[:50])
 
 
-@pytest.mark.parametrize("units", [[0, 7], 7, "0"])
+@pytest.mark.parametrize("units", [[0, 7], 7, "0", [True, False], [0.0, 1.0], [[0]]])
 def test_units_that_do_not_exist_are_refused(fitted, table, units):
     with pytest.raises(ValueError, match="must name units"):
         LatentMapDisplay.from_estimator(fitted, table, units=units)
+
+
+@pytest.mark.parametrize("curves", [[3.0], [[[3.0, 2.0]]], [[3.0], [[1.0]]]])
+def test_curves_that_are_not_one_number_an_epoch_are_refused(curves):
+    with pytest.raises(ValueError, match="must be one number an epoch, got an array"):
+        TrainingCurveDisplay.from_predictions(*curves)
+    assert not plt.get_fignums()
 
 
 def test_epochs_without_any_validation_score_draw_training_alone():
@@ -373,8 +382,12 @@ def test_axes_of_the_wrong_number_are_refused(fitted, table):
 
 def test_axes_without_a_place_in_a_grid_cannot_be_divided():
     place = plt.figure().add_axes((0, 0, 1, 1))
-    for ax in (place, place.figure):
-        with pytest.raises(
-            ValueError, match="divides an Axes that has a place in a gr"
-        ):
-            MissingnessDisplay.from_predictions([[True]], ax=ax)
+    with pytest.raises(ValueError, match="divides an Axes that has a place in a gr"):
+        MissingnessDisplay.from_predictions([[True]], ax=place)
+
+
+@pytest.mark.parametrize("ax", ["here", [None, None], "figure"])
+def test_what_is_no_axes_is_refused(ax):
+    ax = plt.figure() if ax == "figure" else ax
+    with pytest.raises(ValueError, match=r"draws in Axes, got (str|NoneType|Figure);"):
+        MissingnessDisplay.from_predictions([[True]], ax=ax)

@@ -34,6 +34,14 @@ def test_groups_whose_names_begin_with_an_underscore_are_explained():
     assert legend_texts(display.ax_) == ["_a", "b"]
 
 
+def test_one_row_is_counted_in_the_singular():
+    scores = np.append(np.random.default_rng(0).normal(size=300), -1e6)
+    display = ScoreHistogramDisplay.from_predictions(scores)
+    assert "leftmost bin: 1 row scores less" in display.ax_.get_xlabel()
+    display = ScoreHistogramDisplay.from_predictions([1.0], threshold=0.0)
+    assert "threshold 0: 0 of 1 row below (0.0%)" in legend_texts(display.ax_)
+
+
 def test_scores_far_below_share_the_leftmost_bin():
     scores = np.append(np.random.default_rng(0).normal(size=300), [-1e6, -1e5])
     display = ScoreHistogramDisplay.from_predictions(scores, threshold=-2.0)
@@ -68,6 +76,25 @@ def test_scores_that_differ_by_rounding_alone_are_drawn():
 def test_a_threshold_that_is_not_finite_is_refused(threshold):
     with pytest.raises(ValueError, match=r"threshold=.* must be finite; pass None"):
         ScoreHistogramDisplay.from_predictions([1.0, 2.0], threshold=threshold)
+
+
+@pytest.mark.parametrize("threshold", ["auto", np.array([0.5])])
+def test_a_threshold_that_is_no_number_is_named(threshold):
+    with pytest.raises(TypeError, match="threshold must be an instance of float"):
+        ScoreHistogramDisplay.from_predictions([1.0, 2.0], threshold=threshold)
+
+
+@pytest.mark.parametrize("count", [1, 7, 15])
+def test_counts_of_few_rows_are_written_without_powers_of_ten(count):
+    display = ScoreHistogramDisplay.from_predictions([0.0] * count + [1.0])
+    display.figure_.canvas.draw()
+    low, high = display.ax_.get_ylim()
+    labels = display.ax_.yaxis.get_ticklabels(which="both")
+    seen = [
+        label.get_text() for label in labels if low <= label.get_position()[1] <= high
+    ]
+    assert "1" in seen
+    assert all(float(text) >= 1 for text in seen if text)
 
 
 def test_scores_are_one_a_row():
@@ -114,9 +141,9 @@ def test_values_of_mixed_rows_are_written_as_their_users_know_them(library):
 
 
 def test_names_that_do_not_match_are_refused():
-    with pytest.raises(ValueError, match="3 columns but there are 1 feature names"):
+    with pytest.raises(ValueError, match="3 columns but feature_names has 1"):
         FeatureContributionsDisplay.from_predictions([[1.0, 2.0, 3.0]], ["a"])
-    with pytest.raises(ValueError, match="2 rows but there are 1 row names"):
+    with pytest.raises(ValueError, match="2 rows but row_names has 1"):
         FeatureContributionsDisplay.from_predictions([[1.0], [2.0]], row_names=["a"])
 
 

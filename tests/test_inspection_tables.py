@@ -115,7 +115,20 @@ def test_gaps_are_counted_by_column_and_by_pattern():
     assert [bar.get_height() for bar in display.ax_[0].patches] == [60, 40]
     assert [tick.get_text() for tick in display.ax_[1].get_xticklabels()] == ["a", "c"]
     lines = [tick.get_text() for tick in display.ax_[1].get_yticklabels()]
-    assert lines == ["2 rows, complete", "2 rows", "1 rows"]
+    assert lines == ["2 rows, complete", "2 rows", "1 row"]
+
+
+def test_one_row_and_one_column_are_counted_in_the_singular():
+    draw = MissingnessDisplay.from_predictions
+    assert draw([[True]]).ax_[0].get_title() == (
+        "1 of 1 column has gaps; 0 of 1 row has none"
+    )
+    display = draw(np.eye(3, dtype=bool), max_features=2, max_patterns=2)
+    assert "(1 column with fewer gaps left out)" in display.ax_[0].get_title()
+    assert "1 row has another pattern" in display.ax_[1].get_xlabel()
+    columns = {name: [1.0, 2.0] for name in "ab"}
+    one = ColumnSummaryDisplay.from_predictions(columns, columns, max_features=1)
+    assert one.figure_.get_suptitle() == "The 1 of 2 columns that differs most"
 
 
 @by_library
@@ -148,7 +161,7 @@ def test_a_category_that_fit_never_saw_can_be_a_gap(mixed):
 
 
 def test_names_of_gaps_that_do_not_match_are_refused():
-    with pytest.raises(ValueError, match="2 columns but there are 1 feature names"):
+    with pytest.raises(ValueError, match="2 columns but feature_names has 1"):
         MissingnessDisplay.from_predictions([[True, False]], ["a"])
 
 
@@ -232,6 +245,19 @@ def test_a_table_of_one_value_or_none_is_drawn_as_far_as_the_model_reaches(rows)
 
 
 @pytest.mark.parametrize(
+    ("values", "label"),
+    [(["x", "y"], "x"), (np.array(["2020-01-01", "2024-01-01"], "M8[D]"), "202")],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_gaps_alone_are_drawn_beside_values_of_any_kind(values, label, swapped):
+    pair = [{"a": [None, None]}, {"a": values}]
+    display = ColumnSummaryDisplay.from_predictions(*pair[:: -1 if swapped else 1])
+    display.figure_.canvas.draw()
+    ticks = [tick.get_text() for tick in display.ax_[0].get_xticklabels()]
+    assert any(tick.startswith(label) for tick in ticks)
+
+
+@pytest.mark.parametrize(
     ("observed", "drawn", "message"),
     [
         ({"a": [1.0, np.inf]}, {"a": [1.0]}, "'a' of observed holds inf; .*rescale"),
@@ -241,6 +267,11 @@ def test_a_table_of_one_value_or_none_is_drawn_as_far_as_the_model_reaches(rows)
             pl.LazyFrame({"a": [1]}),
             {"a": [1]},
             r"observed: X is a LazyFrame .* Pass X\.collect",
+        ),
+        (
+            {"a": [b"x"]},
+            {"a": [b"x"]},
+            r"'a' of observed holds values of dtype .S1; pass",
         ),
         ({"a": [[1.0, 2.0]]}, {"a": [1.0]}, r"'a' of observed has shape \(1, 2\)"),
         ([[1.0]], [[1.0]], r"observed must be .* got list; .*pandas\.DataFrame"),

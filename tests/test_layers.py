@@ -64,7 +64,7 @@ FLOORS = [
         "_columns.levels",
         "_columns.refusals",
     ],
-    ["_checks", "_device", "_pipelines", "_random", "_sklearn"],
+    ["_checks", "_device", "_pipelines", "_random", "_sklearn", "_text"],
     ["vae", "stein"],
     [
         "vae.averaging",

@@ -173,7 +173,7 @@ BAD_CHOICES = {
     ),
     "unknown column": ({"likelihood": {"town": "poisson"}}, "names column 'town'"),
     "unknown category": ({"categorical_features": ["town"]}, "names column 'town'"),
-    "short mask": ({"categorical_features": [True]}, "has 1 truth values, but X has 8"),
+    "short mask": ({"categorical_features": [True]}, "has 1 truth value, but X has 8"),
     "dates as categories": (
         {"categorical_features": ["joined"]},
         "Column 'joined' holds dates .* cannot be categories",

@@ -185,6 +185,14 @@ def test_the_summary_counts_one_level_in_the_singular(frame):
     assert summary[3]["values"] == "1 level: Rome"
 
 
+def test_the_summary_counts_one_day_in_the_singular():
+    spans = pd.to_timedelta([0, 2] * 10, "D")
+    frame = pd.DataFrame({"wait": spans, "due": pd.Timestamp("2020-01-01") + spans})
+    waits, dates = short(n_components=1, max_iter=1).fit(frame).column_summary_
+    assert waits["values"] == "1 ± 1 day"
+    assert dates["values"] == "2020-01-02 00:00 ± 1 day"
+
+
 # Round trips
 
 

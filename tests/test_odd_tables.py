@@ -1,6 +1,7 @@
 """Tables that look bad and can be fitted give finite results."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from autoencoders import short
@@ -164,3 +165,28 @@ def test_a_column_that_varies_only_in_later_batches_is_learned():
     drawn = model.sample(1000, random_state=0)[:, 3]
     assert abs(drawn.mean() - later[:, 3].mean()) < 0.5
     assert abs(drawn.std() - later[:, 3].std()) < 0.5
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize(
+    "entries", [["a", "a", "b"], ["a", None, "b"], [1.0, np.nan, 2.0], [1.0, 1.0, 2.0]]
+)
+def test_a_level_that_a_dictionary_lists_twice_or_as_missing_counts_once(
+    entries, ordered
+):
+    codes = np.random.default_rng(0).integers(0, 3, 60)
+    levels = pa.array([entries[0], entries[2]])
+    plain = pa.array([None, 0, 1], pa.int8()).take(
+        pa.array([1, 1 if entries[1] == entries[0] else 0, 2]).take(pa.array(codes))
+    )
+    found = []
+    for indices, values in [
+        (codes.astype(np.int8), pa.array(entries)),
+        (plain, levels),
+    ]:
+        array = pa.DictionaryArray.from_arrays(indices, values, ordered=ordered)
+        table = pa.table({"c": array, "x": codes**2 + np.arange(60.0)})
+        model = short(n_components=1, max_iter=1, random_state=0).fit(table)
+        found.append((model.column_summary_[0], model.score_samples(table)))
+    assert found[0][0] == found[1][0]
+    assert_array_equal(found[0][1], found[1][1])

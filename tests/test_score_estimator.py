@@ -231,12 +231,12 @@ def test_parameters_are_left_alone(table):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"bandwidth": [1.0, 2.0, 3.0]}, "each of the 2 features"),
-        ({"bandwidth": [1.0, -2.0]}, "each of the 2 features"),
+        ({"bandwidth": [1.0, 2.0, 3.0]}, "as X has features, 2"),
+        ({"bandwidth": [1.0, -2.0]}, "as X has features, 2"),
         ({"bandwidth": -1.0}, "bandwidth"),
-        ({"bandwidth": [1.0, np.nan]}, "bandwidth=.* each of the 2 features"),
-        ({"bandwidth": [1.0, 2.0, 3.0, np.nan]}, "each of the 2 features"),
-        ({"bandwidth": {"a": 1.0}}, "bandwidth={'a': 1.0} .* each of the 2 features"),
+        ({"bandwidth": [1.0, np.nan]}, "bandwidth=.* as X has features, 2"),
+        ({"bandwidth": [1.0, 2.0, 3.0, np.nan]}, "as X has features, 2"),
+        ({"bandwidth": {"a": 1.0}}, "bandwidth={'a': 1.0} .* as X has features, 2"),
         ({"kernel": "sigmoid"}, "inverse_multiquadric"),
         ({"regularization": 0.0}, "regularization"),
         ({"n_landmarks": 0}, "n_landmarks"),

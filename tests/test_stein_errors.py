@@ -108,7 +108,7 @@ def test_a_value_that_hides_all_others_is_named():
 
 def test_a_bandwidth_for_each_column_counts_the_columns():
     fixed = Settings(bandwidth=torch.ones(3))
-    with pytest.raises(ValueError, match=r"bandwidth has 3 numbers; .* 2 columns"):
+    with pytest.raises(ValueError, match=r"bandwidth has 3 numbers; .* columns, 2,"):
         fit_score(points(20, 2, 0), fixed)
 
 

@@ -95,7 +95,10 @@ def test_nearly_all_rows_equal_give_finite_scores(d):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (torch.ones(9), r"weights has shape \(9,\); .* each of the 10 rows"),
+        (
+            torch.ones(9),
+            r"weights has shape \(9,\); .* as many numbers as X has rows, 10",
+        ),
         (torch.ones(10, 1), r"weights has shape \(10, 1\)"),
         (torch.zeros(10), "weights are all 0"),
         (torch.arange(10.0) - 1.0, r"weights\[0\]=-1.0 is negative"),

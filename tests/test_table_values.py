@@ -253,6 +253,10 @@ ODD_DTYPES = {
             "x": BASE,
         }
     ),
+    "pandas text that has no code": lambda: pd.DataFrame(
+        {"c": pd.Series(np.array(["\ud800", "\ud801"])[CODES % 2], dtype=object)}
+        | {"x": BASE}
+    ),
     "pandas objects": lambda: pd.DataFrame({"c": CODES.astype(object), "x": BASE}),
 }
 

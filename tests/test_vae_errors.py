@@ -16,11 +16,11 @@ BAD_NETWORKS = {
     ),
     "levels without their number": (
         {"likelihood": ("categorical",) * 4},
-        r"n_levels=\(\) must hold the number of levels of each of the 4 columns",
+        r"n_levels=\(\) must hold as many numbers of levels as there are columns, 4",
     ),
     "too few numbers of levels": (
         {"n_levels": (1, 1)},
-        r"n_levels=\(1, 1\) must hold .* of each of the 4 columns",
+        r"n_levels=\(1, 1\) must hold .* as there are columns, 4",
     ),
     "unknown activation": (
         {"activation": "gelu"},

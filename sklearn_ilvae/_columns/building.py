@@ -164,7 +164,10 @@ def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> A
             series = series.dt.tz_localize("UTC").dt.tz_convert(column.zone)
         return series.astype(dtype)
     if not missing.any():
-        return pd.Series(_whole(found, column.dtype), index=index).astype(dtype)
+        whole = _whole(found, column.dtype)
+        # Objects may be text that no dtype of text holds, such as names of files.
+        first = object if column.dtype == "object" else None
+        return pd.Series(whole, index=index, dtype=first).astype(dtype)
     kept = found.astype(object)
     kept[missing] = None
     if column.group == "number" and column.dtype != "object":

@@ -278,10 +278,14 @@ def _read_text(
         encoded = array if hasattr(array, "dictionary") else array.dictionary_encode()
         # Without an order a dictionary lists values as they appeared.
         declared = ordered = bool(encoded.type.ordered)
-        levels = encoded.dictionary.to_pylist()
         codes = encoded.indices.cast("float64").to_numpy(zero_copy_only=False)
-        if None in levels:  # an entry of the dictionary that stands for a missing value
-            codes = np.where(codes == levels.index(None), np.nan, codes)
+        entries = encoded.dictionary.to_pylist()
+        levels = [each for each in dict.fromkeys(entries) if not is_missing(each)]
+        if len(levels) < len(entries):  # it lists one twice, or a missing value
+            place = {level: code for code, level in enumerate(levels)}
+            places = np.array([place.get(each, np.nan) for each in entries])
+            found = places[np.nan_to_num(codes).astype(np.intp)]
+            codes = np.where(np.isnan(codes), np.nan, found)
     values = _positions(codes)
     # A dictionary without an order may list values that no row holds.
     holds_levels = bool(levels) and (declared or not np.isnan(values).all())

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .._text import counted
 from ..vae.likelihoods import CONTINUOUS, FAMILIES, LEVELS
 
 FROM_DTYPE = "from_dtype"
@@ -65,9 +66,9 @@ def asked_likelihood(
         asked = [str(kind) for kind in likelihood]
     if len(asked) != n_features:
         raise ValueError(
-            f"likelihood={likelihood!r} names {len(asked)} columns, but X has "
-            f"{n_features}. Name one for every column, pass a dict of some columns, or "
-            "pass 'auto'."
+            f"likelihood={likelihood!r} names {counted(len(asked), 'column')}, but X "
+            f"has {n_features}. Name one for every column, pass a dict of some "
+            "columns, or pass 'auto'."
         )
     for index, kind in enumerate(asked):
         if kind not in ("auto", *FAMILIES):
@@ -104,8 +105,9 @@ def categorical_columns(
     if chosen and all(isinstance(each, bool | np.bool_) for each in chosen):
         if len(chosen) != n_features:
             raise ValueError(
-                f"categorical_features has {len(chosen)} truth values, but X has "
-                f"{n_features} columns. Give one for every column, or names."
+                f"categorical_features has {counted(len(chosen), 'truth value')}, but "
+                f"X has {counted(n_features, 'column')}. Give one for every column, or "
+                "names."
             )
         return [bool(each) for each in chosen]
     for key in chosen:

@@ -7,6 +7,7 @@ import narwhals as nw
 import numpy as np
 from torch import Tensor
 
+from .._text import counted
 from ..vae.likelihoods import COUNTS, EMPTY
 from .building import DAYS_ALONE, build_frame, user_values
 from .scaling import ColumnScaling
@@ -102,8 +103,8 @@ def readable_value(library: str, column: Column, value: float, spread: float) ->
         return str(stamp.astype(f"M8[{unit}]")).replace("T", " ")
     if column.group == "boolean" and value in (0, 1):
         return str(bool(value))
-    unit = " days" if column.group == "duration" else ""
-    return f"{readable_number(value, digits_of(value, spread))}{unit}"
+    number = readable_number(value, digits_of(value, spread))
+    return counted(number, "day") if column.group == "duration" else number
 
 
 def local_stamps(library: str, column: Column, days: np.ndarray) -> np.ndarray:
@@ -191,15 +192,15 @@ def _values(
         texts = (readable_level(column, level) for level in first)
         shown = ", ".join(shortened(text, LEVEL_CHARACTERS) for text in texts)
         more = ", …" if len(column.levels) > 3 else ""
-        noun = "level" if len(column.levels) == 1 else "levels"
-        return f"{len(column.levels)} {noun}: {shown}{more}"
+        return f"{counted(len(column.levels), 'level')}: {shown}{more}"
     if family == "bernoulli":
         return f"{100 * mean:.3g}% ones"
     if family in COUNTS:
         return "counts"
     if column.group == "date":
         centre = readable_value(library, column, mean, scale or np.inf)
-        return f"{centre} ± {readable_number(scale, 3)} days"
-    unit = " days" if column.group == "duration" else ""
+        return f"{centre} ± {counted(readable_number(scale, 3), 'day')}"
     centre = readable_number(mean, digits_of(mean, scale))
-    return f"{centre} ± {readable_number(scale, 3)}{unit}"
+    spread = readable_number(scale, 3)
+    days = column.group == "duration"
+    return f"{centre} ± {counted(spread, 'day') if days else spread}"

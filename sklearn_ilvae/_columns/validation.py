@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
 from .._sklearn import check_sample_weight
+from .._text import counted
 from .arrays import float_dtypes, to_tensor, with_gaps_for_masks
 from .frames import MAKE_DENSE, as_frame, library_of, names_in, without_long_integers
 from .kinds import column_name
@@ -111,8 +112,8 @@ def checked_weights(sample_weight: Any, X: Any, min_samples: int = 1) -> Tensor:
     count = int((weights > 0).sum())
     if count < min_samples:
         raise ValueError(
-            f"sample_weight must be positive for at least {min_samples} rows, got "
-            f"{count}. Weights of 0 remove rows."
+            "sample_weight must be positive for at least "
+            f"{counted(min_samples, 'row')}, got {count}. Weights of 0 remove rows."
         )
     return weights
 

@@ -1,9 +1,11 @@
 """What all displays share: colours that the colour-blind can tell apart, and axes."""
 
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_scalar
 
 from .._columns import is_missing, to_tensor
 from .._columns.summary import shortened
@@ -44,7 +46,7 @@ def single_axes(ax: Any, caller: str) -> Any:
     """
     check_matplotlib_support(f"{caller}.plot")
     if ax is not None:
-        if not hasattr(ax, "get_subplotspec"):
+        if not _is_axes(ax):
             raise ValueError(
                 f"{caller} draws in one Axes, got {type(ax).__name__}; pass one, or "
                 "None for a new figure"
@@ -84,6 +86,12 @@ def grid_of_axes(
             *shape, figsize=inches, layout="constrained", squeeze=False
         )[1]
     given = np.asarray(ax, dtype=object)
+    foreign = [each for each in given.flat if not _is_axes(each)]
+    if foreign:
+        raise ValueError(
+            f"{caller} draws in Axes, got {type(foreign[0]).__name__}; pass one to "
+            "divide, one for each panel, or None for a new figure"
+        )
     if given.size == shape[0] * shape[1]:
         return given.reshape(shape)
     if given.size != 1:
@@ -92,7 +100,7 @@ def grid_of_axes(
             "pass as many, one to divide, or None"
         )
     place = given.item()
-    spec = place.get_subplotspec() if hasattr(place, "get_subplotspec") else None
+    spec = place.get_subplotspec()
     if spec is None:
         raise ValueError(
             f"{caller} divides an Axes that has a place in a grid, got {place!r}; pass "
@@ -100,6 +108,50 @@ def grid_of_axes(
         )
     place.set_axis_off()
     return spec.subgridspec(*shape).subplots(squeeze=False)
+
+
+def _is_axes(value: Any) -> bool:
+    return hasattr(value, "get_subplotspec")
+
+
+FEW_DECADES = 20.0
+"""Ratio of values below which the powers of ten are too few to read a scale by."""
+
+
+def write_log_scale(axis: Any, ratio: float) -> None:
+    """Write the numbers of a logarithmic axis as they are, and enough of them.
+
+    Parameters
+    ----------
+    axis : matplotlib Axis
+    ratio : float
+        That of the largest value drawn to the least.
+    """
+    axis.set_major_formatter("{x:g}")
+    if ratio < FEW_DECADES:
+        from matplotlib.ticker import LogLocator
+
+        axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+        axis.set_minor_formatter("{x:g}")
+
+
+def check_drawn_number(value: Any, name: str, **limits: Any) -> None:
+    """Raise where what a line is drawn at is neither None nor a finite number.
+
+    Parameters
+    ----------
+    value : object
+        What a user passed.
+    name : str
+        What errors call it.
+    **limits : dict
+        Those of `sklearn.utils.check_scalar`.
+    """
+    if value is None:
+        return
+    check_scalar(value, name, Real, **limits)
+    if not np.isfinite(value):
+        raise ValueError(f"{name}={value} must be finite; pass None to draw none")
 
 
 LABEL_CHARACTERS = 30
@@ -236,8 +288,8 @@ def _labels(y: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
     given = np.asarray(y)
     if given.shape != (n_rows,):
         raise ValueError(
-            f"y must have one label for each of the {n_rows} rows, got an array of "
-            f"shape {given.shape}"
+            f"y must have one label a row, {n_rows} in all, got an array of shape "
+            f"{given.shape}"
         )
     found, missing = without_gaps(given)
     labels = given

@@ -60,11 +60,24 @@ def columns_of(table: Any, argument: str) -> dict[Any, np.ndarray]:
     return found
 
 
-def check_same_kind(name: Any, observed: np.ndarray, drawn: np.ndarray) -> None:
-    """Raise where two samples of a column cannot be drawn, or not be compared."""
+def of_one_kind(
+    name: Any, observed: np.ndarray, drawn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return two samples of a column, one without values in the dtype of the other.
+
+    Raises
+    ------
+    ValueError
+        For samples that cannot be drawn, or not be compared.
+    """
     kinds = []
     for values, argument in ((observed, "observed"), (drawn, "drawn")):
         text, date = values.dtype.kind in "UO", values.dtype.kind == "M"
+        if values.dtype.kind not in "biufMUO":
+            raise ValueError(
+                f"Column {name!r} of {argument} holds values of dtype {values.dtype}; "
+                "pass numbers, dates or text."
+            )
         if len(values):
             kinds.append("text" if text else "dates" if date else "numbers")
         beyond = np.abs(numbers(values)) > LARGEST if values.dtype.kind == "f" else []
@@ -79,6 +92,10 @@ def check_same_kind(name: Any, observed: np.ndarray, drawn: np.ndarray) -> None:
             f"Column {name!r} holds {kinds[0]} in observed, but {kinds[1]} in drawn. "
             "Convert one of them."
         )
+    # Of gaps alone nobody knows the dtype.
+    if not len(observed):
+        observed = drawn[:0]
+    return observed, drawn if len(drawn) else observed[:0]
 
 
 def as_users_know(library: str, column: Any, values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from .._columns.reading import LARGEST_WHOLE
 from .._pipelines import autoencoder
 from ..vae.likelihoods import EMPTY
 from ._style import BLUE, RED, as_written, grid_of_axes, label_of, margin_of
-from ._tables import as_users_know, check_same_kind, columns_of, numbers
+from ._tables import as_users_know, columns_of, numbers, of_one_kind
 
 MOST_BARS = 10
 """Values of a column that get a bar each; the rarer levels of a category share one."""
@@ -207,9 +207,10 @@ class ColumnSummaryDisplay:
                 f"observed has the columns {list(observed)}, drawn has "
                 f"{list(drawn)}; pass at least one column, and each in both"
             )
-        pairs = {name: (values, drawn[name]) for name, values in observed.items()}
-        for name, pair in pairs.items():
-            check_same_kind(name, *pair)
+        pairs = {
+            name: of_one_kind(name, values, drawn[name])
+            for name, values in observed.items()
+        }
         names = self._shown(pairs)
         n_across = min(PANELS_IN_A_ROW, len(names))
         n_down = -(-len(names) // n_across)
@@ -228,7 +229,8 @@ class ColumnSummaryDisplay:
             panel.set_ylabel("% of rows")
         if ax is None and len(names) < len(pairs):
             self.figure_.suptitle(
-                f"The {len(names)} of {len(pairs)} columns that differ most"
+                f"The {len(names)} of {len(pairs)} columns that "
+                + ("differs most" if len(names) == 1 else "differ most")
             )
         self.ax_[0].legend(fontsize="small", loc="upper right", ncols=2, frameon=False)
         return self

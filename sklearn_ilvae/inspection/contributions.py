@@ -13,6 +13,7 @@ from .._columns import as_frame, fitted_names, library_of, names_in
 from .._columns.readable import readable_number
 from .._columns.summary import shortened
 from .._pipelines import check_gives, last_step
+from .._text import counted
 from ._style import BLUE, RED, as_numpy, as_written, grid_of_axes, label_of
 
 MOST_ROWS = 100
@@ -217,8 +218,8 @@ class FeatureContributionsDisplay:
         rows = list(range(n_rows) if self.row_names is None else self.row_names)
         if len(rows) != n_rows:
             raise ValueError(
-                f"contributions have {n_rows} rows but there are {len(rows)} row "
-                "names; pass one for each row"
+                f"contributions have {counted(n_rows, 'row')} but row_names has "
+                f"{len(rows)}; pass one for each row"
             )
         n_bars = min(n_columns, self.max_features + 1)
         labels = [_labels(names, values, row) for row in range(n_rows)]
@@ -247,9 +248,9 @@ class FeatureContributionsDisplay:
             return [*names, LATENT_NAME]
         if len(names) != n_columns:
             raise ValueError(
-                f"contributions have {n_columns} columns but there are {len(names)} "
-                "feature names; pass one for each column, or one less when the last "
-                "column belongs to the latent code"
+                f"contributions have {counted(n_columns, 'column')} but "
+                f"feature_names has {len(names)}; pass one for each column, or one "
+                "less when the last column belongs to the latent code"
             )
         return names
 

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._columns import as_frame, library_of, names_in
 from .._pipelines import check_gives, last_step
+from .._text import counted
 from ._style import COLOUR_MAP, GREY, RED, as_written, label_of, single_axes
 
 LONGEST = 0.75
@@ -111,8 +112,8 @@ class ScoreFieldDisplay:
         sample = check_array(X, dtype=np.float64)
         if sample.shape[1] != 2:
             raise ValueError(
-                f"X has {sample.shape[1]} columns, and the estimator was fitted to 2. "
-                "Pass rows of these two."
+                f"X has {counted(sample.shape[1], 'column')}, and the estimator was "
+                "fitted to 2. Pass rows of these two."
             )
         low, high = sample.min(0), sample.max(0)
         margin = 0.05 * (high - low)
@@ -197,8 +198,8 @@ class ScoreFieldDisplay:
         sample = None if self.sample is None else check_array(self.sample)
         if sample is not None and sample.shape[1] != 2:
             raise ValueError(
-                f"sample has {sample.shape[1]} columns, and points have 2. Pass the "
-                "columns of the points."
+                f"sample has {counted(sample.shape[1], 'column')}, and points have 2. "
+                "Pass the columns of the points."
             )
         ax = single_axes(ax, type(self).__name__)
         if sample is not None:

@@ -6,17 +6,23 @@ import numpy as np
 from sklearn.utils import check_array
 
 from .._pipelines import check_gives, last_step
+from .._text import counted
 from ._style import (
     GREY,
     MISSING,
     RED,
     as_numpy,
     as_written,
+    check_drawn_number,
     group_colours,
     groups_of,
     margin_of,
     single_axes,
+    write_log_scale,
 )
+
+LEAST_SHOWN = 0.6
+"""Rows at the bottom of the picture, at least: below one the scale has no meaning."""
 
 FAR = 6.0
 """Interquartile ranges below the first quartile past which scores share one bin."""
@@ -137,9 +143,9 @@ class ScoreHistogramDisplay:
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             For scores that are not one a row, for more than ten groups, for targets of
-            another length, and for a threshold that is not finite.
+            another length, and for a threshold that is no finite number.
         """
         scores = check_array(self.scores, ensure_2d=False, dtype=np.float64)
         if scores.ndim != 1:
@@ -147,10 +153,7 @@ class ScoreHistogramDisplay:
                 f"scores must be one number a row, got an array of shape "
                 f"{scores.shape}; pass what score_samples returns"
             )
-        if self.threshold is not None and not np.isfinite(self.threshold):
-            raise ValueError(
-                f"threshold={self.threshold} must be finite; pass None to draw none"
-            )
+        check_drawn_number(self.threshold, "threshold")
         low = self._lowest_shown(scores)
         shown = np.maximum(scores, low)
         margin = margin_of(shown.min(), shown.max(), 0.0)
@@ -160,7 +163,7 @@ class ScoreHistogramDisplay:
         if [label for label, _ in groups if label != MISSING] == ["-1", "1"]:
             groups[:2] = [("inliers", groups[1][1]), ("outliers", groups[0][1])]
         ax = single_axes(ax, type(self).__name__)
-        *_, bars = ax.hist(
+        counts, _, bars = ax.hist(
             [shown[chosen] for _, chosen in groups],
             bins=bins,
             stacked=True,
@@ -177,17 +180,20 @@ class ScoreHistogramDisplay:
             handles.insert(0, line)
             labels.insert(
                 0,
-                f"threshold {self.threshold:.4g}: {flagged} of {len(scores)} "
-                f"rows below ({flagged / len(scores):.1%})",
+                f"threshold {self.threshold:.4g}: {flagged} of "
+                f"{counted(len(scores), 'row')} below ({flagged / len(scores):.1%})",
             )
-        note = f"\nleftmost bin: {beyond} rows score less" if beyond else ""
+        less = "scores less" if beyond == 1 else "score less"
+        note = f"\nleftmost bin: {counted(beyond, 'row')} {less}" if beyond else ""
         ax.set(
             title="Scores of rows",
             xlabel=f"score (lower is more abnormal){note}",
             ylabel="rows",
             yscale="log",
         )
-        ax.yaxis.set_major_formatter("{x:g}")
+        write_log_scale(ax.yaxis, float(np.max(counts)))
+        # Beside bars of one row matplotlib reaches down to a tenth of a row.
+        ax.set_ylim(bottom=max(ax.get_ylim()[0], LEAST_SHOWN))
         # Of the labels that bars have matplotlib drops those that begin with "_".
         as_written(ax.legend(handles, labels, edgecolor=GREY).get_texts())
         self.ax_, self.figure_ = ax, ax.figure

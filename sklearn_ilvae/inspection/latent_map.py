@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 
 from .. import metrics
 from .._pipelines import autoencoder
+from .._text import counted
 from ._style import (
     BLUE,
     COLOUR_MAP,
@@ -180,9 +181,11 @@ class LatentMapDisplay:
             self._groups = [(MISSING, missing)] if missing.any() else []
         every = range(codes.shape[1])
         units = np.atleast_1d(every if self.units is None else self.units).tolist()
-        if not units or not set(units) <= set(every):
+        # Truth values would pass for the units 0 and 1.
+        if not units or not all(type(unit) is int and unit in every for unit in units):
             raise ValueError(
-                f"units={units} must name units of codes with {codes.shape[1]} columns"
+                f"units={units} must name units by their numbers, from 0 to "
+                f"{codes.shape[1] - 1}"
             )
         side = 1 if len(units) <= 2 else len(units)
         inches = (6.0, 5.0) if side == 1 else (2.4, 2.2)
@@ -276,7 +279,7 @@ class LatentMapDisplay:
         if self.prior is not None:
             label = "prior: 50, 90, 99%" if n_units > 1 else "prior"
             handles.append(Line2D([], [], color="k", linestyle="--", label=label))
-        self.ax_[0, 0].set_title(f"Codes of {n_rows} rows")
+        self.ax_[0, 0].set_title(f"Codes of {counted(n_rows, 'row')}")
         corner = self.ax_[0, -1]
         if handles:
             place = "upper right" if n_units > 2 else "best"

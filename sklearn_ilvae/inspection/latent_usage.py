@@ -8,11 +8,9 @@ from sklearn.utils import check_random_state
 
 from .. import metrics
 from .._pipelines import autoencoder
+from .._text import counted, share_of
 from ..vae.diagnostics import ALIVE
-from ._style import BLUE, RED, grid_of_axes
-
-FEW_DECADES = 20.0
-"""Ratio of values below which the powers of ten are too few to read a scale by."""
+from ._style import BLUE, RED, check_drawn_number, grid_of_axes, write_log_scale
 
 
 class LatentUsageDisplay:
@@ -150,16 +148,18 @@ class LatentUsageDisplay:
 
         Raises
         ------
-        ValueError
-            For divergences that are not one finite number for each unit.
+        TypeError, ValueError
+            For divergences that are not one finite number for each unit, and a bound
+            that is no finite number from 0 on.
         """
         kl = _one_a_unit("kl", self.kl)
         fisher = None if self.fisher is None else _one_a_unit("fisher", self.fisher)
         if fisher is not None and len(fisher) != len(kl):
             raise ValueError(
-                f"fisher has {len(fisher)} values and kl has {len(kl)}; pass both of "
-                "the same estimator"
+                f"fisher has {counted(len(fisher), 'value')} and kl has {len(kl)}; "
+                "pass both of the same estimator"
             )
+        check_drawn_number(self.fisher_bound, "fisher_bound", min_val=0)
         n_panels = 1 if fisher is None else 2
         panels = grid_of_axes(ax, (n_panels, 1), (6.4, 3.0), type(self).__name__)
         self.ax_ = panels[:, 0]
@@ -190,7 +190,8 @@ class LatentUsageDisplay:
             )
             panel.legend()
         panel.set_ylim(0, max(1.05 * kl.max(), 10 * ALIVE))
-        panel.set_title(f"{alive.sum()} of {len(kl)} units are alive")
+        living = share_of(int(alive.sum()), len(kl), "unit", "is", "are")
+        panel.set_title(f"{living} alive")
         panel.set_ylabel("KL from the prior\n(nats)")
 
     def _draw_fisher(self, panel: Any, fisher: np.ndarray) -> None:
@@ -211,12 +212,7 @@ class LatentUsageDisplay:
         elif self.fisher_bound is not None:
             panel.plot([], [], " ", label="L = 0: nothing is guaranteed")
         panel.set_yscale("log")
-        panel.yaxis.set_major_formatter("{x:g}")
-        if shown.max() / (self.fisher_bound or shown.min()) < FEW_DECADES:
-            from matplotlib.ticker import LogLocator
-
-            panel.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-            panel.yaxis.set_minor_formatter("{x:g}")
+        write_log_scale(panel.yaxis, shown.max() / (self.fisher_bound or shown.min()))
         panel.set_ylabel("Fisher divergence\n(1 / unit of code²)")
         low, high = panel.get_ylim()
         panel.set_ylim(low / 1.3, high * 1.3)

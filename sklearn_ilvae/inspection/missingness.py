@@ -9,6 +9,7 @@ from sklearn.utils import check_array, check_scalar
 
 from .._columns import fitted_names, library_of, names_in
 from .._pipelines import autoencoder
+from .._text import counted, share_of
 from ._style import BLUE, GREY, as_written, grid_of_axes, label_of
 
 
@@ -195,8 +196,8 @@ class MissingnessDisplay:
             return [f"x{number}" for number in range(n_columns)]
         if len(self.feature_names) != n_columns:
             raise ValueError(
-                f"missing has {n_columns} columns but there are "
-                f"{len(self.feature_names)} feature names; pass one for each column"
+                f"missing has {counted(n_columns, 'column')} but feature_names has "
+                f"{len(self.feature_names)}; pass one for each column"
             )
         return [str(name) for name in self.feature_names]
 
@@ -205,11 +206,13 @@ class MissingnessDisplay:
         n_rows, n_columns = missing.shape
         with_gaps = int(missing.any(0).sum())
         complete = int((~missing.any(1)).sum())
-        left_out = with_gaps - len(shown)
+        left_out = counted(with_gaps - len(shown), "column")
+        note = (
+            f"\n({left_out} with fewer gaps left out)" if with_gaps > len(shown) else ""
+        )
         panel.set(
-            title=f"{with_gaps} of {n_columns} columns have gaps; {complete} of "
-            f"{n_rows} rows {'has' if complete == 1 else 'have'} none"
-            + (f"\n({left_out} columns with fewer gaps left out)" if left_out else ""),
+            title=f"{share_of(with_gaps, n_columns, 'column', 'has', 'have')} gaps; "
+            f"{share_of(complete, n_rows, 'row', 'has', 'have')} none{note}",
             ylabel="missing\n(% of rows)",
         )
 
@@ -225,7 +228,8 @@ class MissingnessDisplay:
         lines, columns = np.nonzero(patterns)
         panel.scatter(columns, lines, s=60, color=BLUE, linewidths=0)
         rows = [
-            f"{counts[place]:,} rows" + ("" if pattern.any() else ", complete")
+            counted(f"{counts[place]:,}", "row")
+            + ("" if pattern.any() else ", complete")
             for place, pattern in zip(frequent, patterns, strict=True)
         ]
         panel.set_yticks(np.arange(len(rows)), rows)
@@ -234,5 +238,7 @@ class MissingnessDisplay:
         more = ""
         if rest:
             n_rest = counts.sum() - counts[frequent].sum()
-            more = f"; {n_rest:,} rows have one of {rest} other patterns"
+            have = "has" if n_rest == 1 else "have"
+            others = "another pattern" if rest == 1 else f"one of {rest} other patterns"
+            more = f"; {counted(f'{n_rest:,}', 'row')} {have} {others}"
         panel.set_xlabel(f"dots: missing together{more}")

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._pipelines import check_gives
+from .._text import counted
 from ._style import FEW_COLOURS, GREY, MARKERS, grid_of_axes
 
 WIDE_RANGE = 50.0
@@ -219,8 +220,8 @@ class ParameterPathDisplay:
             for mean, _ in lines.values():
                 if len(mean) != len(values):
                     raise ValueError(
-                        f"measure {measure!r} has {len(mean)} values, and the "
-                        f"parameter has {len(values)}; pass one for each"
+                        f"measure {measure!r} has {counted(len(mean), 'value')}, and "
+                        f"the parameter has {len(values)}; pass one for each"
                     )
         shape = (1, len(self.paths))
         self.ax_ = grid_of_axes(ax, shape, (4.8, 3.8), type(self).__name__)[0]

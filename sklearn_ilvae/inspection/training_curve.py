@@ -5,6 +5,7 @@ from typing import Any, Self
 import numpy as np
 
 from .._pipelines import autoencoder
+from .._text import counted
 from ._style import BLUE, RED, single_axes
 
 
@@ -103,18 +104,18 @@ class TrainingCurveDisplay:
         Raises
         ------
         ValueError
-            For more validation scores than epochs.
+            For curves that are not one number an epoch, and more validation scores than
+            epochs.
         """
-        bound = -np.asarray(self.loss_curve, dtype=float)
+        bound = -_one_an_epoch("loss_curve", self.loss_curve)
         epochs = np.arange(1, len(bound) + 1)
-        validation = np.asarray(
-            [] if self.validation_scores is None else self.validation_scores,
-            dtype=float,
-        )
+        scores = [] if self.validation_scores is None else self.validation_scores
+        validation = _one_an_epoch("validation_scores", scores)
         if len(validation) > len(epochs):
             raise ValueError(
-                f"validation_scores has {len(validation)} epochs, and loss_curve has "
-                f"{len(epochs)}. Pass one score an epoch, or those of the last epochs."
+                f"validation_scores has {counted(len(validation), 'epoch')}, and "
+                f"loss_curve has {len(epochs)}. Pass one score an epoch, or "
+                "those of the last epochs."
             )
         ax = single_axes(ax, type(self).__name__)
         # A curve of one epoch is a point, which a line does not show.
@@ -148,3 +149,13 @@ class TrainingCurveDisplay:
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _one_an_epoch(name: str, values: Any) -> np.ndarray:
+    found = np.asarray(values, dtype=float)
+    if found.ndim != 1:
+        raise ValueError(
+            f"{name} must be one number an epoch, got an array of shape {found.shape}; "
+            f"pass for example what a fitted estimator has as {name}_"
+        )
+    return found

@@ -18,6 +18,7 @@ from .._columns import float_dtypes, library_of, to_tensor
 from .._columns.frames import names_in
 from .._columns.validation import bad_column_named
 from .._random import draw_seed
+from .._text import counted
 from ..stein.divergences import EvaluatedScore
 from ..stein.functional import width_of
 from ..stein.kernels.radial import make_kernel
@@ -159,8 +160,8 @@ def fisher_divergence_from_sample(
     rows, others = _rows(X), _rows(Y)
     if rows.shape[1] != others.shape[1]:
         raise ValueError(
-            f"X has {rows.shape[1]} columns but Y has {others.shape[1]}; both samples "
-            "must have the same"
+            f"X has {counted(rows.shape[1], 'column')} but Y has {others.shape[1]}; "
+            "both samples must have the same"
         )
     names, other_names = _names(X), _names(Y)
     if names and other_names and names != other_names:

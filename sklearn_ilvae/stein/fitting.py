@@ -185,7 +185,7 @@ class KernelFit:
             enough = m * torch.finfo(total.gram.dtype).eps * bound
             raise ValueError(
                 f"regularization={setting.strength:.3g} is lost to rounding beside the "
-                f"kernels at {m} landmarks; choose at least {enough:.1g}, or 'auto'"
+                f"kernels, n_landmarks={m}; choose at least {enough:.1g}, or 'auto'"
             )
         return found
 

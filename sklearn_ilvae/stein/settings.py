@@ -126,10 +126,12 @@ class Report:
     n_averaged : int
         How many estimates are averaged; the others here are those of the best.
     degrees_of_freedom : float or None
-        Of the kernel part; None when nothing was cross-validated.
+        Of the kernel part; None without one, where the strength was given and for the
+        published estimator.
     loss, base_loss : float or None
         Mean cross-validated Hyvärinen loss of the estimate and of the best base
-        alone, in coordinates of unit scale.
+        alone, in coordinates of unit scale; None where the strength was given and for
+        the published estimator.
     shrinkage : float or None
         Shrinkage of the covariance of the base; None without a base.
 

@@ -159,8 +159,8 @@ def _checked_weights(X: Tensor, weights: Tensor | None, device: torch.device) ->
         return torch.ones(len(X), dtype=torch.float64, device=device)
     if weights.shape != (len(X),):
         raise ValueError(
-            f"weights has shape {tuple(weights.shape)}; pass one number for each of "
-            f"the {len(X)} rows of X"
+            f"weights has shape {tuple(weights.shape)}; pass as many numbers as X has "
+            f"rows, {len(X)}"
         )
     weights = weights.to(device, torch.float64)
     for bad, what in [

@@ -46,8 +46,8 @@ def _in_given(rows: Rows, bandwidth: str | float | Tensor) -> Rows:
     lengths = torch.as_tensor(bandwidth, dtype=torch.float64, device=rows.device)
     if lengths.numel() not in (1, rows.n_features):
         raise ValueError(
-            f"bandwidth has {lengths.numel()} numbers; pass one for each of the "
-            f"{rows.n_features} columns of X, or one for all"
+            f"bandwidth has {lengths.numel()} numbers; pass as many as X has columns, "
+            f"{rows.n_features}, or one for all"
         )
     scaled = rows.rescaled((1.0 / lengths).expand_as(rows.inverse_scale))
     _check_ratios(scaled.inverse_scale / rows.inverse_scale)

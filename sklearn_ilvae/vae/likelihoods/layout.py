@@ -76,8 +76,8 @@ class Layout:
             kinds & set(LEVELS) and not n_levels
         ):
             raise ValueError(
-                f"n_levels={n_levels!r} must hold the number of levels of each of the "
-                f"{self.n_features} columns, 1 for those of numbers and counts."
+                f"n_levels={n_levels!r} must hold as many numbers of levels as there "
+                f"are columns, {self.n_features}; 1 for those of numbers and counts."
             )
         sizes = [self._sizes(*each) for each in self._columns()]
         self._parameters = [0, *accumulate(width for width, _ in sizes)]
