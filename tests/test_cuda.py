@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from autoencoders import correlated_rows, started_model
 from mixed import people
@@ -163,6 +164,24 @@ def test_decoding_and_imputing_agree(mixed_model):
         rtol=1e-4,
     )
     assert_allclose(twin.impute(rows)[numbers], model.impute(rows)[numbers], rtol=1e-4)
+
+
+def test_a_table_on_the_gpu_may_hold_levels_and_counts():
+    rng = np.random.default_rng(0)
+    levels, counts = rng.integers(0, 6, 300), rng.poisson(3, 300)
+    columns = [rng.normal(size=300), levels, counts, levels > 2]
+    rows = torch.from_numpy(np.column_stack(columns).astype(float)).cuda()
+    gaps = rows.clone()
+    gaps[::3, 1] = torch.nan
+    kinds = {"likelihood": ["auto", "auto", "poisson", "auto"]}
+    with sklearn.config_context(array_api_dispatch=True):
+        # Three levels share one, and a draw tells which of them it is.
+        model = on_gpu(max_iter=2, categorical_features=[1], max_categories=4, **kinds)
+        filled = [model.fit(rows).impute(gaps), *model.impute(gaps, 2, random_state=0)]
+    for table in filled:
+        assert table.device == rows.device
+        assert torch.equal(table[1::3], rows[1::3])
+        assert set(table[:, 1].tolist()) <= set(range(6))
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.1])

@@ -151,9 +151,9 @@ class ColumnScaling:
             chosen = (
                 levels.representatives().to(groups.device)[groups]
                 if generator is None
-                else levels.draw(groups, generator)
+                else levels.draw(groups.cpu(), generator)
             )
-            table[seen, column] = chosen.to(table.dtype)
+            table[seen, column] = chosen.to(table)
         return table
 
     def log_slope(self, table: Tensor, rows: Tensor) -> Tensor:

@@ -191,7 +191,7 @@ def start_model(
     widths = _widths(hidden_layer_sizes)
     missing = rows.isnan().any(0)
     gaps = tuple(missing.tolist()) if missing.any() else ()
-    design = Design(likelihood, n_levels, gaps).float()
+    design = Design(likelihood, n_levels, gaps).float().to(rows.device)
     _check_n_components(n_components, design.n_parameters, rows.shape[1])
     if decoder == "mlp" and inverse_lipschitz not in ("auto", 0):
         raise ValueError(
