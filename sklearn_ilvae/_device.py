@@ -55,9 +55,11 @@ def inference_device(name: str, dtype: torch.dtype) -> torch.device:
 
 
 @contextmanager
-def full_precision() -> Iterator[None]:
-    """Compute in the dtypes of tensors in the block, whatever its user autocasts to."""
+def torch_defaults() -> Iterator[None]:
+    """Compute in the block as if its user had no default device and no autocast."""
     with ExitStack() as stack:
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
@@ -65,7 +67,7 @@ def full_precision() -> Iterator[None]:
 
 
 @torch.no_grad()
-@full_precision()
+@torch_defaults()
 def in_chunks_on(
     device: torch.device,
     function: Callable[[Tensor], Tensor],

@@ -34,6 +34,7 @@ from ._detection import (
     points_and_terms,
     trusted_weights,
 )
+from ._device import torch_defaults
 from ._html import DiagramMixin, summary_of_detector
 from ._random import draw_held_out, draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
@@ -449,7 +450,7 @@ default="from_dtype"
         resume = method == "partial_fit" and hasattr(self, "transformer_")
         known = self.transformer_ if resume else None
         context = self._init_callback_context(max_subtasks=1)
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), torch_defaults():
             context.call_on_fit_task_begin(estimator=self)
             table = read_training_table(self, X, sample_weight, method, known)
             seed = draw_seed(self.random_state)

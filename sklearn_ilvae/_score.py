@@ -18,7 +18,7 @@ from ._columns import (
     to_tensor,
     validated_table,
 )
-from ._device import inference_device, training_device
+from ._device import inference_device, torch_defaults, training_device
 from ._html import DiagramMixin, summary_of_score
 from ._random import draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
@@ -237,7 +237,7 @@ default="auto"
             For input or parameters that cannot be fitted. The estimator is left as it
             was.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), torch_defaults():
             table = validated_table(self, X, reset=True, min_samples=2)
             weights = sample_weight
             if weights is not None:

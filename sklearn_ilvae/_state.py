@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._columns import to_tensor
+from ._device import torch_defaults
 from ._random import seeded
 from .vae import Architecture, VariationalAutoencoder
 
@@ -27,7 +28,7 @@ def module_from_arrays(saved: Mapping[str, Any]) -> VariationalAutoencoder:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in saved["architecture"].items()
     }
-    with seeded(0):  # the weights drawn here are overwritten
+    with torch_defaults(), seeded(0):  # the weights drawn here are overwritten
         module = VariationalAutoencoder(Architecture(**values))
     tensors = {
         name: to_tensor(np.asarray(array))  # which may be a file mapped to memory

@@ -26,7 +26,7 @@ from ._columns import (
     range_of,
     to_tensor,
 )
-from ._device import full_precision, in_chunks_on, inference_device, training_device
+from ._device import in_chunks_on, inference_device, torch_defaults, training_device
 from ._html import DiagramMixin, divergences_of_units, summary_of_autoencoder
 from ._random import draw_held_out, draw_seed
 from ._sklearn import Interval, StrOptions, fit_context
@@ -644,7 +644,7 @@ default="from_dtype"
         context = self._init_callback_context(max_subtasks=max_iter)
         # Training needs gradients and precision, also where the user's own code does
         # without.
-        with unchanged_on_error(self), torch.inference_mode(False), full_precision():
+        with unchanged_on_error(self), torch.inference_mode(False), torch_defaults():
             context.call_on_fit_task_begin(estimator=self)
             table = read_training_table(
                 self, X, sample_weight, method, self if resume else None

@@ -38,23 +38,6 @@ def test_a_fit_does_not_depend_on_the_gradients_of_its_surroundings(
     assert_array_equal(model.score_samples(table), expected)
 
 
-@pytest.mark.parametrize("make", [short, short_detector])
-def test_an_estimator_computes_the_same_where_its_surroundings_autocast(table, make):
-    rows = table.astype(np.float32)
-
-    def results():
-        model = make().fit(rows)
-        inner = getattr(model, "transformer_", model)
-        codes = inner.transform(rows)
-        return codes, inner.inverse_transform(codes), model.score_samples(rows)
-
-    expected = results()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = results()
-    for values, same in zip(found, expected, strict=True):
-        assert_array_equal(values, same)
-
-
 # Randomness
 
 

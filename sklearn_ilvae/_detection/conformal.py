@@ -142,7 +142,7 @@ class ConformalMixin:
             )
         calibration = to_tensor(self.calibration_scores_).cpu().numpy()
         found = conformal_p_values(calibration, self._scores(table).cpu().numpy())
-        return from_tensor(torch.tensor(found), X)
+        return from_tensor(torch.from_numpy(found), X)
 
     def select(self, X: Any, false_discovery_rate: float = 0.1) -> Any:
         """Select outliers so that few of those selected are normal, on average.
@@ -179,4 +179,4 @@ class ConformalMixin:
         )
         p_values = to_tensor(self.p_values(X)).cpu().numpy()
         chosen = benjamini_hochberg(p_values, false_discovery_rate)
-        return from_tensor(torch.tensor(chosen), X)
+        return from_tensor(torch.from_numpy(chosen), X)

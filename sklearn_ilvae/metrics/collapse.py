@@ -17,6 +17,7 @@ from sklearn.utils import check_scalar
 from torch import Tensor
 
 from .._checks import check_number
+from .._device import torch_defaults
 from .._pipelines import autoencoder
 from .._random import draw_seed
 from ..vae import VariationalAutoencoder, diagnostics, shared_noise
@@ -25,6 +26,7 @@ WITH_GRADIENTS = torch.inference_mode(False)
 """Of the decoder, which a measure needs also where the user's code does without."""
 
 
+@torch_defaults()
 def kl_per_unit(estimator: Any, X: Any) -> np.ndarray:
     """Kullback–Leibler divergence of the posterior from the prior, a unit each.
 
@@ -61,6 +63,7 @@ def kl_per_unit(estimator: Any, X: Any) -> np.ndarray:
     return divergences.mean(0).numpy()
 
 
+@torch_defaults()
 def active_units(estimator: Any, X: Any, threshold: float = 0.01) -> np.ndarray:
     """Which latent units have posterior means that vary over the rows.
 
@@ -108,6 +111,7 @@ def active_units(estimator: Any, X: Any, threshold: float = 0.01) -> np.ndarray:
     return diagnostics.active_units(mean, threshold).numpy()
 
 
+@torch_defaults()
 def mutual_information(
     estimator: Any,
     X: Any,
@@ -165,6 +169,7 @@ def mutual_information(
     return float(diagnostics.mutual_information(mean, log_variance, noise))
 
 
+@torch_defaults()
 @WITH_GRADIENTS
 def relative_fisher_divergence(
     estimator: Any,
@@ -220,6 +225,7 @@ def relative_fisher_divergence(
     return diagnostics.relative_fisher_divergence(module, rows, noise).numpy()
 
 
+@torch_defaults()
 @WITH_GRADIENTS
 def fisher_divergence_per_unit(
     estimator: Any,
@@ -265,6 +271,7 @@ def fisher_divergence_per_unit(
     return shares.mean(0).numpy()
 
 
+@torch_defaults()
 @WITH_GRADIENTS
 def fisher_divergence_lower_bound(
     estimator: Any,
@@ -318,6 +325,7 @@ def fisher_divergence_lower_bound(
     return diagnostics.fisher_divergence_lower_bound(module, rows, noise).numpy()
 
 
+@torch_defaults()
 def average_fisher_lower_bound(estimator: Any) -> float:
     """Lower bound on the mean relative Fisher divergence over rows of the model.
 

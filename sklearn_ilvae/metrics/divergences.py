@@ -17,6 +17,7 @@ from .. import stein
 from .._columns import float_dtypes, library_of, to_tensor
 from .._columns.frames import names_in
 from .._columns.validation import bad_column_named
+from .._device import torch_defaults
 from .._random import draw_seed
 from .._text import counted
 from ..stein.divergences import EvaluatedScore
@@ -27,6 +28,7 @@ MEDIAN_ROWS = 1000
 """Rows from which a median distance is taken."""
 
 
+@torch_defaults()
 def fisher_divergence_from_density(
     X: Any,
     score: Callable[[Tensor], Tensor],
@@ -110,6 +112,7 @@ def fisher_divergence_from_density(
     return _fisher_divergence(rows, reference, method, n_folds, settings, seed)
 
 
+@torch_defaults()
 def fisher_divergence_from_sample(
     X: Any,
     Y: Any,
@@ -177,6 +180,7 @@ def fisher_divergence_from_sample(
     return _fisher_divergence(rows, reference, method, n_folds, settings, seed)
 
 
+@torch_defaults()
 def kernel_stein_discrepancy(
     X: Any,
     score: Any,

@@ -83,7 +83,7 @@ def model_from_arrays(saved: dict[str, Any]) -> Score:
 
 def _model_from(saved: dict[str, Any]) -> ScoreModel:
     def tensor(name: str) -> Tensor:
-        return torch.tensor(np.asarray(saved[name]))
+        return torch.from_numpy(np.array(saved[name]))
 
     kind = BASES[saved["base"]]
     parts: dict[str, Any] = {
@@ -92,7 +92,7 @@ def _model_from(saved: dict[str, Any]) -> ScoreModel:
         if f"base_{field.name}" in saved
     }
     parts = {
-        name: value if isinstance(value, float) else torch.tensor(np.asarray(value))
+        name: value if isinstance(value, float) else torch.from_numpy(np.array(value))
         for name, value in parts.items()
     }
     model = ScoreModel(

@@ -1,0 +1,84 @@
+"""Results do not depend on what the code around asks torch for."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from autoencoders import short, short_detector
+from mixed import people
+from numpy.testing import assert_array_equal
+
+from sklearn_ilvae import SteinScoreEstimator, metrics
+
+SURROUNDINGS = {
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    # Its tensors hold no values: what is made there cannot be used.
+    "another default device": lambda: torch.device("meta"),
+}
+
+
+def of_an_autoencoder(table):
+    model = short().fit(table.astype(np.float32))
+    codes = model.transform(table.astype(np.float32))
+    return (
+        codes,
+        model.inverse_transform(codes),
+        model.score_samples(table),
+        model.sample(3, random_state=0),
+        pickle.loads(pickle.dumps(model)).transform(table),
+    )
+
+
+def of_a_mixed_table(_):
+    frame = people(gaps=0.1)
+    model = short().fit(frame).partial_fit(frame)
+    return model.impute(frame, 2, random_state=0)
+
+
+def of_a_detector(table):
+    detector = short_detector(calibration_fraction=0.2).fit(table)
+    return (
+        detector.feature_contributions(table),
+        detector.p_values(table),
+        detector.select(table),
+        detector.set_threshold(contamination=0.1).predict(table),
+    )
+
+
+def of_a_score_estimator(table):
+    model = SteinScoreEstimator(random_state=0).fit(table[:, :2])
+    loaded = pickle.loads(pickle.dumps(model))
+    return loaded.score_gradient(table[:, :2]), loaded.score_samples(table[:, :2])
+
+
+def of_metrics(table):
+    model = short().fit(table)
+    few = table[:40, :2]
+    return (
+        metrics.kl_per_unit(model, table),
+        metrics.mutual_information(model, table),
+        metrics.relative_fisher_divergence(model, table[:9], n_draws=4),
+        metrics.fisher_divergence_lower_bound(model, table[:9], n_draws=4),
+        metrics.fisher_divergence_from_density(few, torch.neg),
+        metrics.kernel_stein_discrepancy(few, torch.neg),
+    )
+
+
+@pytest.mark.parametrize("surroundings", SURROUNDINGS.values(), ids=SURROUNDINGS)
+@pytest.mark.parametrize(
+    "results",
+    [
+        of_an_autoencoder,
+        of_a_mixed_table,
+        of_a_detector,
+        of_a_score_estimator,
+        of_metrics,
+    ],
+)
+def test_results_are_the_same_in_other_surroundings(table, results, surroundings):
+    expected = results(table)
+    with surroundings():
+        found = results(table)
+    for values, same in zip(found, expected, strict=True):
+        assert_array_equal(values, same)
