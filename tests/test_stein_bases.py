@@ -208,6 +208,27 @@ def test_a_student_t_is_recovered_with_its_tails():
     assert (model.score(x) - truth).square().sum() < 0.03 * truth.square().sum()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_heavy_tails_hide_no_correlation(seed):
+    spread = points(1000, 2, seed).square().mean(1, keepdim=True)
+    x = points(1000, 2, seed + 10) / spread.sqrt()
+    x[:, 1] = 0.9 * x[:, 0] + 0.19**0.5 * x[:, 1]
+    rows, bases = bases_of(x)
+    precision = torch.linalg.inv(torch.tensor([[1.0, 0.9], [0.9, 1.0]]).double())
+    pull = x @ precision
+    truth = -4.0 * pull / (2.0 + (pull * x).sum(1, keepdim=True))
+    found = bases["student_t"].full.score(rows.place(x)) * rows.inverse_scale
+    assert (found - truth).square().sum() < 0.03 * truth.square().sum()
+    assert bases["student_t"].shrinkage < 0.01
+
+
+def test_a_scatter_does_not_shrink_to_rows_that_share_a_value():
+    x = points(400, 4, 0) / points(400, 3, 1).square().mean(1, keepdim=True).sqrt()
+    x[20:, 3] = 0.0
+    _, bases = bases_of(x)
+    assert bases["student_t"].shrinkage == bases["gaussian"].shrinkage
+
+
 @pytest.mark.parametrize("base", ["student_t", "mixture"])
 def test_a_family_asked_for_by_name_gives_finite_scores_for_few_rows(base):
     for n in (2, 5, 12):

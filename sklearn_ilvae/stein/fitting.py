@@ -53,7 +53,7 @@ def base_alone(frame: Frame, name: str) -> tuple[ScoreModel, Report]:
     model = ScoreModel(rows.center, rows.inverse_scale, base.full, rows.axes)
     if base.name == "none":
         return model, Report()
-    return model, Report(base=base.name, shrinkage=frame.shrinkage)
+    return model, Report(base=base.name, shrinkage=base.shrinkage)
 
 
 def best_base_alone(frame: Frame) -> tuple[ScoreModel, Report]:

@@ -1,10 +1,12 @@
 """Student t and mixture of a sample, and of the complements of its parts."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from ..sample.splits import Split
-from .gaussian import GaussianFit
+from ..sample.splits import N_FOLDS, Split
+from .gaussian import SHRINKAGES, GaussianFit
 from .mixture import (
     Components,
     MixtureScore,
@@ -13,7 +15,13 @@ from .mixture import (
     fit_like,
     run_em,
 )
-from .student import StudentScore, fit_student, run_student_em
+from .student import (
+    StudentScore,
+    best_shrinkage,
+    fit_student,
+    has_a_maximum,
+    run_student_em,
+)
 
 MOST_ROWS = 20_000
 """Most rows that a family is fitted to."""
@@ -45,17 +53,20 @@ class Families:
         chosen = rows.lowest_ranks(min(MOST_ROWS, most))
         self.ratio = rows.ratio_to_own_scale()
         self.V = rows.read(chosen) * self.ratio
+        varying = rows.inverse_scale > 0
+        self.columns = replace(rows, axes=None).read(chosen)[:, varying]
         self.weights = rows.weights[chosen] / rows.weights[chosen].sum()
         self.labels, self.ranks = split.labels[chosen], rows.rank[chosen]
 
-    def student(self) -> list[StudentScore] | None:
-        """Return the score of all rows, then those without each part.
+    def student(self) -> tuple[list[StudentScore], float] | None:
+        """Return the score of all rows, then those without each part; the shrinkage.
 
         None where a Gaussian is no worse.
         """
-        shrinkage = self.gaussian.shrinkage
         without = self._weights_without_parts()
-        heaviest = max(float(w.max() / w.sum()) for w in [self.weights, *without])
+        # A part that is held out of a large sample has no rows among these.
+        rest = without or [self.weights * (self.ranks % N_FOLDS > 0)]
+        heaviest = max(float(w.max() / w.sum()) for w in [self.weights, *rest])
         V, plane = self.V, None
         if len(V) < V.shape[1]:
             # The scatter shrinks to a multiple of the identity: it is one across the
@@ -64,9 +75,19 @@ class Families:
             basis, places = torch.linalg.qr((V - origin).T)
             V, plane = places.T, (origin, basis)
         n_across = self.V.shape[1] - V.shape[1]
+        shrinkage = self.gaussian.shrinkage
         full = fit_student(V, self.weights, shrinkage, heaviest, n_across)
         if full is None:
             return None
+        # Where many rows share a value, the less a scatter shrinks to the identity the
+        # more to those rows, and the likelier it gets.
+        heaviest = max(heaviest, self._share_of_a_value([self.weights, *rest]))
+        if has_a_maximum(heaviest, full.freedom, full.dimension):
+            own = best_shrinkage(V, self.weights, rest, full, SHRINKAGES)
+            again = fit_student(V, self.weights, own, heaviest, n_across)
+            # A scatter that follows few rows may hide their tails.
+            if again is not None:
+                full, shrinkage = again, own
         others = [
             run_student_em(V, weights, full, full.freedom, shrinkage)
             for weights in without
@@ -76,7 +97,7 @@ class Families:
             for each in (full, *others)
         ]
         score, *scores = [each.stretched(1.0 / self.ratio) for each in (score, *scores)]
-        return [score, *(scores or [score] * self.split.n_held_out)]
+        return [score, *(scores or [score] * self.split.n_held_out)], shrinkage
 
     def mixture(self) -> list[MixtureScore] | None:
         """Return the score of all rows, then those without each part.
@@ -110,6 +131,19 @@ class Families:
         """Return the weights of the other rows for each part that overlaps these."""
         parts = range(self.split.n_held_out) if self.split.in_folds else ()
         return [self.weights * (self.labels != part) for part in parts]
+
+    def _share_of_a_value(self, samples: list[Tensor]) -> float:
+        """Return the largest share of one value in a column, by any of some weights."""
+        ordered, order = self.columns.sort(0)
+        changes = torch.ones_like(ordered, dtype=torch.bool)
+        changes[1:] = ordered[1:] != ordered[:-1]
+        largest = 0.0
+        for weights in samples:
+            shares = weights[order] / weights.sum()
+            sums = shares.cumsum(0)
+            before = (sums - shares).masked_fill(~changes, 0.0).cummax(0).values
+            largest = max(largest, float((sums - before).max()))
+        return largest
 
     def _after_em(
         self, start: Components, weights: Tensor, target: Tensor

@@ -57,12 +57,15 @@ class Base:
     without : list of BaseScore
     losses : Tensor of shape (n_validated,)
         Held-out loss of each validated row.
+    shrinkage : float
+        Of its covariance.
     """
 
     name: str
     full: BaseScore
     without: list[BaseScore]
     losses: Tensor
+    shrinkage: float
 
     def stretched(self, ratio: Tensor) -> Self:
         """Return the same scores in coordinates ``u' = ratio · u``.
@@ -101,32 +104,37 @@ def fit_bases(
     bases : dict of Base
         By name, in the order of the names.
     """
-    found: dict[str, Sequence[BaseScore]] = {}
+    found: dict[str, tuple[Sequence[BaseScore], float]] = {}
     for name in names:
-        scores = _scores_of(name, split, gaussian, seed)
-        if scores is not None:
-            found[name] = scores
-    return {
-        name: Base(name, full, without, _held_out_losses(gaussian.rows, split, without))
-        for name, (full, *without) in (found or {"gaussian": gaussian.scores}).items()
-    }
+        fit = _fit_of(name, split, gaussian, seed)
+        if fit is not None:
+            found[name] = fit
+    found = found or {"gaussian": (gaussian.scores, gaussian.shrinkage)}
+    bases = {}
+    for name, ((full, *without), shrinkage) in found.items():
+        losses = _held_out_losses(gaussian.rows, split, without)
+        bases[name] = Base(name, full, without, losses, shrinkage)
+    return bases
 
 
-def _scores_of(
+def _fit_of(
     name: str, split: Split, gaussian: GaussianFit, seed: int
-) -> Sequence[BaseScore] | None:
-    """Return a family's score of all rows, then those without each part held out.
+) -> tuple[Sequence[BaseScore], float] | None:
+    """Return a family's score of all rows, then those without each part; its shrinkage.
 
     None where the family turns out to be the Gaussian.
     """
     if name == "none":
-        return gaussian.silent().scores
+        return gaussian.silent().scores, gaussian.shrinkage
     if name == "gaussian":
-        return gaussian.scores
+        return gaussian.scores, gaussian.shrinkage
     if not gaussian.without:
         return None
     families = Families(split, gaussian, seed)
-    return families.student() if name == "student_t" else families.mixture()
+    if name == "student_t":
+        return families.student()
+    scores = families.mixture()
+    return None if scores is None else (scores, gaussian.shrinkage)
 
 
 def _held_out_losses(rows: Rows, split: Split, without: list[BaseScore]) -> Tensor:

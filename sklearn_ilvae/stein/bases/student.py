@@ -5,6 +5,10 @@ statistical modeling using the t distribution"); the degrees of freedom are thos
 grid with the largest likelihood. It has no largest value where one point has a share
 ``w ≥ ν / (ν + r)`` of the sample: the scatter shrinks to that point (Kent & Tyler 1991,
 "Redescending M-estimates of location and scatter").
+
+The scatter shrinks to a multiple of the identity by a share of its own, that of the
+largest likelihood of rows held out: the covariance of heavy tails is that of a few
+rows, and what suits it tells little of the scatter.
 """
 
 import math
@@ -24,6 +28,9 @@ ITERATIONS = 15
 
 Each run starts where that of the next larger freedom ended, near its own end.
 """
+
+ITERATIONS_OF_A_SHRINKAGE = 5
+"""The same for each shrinkage that is compared, which start nearer to their ends."""
 
 COLUMNS_OF_A_SOLUTION = 4
 """For so many columns, relative to a matrix, to solve takes less than its inverse."""
@@ -153,7 +160,7 @@ def fit_student(
     start = Student(location, shrunk[0], FREEDOMS[-1], shrunk[1], n_across)
     best, highest = start, -math.inf
     for freedom in reversed(FREEDOMS):
-        if heaviest * (freedom + start.dimension) >= freedom:
+        if not has_a_maximum(heaviest, freedom, start.dimension):
             break
         start = run_student_em(V, weights, start, freedom, shrinkage)
         likelihood = log_likelihood(V, weights, start)
@@ -162,15 +169,62 @@ def fit_student(
     return None if best.freedom == FREEDOMS[-1] else best
 
 
+def has_a_maximum(heaviest: float, freedom: float, dimension: int) -> bool:
+    """Tell whether the likelihood has one where a point has a share of the sample."""
+    return heaviest * (freedom + dimension) < freedom
+
+
+def best_shrinkage(
+    V: Tensor,
+    weights: Tensor,
+    without: list[Tensor],
+    start: Student,
+    shrinkages: tuple[float, ...],
+) -> float:
+    """Return the shrinkage of the scatter under which rows held out are likeliest.
+
+    Parameters
+    ----------
+    V : Tensor of shape (n, r)
+    weights : Tensor of shape (n,)
+        They sum to 1.
+    without : list of Tensor of shape (n,)
+        The same with 0 for the rows of a part, for each part held out.
+    start : Student
+        Whose degrees of freedom all have.
+    shrinkages : tuple of float
+        To compare, from the smallest.
+
+    Returns
+    -------
+    shrinkage : float
+    """
+    totals = dict.fromkeys(reversed(shrinkages), 0.0)
+    for rest in without:
+        fit, held_out = start, rest < weights
+        share = weights[held_out].sum()
+        for shrinkage in totals:
+            steps = ITERATIONS_OF_A_SHRINKAGE
+            fit = run_student_em(V, rest, fit, start.freedom, shrinkage, steps)
+            likelihood = log_likelihood(V[held_out], weights[held_out] / share, fit)
+            totals[shrinkage] += float(share) * likelihood
+    return max(totals, key=lambda shrinkage: totals[shrinkage])
+
+
 def run_student_em(
-    V: Tensor, weights: Tensor, start: Student, freedom: float, shrinkage: float
+    V: Tensor,
+    weights: Tensor,
+    start: Student,
+    freedom: float,
+    shrinkage: float,
+    iterations: int = ITERATIONS,
 ) -> Student:
     """Return the Student t of given degrees of freedom after EM, from a start."""
     weights = weights / weights.sum()
     # Sums over rows take half the time where the entries of a column lie together.
     columns = V.T.contiguous()
     location, scatter, across = start.location, start.scatter, start.across
-    for _ in range(ITERATIONS):
+    for _ in range(iterations):
         difference = columns - location[:, None]
         distance = _squared_lengths(scatter, difference)
         mass = weights * (freedom + start.dimension) / (freedom + distance)

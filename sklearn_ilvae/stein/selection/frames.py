@@ -30,8 +30,6 @@ class Frame:
     rows : Rows
         In coordinates of the plane that holds the sample.
     split : Split
-    shrinkage : float
-        Of the covariance of the base scores.
     bases : dict of Base
         The base scores to compare.
     metric : Tensor of shape (r,)
@@ -40,7 +38,6 @@ class Frame:
 
     rows: Rows
     split: Split
-    shrinkage: float
     bases: dict[str, Base]
     metric: Tensor
 
@@ -86,7 +83,7 @@ def make_frame(rows: Rows, split: Split, names: tuple[str, ...], seed: int) -> F
     gaussian = fit_gaussian(rows, split)
     bases = fit_bases(split, gaussian, names, seed)
     metric = torch.ones_like(gaussian.full.mean)
-    return Frame(gaussian.rows, split, gaussian.shrinkage, bases, metric)
+    return Frame(gaussian.rows, split, bases, metric)
 
 
 def in_all_scalings(frame: Frame) -> dict[str, Frame]:
