@@ -532,8 +532,10 @@ default="from_dtype"
         """Return the log-likelihood of every row.
 
         It is the importance-weighted bound [1]_ with `n_importance_samples` draws from
-        a Gaussian that two Gauss-Newton steps fit to the posterior of the row; for a
-        row with gaps, a fifth are from the prior. All rows share the noise: a row
+        a Gaussian that two Gauss-Newton steps fit to the posterior of the row. Where
+        Student t values lie far out, more steps and a second start look for a better
+        one. A fifth of the draws are from the prior for a row with gaps, or where the
+        two starts do not end alike. All rows share the noise: a row
         scores the same alone and in any batch.
 
         Parameters

@@ -239,6 +239,22 @@ def test_few_draws_give_the_likelihood_of_counts_far_above_all_others(family, co
     torch.testing.assert_close(bound, exact, rtol=0.02, atol=0)
 
 
+@pytest.mark.parametrize("far", [10.0, 20.0])
+def test_few_draws_give_the_likelihood_of_a_value_that_the_code_gives_up(far):
+    """The encoder would have the code explain it at the expense of five others."""
+    rows = normal(200, 1) + 0.2 * normal(200, 6, seed=1)
+    model = started_model(rows, "anchored", 1, likelihood=("student_t",) * 6)
+    outlying = rows[:20].clone()
+    outlying[:, 0] += far
+    codes = torch.linspace(-30, 30, 6001).double()[:, None, None]
+    with torch.no_grad():
+        model.likelihood.heads[0].log_freedom.fill_(-1)  # heavy tails
+        joint = model.likelihood.log_prob(outlying, model.decoder(codes))
+        exact = (joint + model.prior.log_prob(codes)).logsumexp(0) + log(0.01)
+        bound = importance_weighted_bound(model, outlying, shared_noise(100, 1, 0))
+    torch.testing.assert_close(bound, exact, rtol=0, atol=0.1)
+
+
 def test_gradients_reach_all_but_the_encoder():
     rows = correlated_rows(20, 4, 2, seed=0)
     model = started_model(rows, "anchored", 2, n_mixture_components=3)

@@ -16,7 +16,7 @@ from .posterior import fit_posterior
 from .priors import StandardNormalPrior, standard_normal_log_prob
 
 FITTED_DRAWS = 4
-"""Draws from the Gaussian fitted to a row with gaps for each draw from the prior."""
+"""Draws from the Gaussian fitted to a row for each draw from the prior, if any."""
 
 
 def shared_noise(n_draws: int, n_components: int, seed: int) -> Tensor:
@@ -119,11 +119,12 @@ def importance_log_weights(
 
     They are drawn from q, a Gaussian fitted to the posterior of each row and a little
     wider, with weights ``p(x, z) / q(z|x)``. A row with gaps may be like several
-    clusters of the prior, of which the Gaussian finds one, so that a fifth of its draws
-    come from the prior. The power heuristic combines the two (Veach & Guibas, SIGGRAPH
-    1995): where the Gaussian fits, draws from the prior add next to nothing, no noise
-    either. What is drawn from is a constant for autograd: gradients reach decoder,
-    likelihood and prior alone.
+    clusters of the prior, and one with Student t values far out may have several modes.
+    The Gaussian finds one of them, so that a fifth of the draws for such rows come from
+    the prior. The power heuristic combines the two (Veach & Guibas, SIGGRAPH 1995):
+    where the Gaussian fits, draws from the prior add next to nothing, no noise either.
+    What is drawn from is a constant for autograd: gradients reach decoder, likelihood
+    and prior alone.
 
     Parameters
     ----------
@@ -175,11 +176,12 @@ def weighted_draws(
     codes = fitted.draw(noise)
     log_density = fitted.log_prob(noise[:, None])
     n_draws = len(noise)
-    n_apart = n_draws // (FITTED_DRAWS + 1) if gaps else 0
+    several = fitted.unsettled
+    if gaps:
+        several = several | rows.isnan().any(-1)
+    n_apart = n_draws // (FITTED_DRAWS + 1) if several.any() else 0
     if n_apart:
-        incomplete = rows.isnan().any(-1)
         last = torch.arange(n_draws, device=rows.device) >= n_draws - n_apart
-        apart = last[:, None] & incomplete
         with torch.no_grad():
             # Even steps choose the Gaussians of a mixture. Other noise would not do:
             # points of Sobol's sequence resemble those a power of two before them, but
@@ -189,15 +191,18 @@ def weighted_draws(
             steps = torch.arange(n_draws).to(noise)
             uniform = ((steps + start) / n_apart).frac()
             anywhere = model.prior.draw(noise, uniform)
-        codes = torch.where(apart[..., None], anywhere[:, None], codes)
+        apart = (last[:, None] & several)[..., None]
+        codes = torch.where(apart, anywhere[:, None], codes)
     parameters = model.decoder(codes)
     log_prior = model.prior.log_prob(codes)
     if n_apart:
-        by_fitted = fitted.log_prob(fitted.noise_of(codes)) + log(1 - n_apart / n_draws)
-        by_prior = log_prior.detach() + log(n_apart / n_draws)
-        own = torch.where(apart, by_prior, by_fitted)
+        where = several.nonzero()[:, 0]
+        part, drawn = fitted.at(where), codes[:, where]
+        by_fitted = part.log_prob(part.noise_of(drawn)) + log(1 - n_apart / n_draws)
+        by_prior = log_prior[:, where].detach() + log(n_apart / n_draws)
+        own = torch.where(last[:, None], by_prior, by_fitted)
         combined = torch.logaddexp(2 * by_fitted, 2 * by_prior) - own
-        log_density = torch.where(incomplete, combined, log_density)
+        log_density = log_density.index_copy(1, where, combined)
     log_likelihood = model.likelihood.log_prob(rows, parameters, gaps)
     return codes, parameters, log_likelihood + log_prior - log_density
 

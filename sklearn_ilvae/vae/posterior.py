@@ -3,9 +3,14 @@
 The encoder serves all rows alike, and its Gaussian has no correlations. For one row the
 posterior is known up to a constant: a few Newton steps from the encoder's Gaussian come
 much closer to it, and fewer draws give a likelihood of the same accuracy.
+
+With Student t columns the posterior may have several modes: a code explains a value far
+out, or gives it up and explains the others. The encoder, which is smooth, points to the
+former, though the latter may weigh more by tens of nats. Rows with values far out are
+therefore fitted a second time, from the prior on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 import torch
@@ -13,9 +18,16 @@ from torch import Tensor
 
 from .autoencoder import VariationalAutoencoder
 from .priors import standard_normal_log_prob
+from .symlog import LINEAR_RANGE
 
 N_STEPS = 2
 """Newton steps. A third one gains nothing that matters."""
+
+N_STEPS_FAR = 4
+"""Newton steps from the prior on, which is farther away than the encoder's Gaussian."""
+
+ALIKE = 0.1
+"""Difference, in nats of the evidence, up to which two fits count as the same."""
 
 STEP_LENGTHS = (0.0, 1.0, 0.5, 0.25, 0.1)
 """Parts of a Newton step to choose from; 0 stays, where a step would lead away."""
@@ -40,16 +52,33 @@ class GaussianPosterior:
         The matrices F.
     log_volume : Tensor of shape (n_rows,)
         ``log |det F|``.
+    unsettled : Tensor of shape (n_rows,), bool
+        Where two starts did not end alike: there may be more than one mode.
     """
 
     mean: Tensor
     factor: Tensor
     log_volume: Tensor
+    unsettled: Tensor
 
     def broadened(self) -> "GaussianPosterior":
         """Return the Gaussian to draw from, `BREADTH` times as wide."""
         volume = self.log_volume + self.mean.shape[-1] * log(BREADTH)
-        return GaussianPosterior(self.mean, BREADTH * self.factor, volume)
+        return replace(self, factor=BREADTH * self.factor, log_volume=volume)
+
+    def at(self, rows: Tensor) -> "GaussianPosterior":
+        """Return the Gaussians of some rows, by a mask or their positions."""
+        return GaussianPosterior(*(each[rows] for each in self._fields()))
+
+    def with_others(
+        self, rows: Tensor, others: "GaussianPosterior"
+    ) -> "GaussianPosterior":
+        """Return the Gaussians with those of some rows, by position, replaced."""
+        pairs = zip(self._fields(), others._fields(), strict=True)
+        return GaussianPosterior(*(old.index_copy(0, rows, new) for old, new in pairs))
+
+    def _fields(self) -> tuple[Tensor, ...]:
+        return self.mean, self.factor, self.log_volume, self.unsettled
 
     def draw(self, noise: Tensor) -> Tensor:
         """Return ``m + F noise``: codes of shape (n_draws, n_rows, n_components).
@@ -115,10 +144,68 @@ def fit_posterior(
     """
     mean, log_variance = model.encoder(rows)
     encoded = (0.5 * log_variance).exp()
+    settled = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     posterior = GaussianPosterior(
-        mean, torch.diag_embed(encoded), 0.5 * log_variance.sum(-1)
+        mean, torch.diag_embed(encoded), 0.5 * log_variance.sum(-1), settled
     )
-    for _ in range(N_STEPS):
+    posterior = _newton_steps(model, rows, gaps, posterior, N_STEPS)
+    columns = model.likelihood.columns("student_t").to(rows.device)
+    far = (rows[:, columns].abs() > LINEAR_RANGE).any(1).nonzero()[:, 0]
+    if not len(far):
+        return posterior
+    others, found = _better_of_two(model, rows[far], gaps, posterior.at(far))
+    far = far[others]
+    if not len(far):
+        return posterior
+    found = _newton_steps(model, rows[far], gaps, found, N_STEPS)
+    return posterior.with_others(far, found)
+
+
+def _better_of_two(
+    model: VariationalAutoencoder,
+    rows: Tensor,
+    gaps: bool,
+    posterior: GaussianPosterior,
+) -> tuple[Tensor, GaussianPosterior]:
+    """Fit rows from the prior on, and compare with Gaussians found before.
+
+    Returns the positions of rows where the two differ, and the better ones there.
+    """
+    first = replace(posterior, unsettled=torch.ones_like(posterior.unsettled))
+    prior = replace(
+        first,
+        mean=torch.zeros_like(first.mean),
+        factor=torch.eye(first.mean.shape[-1]).to(rows).expand_as(first.factor),
+        log_volume=torch.zeros_like(first.log_volume),
+    )
+    second = _newton_steps(model, rows, gaps, prior, N_STEPS_FAR)
+    before = _evidence(model, rows, gaps, first)
+    gain = _evidence(model, rows, gaps, second) - before
+    better = (gain > 0).nonzero()[:, 0]
+    others = (gain.abs() > ALIKE).nonzero()[:, 0]
+    return others, first.with_others(better, second.at(better)).at(others)
+
+
+def _evidence(
+    model: VariationalAutoencoder,
+    rows: Tensor,
+    gaps: bool,
+    posterior: GaussianPosterior,
+) -> Tensor:
+    """Return Laplace's approximation of log p(x), but for a constant: (n_rows,)."""
+    mean = posterior.mean
+    heights = log_joint(model, rows, mean, model.decoder(mean), gaps)
+    return (heights + posterior.log_volume).nan_to_num(nan=-torch.inf)
+
+
+def _newton_steps(
+    model: VariationalAutoencoder,
+    rows: Tensor,
+    gaps: bool,
+    posterior: GaussianPosterior,
+    n_steps: int,
+) -> GaussianPosterior:
+    for _ in range(n_steps):
         posterior = _newton_step(model, rows, gaps, posterior)
     return posterior
 
@@ -157,8 +244,10 @@ def _newton_step(
     heights = log_joint(model, rows, candidates, model.decoder(candidates), gaps)
     highest = heights.nan_to_num(nan=-torch.inf).argmax(0)
     narrower = torch.linalg.solve_triangular(root, factor.mT, upper=False).mT
-    return GaussianPosterior(
-        candidates[highest, torch.arange(len(rows), device=rows.device)],
-        narrower,
-        posterior.log_volume - root.diagonal(dim1=-2, dim2=-1).log().sum(-1),
+    narrowing = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return replace(
+        posterior,
+        mean=candidates[highest, torch.arange(len(rows), device=rows.device)],
+        factor=narrower,
+        log_volume=posterior.log_volume - narrowing,
     )

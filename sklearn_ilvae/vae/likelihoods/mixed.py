@@ -72,7 +72,8 @@ class MixedLikelihood(nn.Module):
     def columns(self, family: str) -> Tensor:
         """Return the positions of the columns of a family."""
         kinds = self.layout.likelihood
-        return torch.tensor([j for j, kind in enumerate(kinds) if kind == family])
+        found = [j for j, kind in enumerate(kinds) if kind == family]
+        return torch.tensor(found, dtype=torch.long)
 
     def expected_information(self) -> Tensor:
         """Return ``E s²`` of the score s of every Gaussian and Student t column."""
