@@ -60,6 +60,7 @@ from .vae import (
 )
 from .vae.likelihoods import FAMILIES
 from .vae.networks import ACTIVATIONS, converted
+from .vae.posterior import are_far_out
 
 _AUTO = StrOptions({"auto"})
 
@@ -533,10 +534,10 @@ default="from_dtype"
 
         It is the importance-weighted bound [1]_ with `n_importance_samples` draws from
         a Gaussian that two Gauss-Newton steps fit to the posterior of the row. Where
-        Student t values lie far out, more steps and a second start look for a better
-        one. A fifth of the draws are from the prior for a row with gaps, or where the
-        two starts do not end alike. All rows share the noise: a row
-        scores the same alone and in any batch.
+        Student t values lie far out, a second start and more steps look for a better
+        one. A fifth of the draws are from the prior for a row with gaps, and where the
+        two starts do not end alike. All rows share the noise: a row scores the same
+        alone and in any batch.
 
         Parameters
         ----------
@@ -571,8 +572,14 @@ default="from_dtype"
             bound = importance_weighted_bound(module, scaled, noise.to(rows))
             return bound + scaling.log_slope(rows, scaled)
 
+        def are_far(rows: Tensor) -> Tensor:
+            return are_far_out(module, scaling.transform(rows)).int()
+
+        # Rows that need a second look share what a decoder does once a call.
+        order = self._in_chunks(are_far, table, TRANSFORM_CHUNK).argsort(stable=True)
         chunk = rows_at_once(module, len(noise), module.widest_layer)
-        return from_tensor(self._in_chunks(log_likelihood, table, chunk), X)
+        ordered = self._in_chunks(log_likelihood, table[order], chunk)
+        return from_tensor(ordered[order.argsort()], X)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean log-likelihood of rows, in nats.

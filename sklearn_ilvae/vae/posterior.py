@@ -121,6 +121,12 @@ def codes_at_once(n_draws: int, n_components: int) -> int:
     return max(n_draws, 2 * n_components + 1)
 
 
+def are_far_out(model: VariationalAutoencoder, rows: Tensor) -> Tensor:
+    """Tell which rows hold Student t values far out: `fit_posterior` looks twice."""
+    columns = model.likelihood.columns("student_t").to(rows.device)
+    return (rows[:, columns].abs() > LINEAR_RANGE).any(1)
+
+
 @torch.no_grad()
 def fit_posterior(
     model: VariationalAutoencoder, rows: Tensor, gaps: bool
@@ -149,8 +155,7 @@ def fit_posterior(
         mean, torch.diag_embed(encoded), 0.5 * log_variance.sum(-1), settled
     )
     posterior = _newton_steps(model, rows, gaps, posterior, N_STEPS)
-    columns = model.likelihood.columns("student_t").to(rows.device)
-    far = (rows[:, columns].abs() > LINEAR_RANGE).any(1).nonzero()[:, 0]
+    far = are_far_out(model, rows).nonzero()[:, 0]
     if not len(far):
         return posterior
     others, found = _better_of_two(model, rows[far], gaps, posterior.at(far))
