@@ -112,7 +112,8 @@ default="from_dtype"
     max_categories : int, default=50
         Levels of a category that the network tells apart.
     handle_unknown : {"error", "missing"}, default="error"
-        What to do with a category that was not seen in `fit`.
+        What to do with a category that was not seen in `fit`. As a missing value it
+        does not lower the score.
     prior : {"mixture", "standard_normal"}, default="mixture"
         Distribution of the codes.
     n_mixture_components : int, default=4
