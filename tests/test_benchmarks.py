@@ -148,6 +148,19 @@ def test_unknown_names_are_errors_that_list_the_known(command, run, capsys):
     assert "invalid choice" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(
+    "command",
+    ["score_devices.py --rows 100", "fit_devices.py", "training.py --device cuda"],
+)
+def test_no_gpu_is_an_error_before_anything_is_measured(command, run, capsys):
+    with pytest.raises(SystemExit):
+        run(command)
+    printed = capsys.readouterr()
+    assert "torch finds no GPU" in printed.err
+    assert printed.out == ""
+
+
 def test_means_are_over_tables_that_all_detectors_finished_for_all_seeds(
     tmp_path, monkeypatch, capsys
 ):
