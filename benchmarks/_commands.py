@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 
 def add_fit_options(
@@ -22,6 +23,15 @@ def add_fit_options(
 def changed_settings(arguments: argparse.Namespace) -> dict[str, int]:
     """Return parameters of our estimators that are not at their defaults."""
     return {} if arguments.max_iter is None else {"max_iter": arguments.max_iter}
+
+
+def check_devices(parser: argparse.ArgumentParser, devices: list[str]) -> None:
+    """End with an error, before anything is measured, where there is no GPU."""
+    if not torch.cuda.is_available() and any(each != "cpu" for each in devices):
+        parser.error(
+            f"torch finds no GPU for {', '.join(devices)} on this machine: choose cpu "
+            "alone"
+        )
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

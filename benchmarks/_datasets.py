@@ -37,6 +37,16 @@ def adbench_names(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: int(name.split("_")[0]))
 
 
+def adbench_file(name: str, folder: Path | None) -> Path:
+    """Return the file of a table; without one, end with where to find it."""
+    if folder is None:
+        raise SystemExit(f"--data must name the folder of {name}.npz. {SOURCE}.")
+    path = folder / f"{name}.npz"
+    if not path.exists():
+        raise SystemExit(f"There is no table {name} in {folder}. {SOURCE}.")
+    return path
+
+
 def load_table(name: str, folder: Path | None) -> np.ndarray:
     """Return a table in float64.
 
@@ -49,7 +59,7 @@ def load_table(name: str, folder: Path | None) -> np.ndarray:
     """
     if name in SCIKIT_LEARN:
         return SCIKIT_LEARN[name]().data
-    with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
+    with np.load(adbench_file(name, folder), allow_pickle=False) as file:
         return file["X"].astype(np.float64)
 
 
@@ -104,7 +114,7 @@ def labelled_table(
     y : ndarray of shape (n_samples,)
         1 for anomalies.
     """
-    with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
+    with np.load(adbench_file(name, folder), allow_pickle=False) as file:
         X, y = file["X"].astype(np.float64), file["y"].astype(int).ravel()
     if len(X) <= n_rows:
         return X, y

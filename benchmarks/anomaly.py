@@ -178,7 +178,9 @@ def print_protocol(results: pd.DataFrame, protocol: str) -> None:
         for column in ("auroc", "average_precision", "fit_seconds", "score_seconds")
     }
     everything = by_table["auroc"]
-    finished = everything.dropna().index
+    fits = results.pivot_table("auroc", "table", "model", aggfunc="count", sort=False)
+    # A detector that failed for one seed would be compared on fewer rows than others.
+    finished = fits.index[(fits == results["seed"].nunique()).all(axis=1)]
     by_table = {column: table.loc[finished] for column, table in by_table.items()}
     auroc, precision = by_table["auroc"], by_table["average_precision"]
     ranked = [model for model in auroc if model not in GROUPS["ablations"]]
@@ -302,7 +304,9 @@ def main() -> None:
     parser.add_argument(
         "--models",
         nargs="+",
+        choices=[*GROUPS, *DETECTORS],
         default=list(GROUPS),
+        metavar="NAME",
         help=f"groups {', '.join(GROUPS)}, or names: {', '.join(DETECTORS)}",
     )
     parser.add_argument(

@@ -17,7 +17,7 @@ standardised columns. All models of a table and seed see the same rows.
 
     python benchmarks/collapse.py
     python benchmarks/collapse.py --data FOLDER --jobs 4
-    python benchmarks/collapse.py --part defaults --tables wine 2_annthyroid --seeds 1
+    python benchmarks/collapse.py --part defaults --data FOLDER --tables wine 42_WBC
 """
 
 import argparse
@@ -269,7 +269,7 @@ def print_defaults(results: pd.DataFrame) -> None:
     print("\nTest log-likelihood with default settings, in nats a row")
     models = [model for model in (*DECODERS, PLAIN) if model in scores]
     rivals = [rival for rival in ("mlp", PLAIN, FACTOR_ANALYSIS) if rival in scores]
-    for rival in rivals:
+    for rival in rivals if default in scores else ():
         scores[f"{default} − {rival}"] = scores[default] - scores[rival]
     print(scores.to_string(float_format="{:.2f}".format, na_rep=""))
     rows = []
@@ -324,7 +324,8 @@ def main() -> None:
     parser.add_argument("--part", choices=["sweep", "defaults", "both"], default="both")
     parser.add_argument("--data", type=Path, help="folder of ADBench's tables")
     add_fit_options(parser, rows=1500, seeds=3)
-    parser.add_argument("--models", nargs="+", help="only these, by name")
+    everyone = [*DECODERS, PLAIN, FACTOR_ANALYSIS]
+    parser.add_argument("--models", nargs="+", choices=everyone, help="only these")
     parser.add_argument("--wide", action="store_true", help=f"keep over {WIDE} columns")
     parser.add_argument("--prior", help="default: that of the estimator")
     parser.add_argument(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _commands import changed_settings
+from _commands import changed_settings, check_devices
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_blobs
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
@@ -79,6 +79,7 @@ def main() -> None:
         "--output", type=Path, default=Path("benchmarks/results/fit_devices.csv")
     )
     arguments = parser.parse_args()
+    check_devices(parser, arguments.devices)
     settings = changed_settings(arguments)
     torch.set_num_threads(arguments.threads)
     for device in arguments.devices:  # libraries are set up by their first use

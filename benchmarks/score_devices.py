@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _commands import check_devices
 from score_estimation import FRESH_ROWS
 from score_tasks import Task, banana, four_clusters
 
@@ -151,6 +152,7 @@ def main() -> None:
         "--output", type=Path, default=Path("benchmarks/results/score_devices.csv")
     )
     arguments = parser.parse_args()
+    check_devices(parser, arguments.devices)
     torch.set_grad_enabled(False)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with arguments.output.open("w", newline="") as file:

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +155,9 @@ def growth(arguments: argparse.Namespace) -> Iterator[list[Row]]:
             X = mapped(sample)
             del sample
             for base in ("auto", "gaussian"):
-                row = growth_of(X, base)
-                found = row.pop("model").score(queries).numpy()
+                fit = partial(growth_of, X, base, queries)
+                row = in_own_process(fit)
+                found = row.pop("scores")
                 row |= {
                     "task": task.name,
                     "n": n,
@@ -172,22 +174,21 @@ def growth(arguments: argparse.Namespace) -> Iterator[list[Row]]:
                 print("  ".join(cells), flush=True)
 
 
-def growth_of(X: torch.Tensor, base: str) -> Row:
+def growth_of(X: torch.Tensor, base: str, queries: torch.Tensor) -> Row:
     """Return a fit and its cost; families beyond the Gaussian may need no kernel."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.process_time()
-    model, report = fit_score(X, Settings(base=base))
-    seconds = time.process_time() - start
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    X.sum()  # memory that maps the file is no memory beyond the data
+    (model, report), seconds, memory = cost_of(
+        lambda: fit_score(X, Settings(base=base))
+    )
     least = np.nan if report.form is None else floor(X, model.n_landmarks, report.form)
     return {
-        "model": model,
+        "scores": model.score(queries).numpy(),
         "bases": base,
         "landmarks": model.n_landmarks,
         "setting": setting_of(report),
         "cpu_seconds": seconds,
         "floor_seconds": least,
-        "peak_mib_beyond_data": (after - before) / 1024,
+        "peak_mib_beyond_data": memory,
     }
 
 
@@ -224,22 +225,24 @@ def floor(X: torch.Tensor, m: int, form: str) -> float:
     return time.process_time() - start
 
 
-def measured(run: Callable[[], object]) -> tuple[float, float]:
-    """Return CPU seconds and peak MiB of a call in a process of its own."""
+def cost_of(run: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Return what a call returns, CPU seconds and by how many MiB the peak rises."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.process_time()
+    result = run()
+    seconds = time.process_time() - start
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return result, seconds, (after - before) / 1024
+
+
+def in_own_process(run: Callable[[], Any]) -> Any:
+    """Return what a call returns in a process of its own, where the peak is its own."""
     context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe()
-
-    def work() -> None:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        start = time.process_time()
-        run()
-        seconds = time.process_time() - start
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        sender.send((seconds, (after - before) / 1024))
-
-    process = context.Process(target=work)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: sender.send(run()))
     process.start()
-    result: tuple[float, float] = receiver.recv()
+    sender.close()  # so that the end of the process is the end of waiting for it
+    result = receiver.recv()
     process.join()
     return result
 
@@ -260,7 +263,7 @@ def speed(arguments: argparse.Namespace) -> Iterator[list[Row]]:
                 runs[f"ours fixed {form}"] = lambda s=settings, X=X: fit_score(X, s)
             runs["ours choosing all"] = lambda X=X: fit_score(X)
             for name, run in runs.items():
-                seconds, memory = measured(run)
+                seconds, memory = in_own_process(lambda run=run: cost_of(run)[1:])
                 row = {"task": task.name, "n": n, "method": name}
                 yield [row | {"cpu_seconds": seconds, "peak_mib": memory}]
                 print(
@@ -274,7 +277,14 @@ def main() -> None:
     parser.add_argument("command", choices=commands)
     parser.add_argument("--sizes", type=int, nargs="*", help="numbers of rows")
     parser.add_argument("--seeds", type=int, default=5, help="number of samples each")
-    parser.add_argument("--tasks", nargs="*", help="names of distributions")
+    names = [task.name for task in (*accuracy_tasks(), *held_out_tasks())]
+    parser.add_argument(
+        "--tasks",
+        nargs="*",
+        choices=names,
+        metavar="NAME",
+        help=f"only these distributions: {', '.join(names)}",
+    )
     parser.add_argument("--first-seed", type=int, default=0)
     everyone = ["ours", "Gaussian", *PEERS]
     parser.add_argument("--methods", nargs="*", choices=everyone, default=everyone)

@@ -95,8 +95,9 @@ def compare_likelihoods(
     settings = {"random_state": seed, "n_importance_samples": 200}
     settings |= arguments.settings
     mixed = ILVAETransformer(**settings).fit(frame.iloc[train])
-    # Numbers as in the other model: what differs is what stands for the levels.
-    likelihood = np.full(coded.shape[1], "student_t", dtype=object)
+    # Numbers as in the other model, those of zeros and ones too: what differs is what
+    # stands for the levels.
+    likelihood = np.full(coded.shape[1], "auto", dtype=object)
     for block in blocks:
         likelihood[block] = "gaussian"
     plain = ILVAETransformer(likelihood=list(likelihood), **settings)
@@ -179,6 +180,8 @@ def summarise_imputations(found: pd.DataFrame) -> None:
     errors = found.drop(columns=["table", "rule", "share", "seed", "seconds"])
     ranks = errors.rank(axis=1)
     print("mean rank:", ranks.mean().round(2).to_dict())
+    if "ilvae" not in ranks:
+        return
     second = (ranks["ilvae"] <= 2).groupby(found["table"]).mean()
     print("share of cases in which ilvae is best or second, by table:")
     print(second.round(2).to_dict(), f"all: {(ranks['ilvae'] <= 2).mean():.2f}")

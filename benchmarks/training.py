@@ -35,6 +35,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from _commands import check_devices
 from _contenders import estimator, pythae_trainer, train_bare, train_skorch
 from sklearn.datasets import make_blobs
 from sklearn.preprocessing import StandardScaler
@@ -298,6 +299,7 @@ def main() -> None:
         "--output", type=Path, default=Path("benchmarks/results/training.csv")
     )
     arguments = parser.parse_args()
+    check_devices(parser, [arguments.device])
     torch.set_num_threads(1)
     if "pythae" in arguments.peers and pythae_trainer() is None:
         print("pythae is not installed (pip install pythae==0.1.2): left out.")

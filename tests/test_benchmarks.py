@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
+from sklearn_ilvae import ILVAETransformer
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 SMALL = "--rows 60 --max-iter 1 --seeds 1"
@@ -76,17 +78,130 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def run(data, tmp_path, monkeypatch):
+    """Return a function that runs a command and returns what it writes."""
+
+    def run(command):
+        script, *arguments = shlex.split(command.format(data=data))
+        output = ["--output", str(tmp_path / "found.csv")]
+        monkeypatch.setattr(sys, "argv", [script, *arguments, *output])
+        monkeypatch.syspath_prepend(BENCHMARKS)
+        runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
+        (written,) = tmp_path.iterdir()
+        return pd.read_csv(written)
+
+    return run
+
+
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(
     ("command", "column", "n_lines"), COMMANDS, ids=[each for each, *_ in COMMANDS]
 )
-def test_commands_measure(command, column, n_lines, data, tmp_path, monkeypatch):
-    script, *arguments = shlex.split(command.format(data=data))
-    output = ["--output", str(tmp_path / "found.csv")]
-    monkeypatch.setattr(sys, "argv", [script, *arguments, *output])
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
-    (written,) = tmp_path.iterdir()
-    found = pd.read_csv(written)[column]
+def test_commands_measure(command, column, n_lines, run):
+    found = run(command)[column]
     assert len(found) == n_lines
     assert np.isfinite(found).all()
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("command", "column", "n_lines"),
+    [
+        (f"collapse.py --part defaults --models FactorAnalysis {WINE}", "n_rows", 1),
+        (f"tables.py --part imputation --methods mean {IRIS}", "mean", 6),
+    ],
+)
+def test_peers_can_run_without_ours(command, column, n_lines, run):
+    assert len(run(command)[column]) == n_lines
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (f"collapse.py --tables 1_numbers {SMALL}", "--data must name the folder of 1"),
+        (f"tables.py --part gaps --tables 1_numbers {SMALL}", "--data must name"),
+        (
+            f"auto_rules.py --data {{data}} --tables 1_number {SMALL}",
+            "no table 1_numbe",
+        ),
+        (f"anomaly.py --data {{data}} --tables 1_number {SMALL}", "no table 1_number"),
+    ],
+)
+def test_missing_tables_are_named(command, message, run):
+    with pytest.raises(SystemExit, match=message):
+        run(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"collapse.py --models anchord {WINE}",
+        f"anomaly.py --models ILVEA {NUMBERS}",
+        "score_estimation.py accuracy --tasks bananas",
+    ],
+)
+def test_unknown_names_are_errors_that_list_the_known(command, run, capsys):
+    with pytest.raises(SystemExit):
+        run(command)
+    assert "invalid choice" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(
+    "command",
+    ["score_devices.py --rows 100", "fit_devices.py", "training.py --device cuda"],
+)
+def test_no_gpu_is_an_error_before_anything_is_measured(command, run, capsys):
+    with pytest.raises(SystemExit):
+        run(command)
+    printed = capsys.readouterr()
+    assert "torch finds no GPU" in printed.err
+    assert printed.out == ""
+
+
+def test_means_are_over_tables_that_all_detectors_finished_for_all_seeds(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    print_summary = runpy.run_path(str(BENCHMARKS / "anomaly.py"))["print_summary"]
+    figures = {"auroc": 90.0, "average_precision": 50.0}
+    figures |= {"fit_seconds": 1.0, "score_seconds": 1.0, "error": ""}
+    fits = pd.DataFrame(
+        {"table": table, "protocol": "one-class", "model": model, "seed": seed}
+        | figures
+        for table in ("whole", "part")
+        for model in ("ILVAE", "LOF")
+        for seed in (0, 1)
+    )
+    failed = (fits["table"] == "part") & (fits["model"] == "LOF") & (fits["seed"] == 1)
+    fits.loc[failed, list(figures)] = [np.nan] * 4 + ["not finished"]
+    fits.to_csv(tmp_path / "found.csv", index=False)
+    print_summary(tmp_path / "found.csv")
+    assert "means over 1 of 2 tables" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("default")
+def test_memory_of_a_fit_is_its_own_after_a_larger_peak(run):
+    np.ones(2**24)  # 128 MiB, which are free again
+    growth = run(f"score_estimation.py growth --sizes 100 {BANANA}")
+    assert (growth["peak_mib_beyond_data"] > 0).all()
+
+
+@pytest.mark.filterwarnings("default")
+def test_likelihoods_compare_the_same_numbers(data, run, monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 4))
+    rows[:, 1] = rows[:, 1] > 0
+    np.savez(data / "3_flags.npz", X=rows, y=np.zeros(60))
+    fitted = []
+    fit = ILVAETransformer.fit
+    monkeypatch.setattr(
+        ILVAETransformer, "fit", lambda self, X: fitted.append(self) or fit(self, X)
+    )
+    run(f"tables.py --part likelihood --data {{data}} --tables 3_flags {SMALL}")
+    kinds, codes = (
+        [column["likelihood"] for column in model.column_summary_] for model in fitted
+    )
+    assert kinds[1::2] == [kind for kind in codes if kind != "gaussian"]

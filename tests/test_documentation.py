@@ -48,3 +48,12 @@ def test_every_example_says_what_it_teaches() -> None:
 def test_continuous_integration_can_find_the_command() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert re.search(r"<!-- documentation -->\n```bash\n.*?sphinx -W", text, re.DOTALL)
+
+
+def test_a_source_distribution_holds_no_picture_that_the_site_made() -> None:
+    # Unlike git, hatchling takes an exception for a file of an ignored folder as well:
+    # each must be one file, not a pattern.
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    exceptions = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    assert exceptions
+    assert all((ROOT / path).is_file() for path in exceptions)
