@@ -216,7 +216,9 @@ default="from_dtype"
         by their weights.
     mean_, scale_ : ndarray of shape (n_features,)
         Centre and spread of every column in training; 0 and 1 for categories and
-        counts, days since 1970 for dates. The spread of a constant column is 0.
+        counts, days since 1970 for dates. The spread of a constant column is 0. They
+        are mean and standard deviation, but for columns with few values far out (see
+        Notes).
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float
@@ -260,6 +262,10 @@ default="from_dtype"
     Values more than three standard deviations from the mean are scaled
     logarithmically, a one-to-one map, so heavy tails neither dominate training nor
     spoil the likelihood.
+    A few values may be so far out that the standard deviation says nothing of the
+    others. Centre and spread are then the median, and the deviation from it of values
+    clipped to three times that spread [3]_, where it is less than a tenth of the
+    standard deviation: the least noise would hide all else.
 
     References
     ----------
@@ -268,6 +274,8 @@ default="from_dtype"
        arXiv:2304.12770.
     .. [2] Mattei & Frellsen (2019). "MIWAE: deep generative modelling and imputation
        of incomplete data sets." ICML. arXiv:1812.02633.
+    .. [3] Huber (1964). "Robust estimation of a location parameter." Annals of
+       Mathematical Statistics 35, 73-101.
 
     Examples
     --------

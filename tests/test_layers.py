@@ -59,6 +59,7 @@ FLOORS = [
     ["_columns.schema", "_columns.support", "_columns.validation"],
     [
         "_columns.arrays",
+        "_columns.cores",
         "_columns.frames",
         "_columns.kinds",
         "_columns.levels",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..vae.likelihoods import CONTINUOUS, COUNTS, EMPTY, LEVELS, NUMBERS
 from ..vae.symlog import symexp, symlog, symlog_log_slopes
+from .cores import hidden_cores
 from .kinds import NUMBER, column_name
 from .levels import MOST_LEVELS, LevelGroups, group_levels
 from .support import check_support
@@ -234,7 +235,7 @@ def find_scaling(
     Returns
     -------
     ColumnScaling
-        With weighted means and standard deviations.
+        With weighted means and standard deviations, or what `hidden_cores` finds.
 
     Raises
     ------
@@ -253,6 +254,10 @@ def find_scaling(
     constant = variance <= _rounding(mean).square()
     scale = variance.masked_fill(constant, 0).sqrt() * step
     value = rows.nan_to_num(nan=-torch.inf).amax(0)  # a mean would be rounded
+    centre, spread = hidden_cores(rows / step, weights, mean, scale / step)
+    hidden = spread > _rounding(centre)
+    scale = torch.where(hidden, spread * step, scale)
+    mean = torch.where(hidden, centre, mean)
     mean = torch.where(constant & value.isfinite(), value, mean * step)
     # Differences of numbers as large as 2**1023 overflow.
     too_wide = ((size == 1023) & ~constant).nonzero()

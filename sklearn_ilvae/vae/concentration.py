@@ -105,7 +105,7 @@ def closest_weights(distances: Tensor, weights: Tensor, share: float) -> Tensor:
 
 def _start_distances(rows: Tensor, weights: Tensor) -> Tensor:
     """Return distances in the axes of the spatial signs, scaled robustly."""
-    centred = rows - _weighted_median(rows, weights)
+    centred = rows - weighted_median(rows, weights)
     spread = _spread(centred, weights / weights.sum())
     scaled = centred / spread
     signs = scaled / scaled.norm(dim=1, keepdim=True).clamp(min=1e-12)
@@ -115,7 +115,7 @@ def _start_distances(rows: Tensor, weights: Tensor) -> Tensor:
     else:
         axes = torch.linalg.eigh((signs * weights[:, None]).T @ signs)[1]
     projected = scaled @ axes
-    size = CONSISTENCY * _weighted_median(projected.abs(), weights)
+    size = CONSISTENCY * weighted_median(projected.abs(), weights)
     return (projected / size.clamp(min=LEAST_START_SCALE)).square().sum(1)
 
 
@@ -157,7 +157,7 @@ def _spread(centred: Tensor, shares: Tensor, fallback: Tensor | None = None) -> 
     return torch.where(spread > rounding, spread, other)
 
 
-def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:
+def weighted_median(values: Tensor, weights: Tensor) -> Tensor:
     """Return the least value of each column with half the weight at or below it."""
     ordered, order = values.sort(dim=0)
     shares = weights[order].cumsum(0) / weights.sum()
