@@ -32,7 +32,7 @@ ONE_GRID = "--kernels inverse_multiquadric --factors 1"
 
 COMMANDS = [
     (f"collapse.py --part sweep {WINE}", "fisher", 26),
-    (f"collapse.py --part defaults {WINE}", "log_likelihood", 7),
+    (f"collapse.py --part defaults {WINE}", "log_likelihood", 8),
     (f"auto_rules.py {WINE}", "log_likelihood", 10),
     (f"tables.py --part likelihood {IRIS}", "row, one-hot", 1),
     (f"tables.py --part imputation --methods ilvae {IRIS}", "ilvae", 6),
