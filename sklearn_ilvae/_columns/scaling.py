@@ -250,14 +250,9 @@ def find_scaling(
     # overflow, nor those of the smallest vanish.
     size = torch.frexp(rows.nan_to_num().abs().amax(0)).exponent.clamp(-1000, 1023)
     step = 2.0 ** size.double()
-    mean, variance = _moments(rows / step, missing, weights)
-    constant = variance <= _rounding(mean).square()
-    scale = variance.masked_fill(constant, 0).sqrt() * step
+    mean, spread, constant = _centre_and_spread(rows / step, missing, weights)
+    scale = spread * step
     value = rows.nan_to_num(nan=-torch.inf).amax(0)  # a mean would be rounded
-    centre, spread = hidden_cores(rows / step, weights, mean, scale / step)
-    hidden = spread > _rounding(centre)
-    scale = torch.where(hidden, spread * step, scale)
-    mean = torch.where(hidden, centre, mean)
     mean = torch.where(constant & value.isfinite(), value, mean * step)
     # Differences of numbers as large as 2**1023 overflow.
     too_wide = ((size == 1023) & ~constant).nonzero()
@@ -301,6 +296,19 @@ def find_scaling(
 
 def _rounding(values: Tensor) -> Tensor:
     return ROUNDINGS * torch.finfo(torch.float64).eps * values.abs()
+
+
+def _centre_and_spread(
+    rows: Tensor, missing: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return centre and spread of every column, and which are constant."""
+    mean, variance = _moments(rows, missing, weights)
+    constant = variance <= _rounding(mean).square()
+    deviation = variance.masked_fill(constant, 0).sqrt()
+    centre, spread = hidden_cores(rows, weights, mean, deviation)
+    hidden = spread > _rounding(centre)
+    centre = torch.where(hidden, centre, mean)
+    return centre, torch.where(hidden, spread, deviation), constant
 
 
 def _moments(rows: Tensor, missing: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
