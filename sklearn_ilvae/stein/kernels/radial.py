@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -23,31 +23,47 @@ That takes longer than to compute them, so that blocks of more rows are taken wh
 """
 
 
-class Kernel(Protocol):
-    """A radial kernel ``k(x, y) = φ(‖x − y‖²)`` with ``φ(0) = 1``."""
+@dataclass(frozen=True)
+class Kernel:
+    """A radial kernel ``k(x, y) = φ(‖x − y‖²)`` with ``φ(0) = 1``.
 
-    @property
-    def bandwidth(self) -> float:
-        """Length scale, in the units of the points."""
+    Attributes
+    ----------
+    bandwidth : float
+        Length scale, in the units of the points.
+    """
 
-    def with_bandwidth(self, bandwidth: float) -> "Kernel":
+    bandwidth: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.bandwidth < math.inf:
+            raise ValueError(
+                f"bandwidth={self.bandwidth!r} is not allowed; choose a positive number"
+            )
+
+    def with_bandwidth(self, bandwidth: float) -> Self:
         """Return the kernel of the same family with another bandwidth."""
+        return replace(self, bandwidth=bandwidth)
 
     def value(self, squared_distance: Tensor) -> Tensor:
-        """Return ``φ``."""
+        """Return ``φ``, elementwise."""
+        return self.value_(squared_distance.clone())
 
     def value_(self, squared_distance: Tensor) -> Tensor:
         """Return ``φ`` in the memory of its argument, which saves most of the time."""
+        raise NotImplementedError
+
+    def first_derivative(self, value: Tensor) -> Tensor:
+        """Return ``φ'`` from ``φ``, elementwise."""
+        raise NotImplementedError
 
     def derivatives(self, squared_distance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``φ``, ``φ'`` and ``φ''``, the derivatives taken in ``r²``."""
-
-    def first_derivative(self, value: Tensor) -> Tensor:
-        """Return ``φ'`` from ``φ``."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class RBF:
+class RBF(Kernel):
     """Gaussian kernel ``exp(−‖x − y‖² / (2 h²))`` of bandwidth ``h``.
 
     Examples
@@ -57,19 +73,6 @@ class RBF:
     >>> RBF(bandwidth=2.0).value(torch.tensor([0.0, 8.0]))
     tensor([1.0000, 0.3679])
     """
-
-    bandwidth: float
-
-    def __post_init__(self) -> None:
-        _check_bandwidth(self.bandwidth)
-
-    def with_bandwidth(self, bandwidth: float) -> Self:
-        """Return the kernel with another bandwidth."""
-        return replace(self, bandwidth=bandwidth)
-
-    def value(self, squared_distance: Tensor) -> Tensor:
-        """Return ``φ``, elementwise."""
-        return self.value_(squared_distance.clone())
 
     def value_(self, squared_distance: Tensor) -> Tensor:
         """Return ``φ``, elementwise, in the memory of its argument."""
@@ -88,7 +91,7 @@ class RBF:
 
 
 @dataclass(frozen=True)
-class InverseMultiquadric:
+class InverseMultiquadric(Kernel):
     """Kernel ``(1 + ‖x − y‖² / h²)^(−1/2)`` of bandwidth ``h``.
 
     Examples
@@ -98,19 +101,6 @@ class InverseMultiquadric:
     >>> InverseMultiquadric(bandwidth=2.0).value(torch.tensor([0.0, 12.0]))
     tensor([1.0000, 0.5000])
     """
-
-    bandwidth: float
-
-    def __post_init__(self) -> None:
-        _check_bandwidth(self.bandwidth)
-
-    def with_bandwidth(self, bandwidth: float) -> Self:
-        """Return the kernel with another bandwidth."""
-        return replace(self, bandwidth=bandwidth)
-
-    def value(self, squared_distance: Tensor) -> Tensor:
-        """Return ``φ``, elementwise."""
-        return self.value_(squared_distance.clone())
 
     def value_(self, squared_distance: Tensor) -> Tensor:
         """Return ``φ``, elementwise, in the memory of its argument."""
@@ -129,7 +119,7 @@ class InverseMultiquadric:
         return value, first, second
 
 
-KERNELS: dict[str, type[RBF] | type[InverseMultiquadric]] = {
+KERNELS: dict[str, type[Kernel]] = {
     "rbf": RBF,
     "inverse_multiquadric": InverseMultiquadric,
 }
@@ -153,13 +143,6 @@ def make_kernel(name: str, bandwidth: float) -> Kernel:
     if name not in sorted(KERNELS):  # not all that is no name has a hash
         raise ValueError(f"kernel={name!r} is unknown; choose one of {sorted(KERNELS)}")
     return KERNELS[name](float(bandwidth))
-
-
-def _check_bandwidth(bandwidth: float) -> None:
-    if not 0.0 < bandwidth < math.inf:
-        raise ValueError(
-            f"bandwidth={bandwidth!r} is not allowed; choose a positive number"
-        )
 
 
 def unit_of_length(size: float) -> float:
