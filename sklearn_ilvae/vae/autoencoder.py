@@ -84,16 +84,8 @@ class VariationalAutoencoder(nn.Module):
     --------
     >>> import torch
     >>> from sklearn_ilvae import vae
-    >>> architecture = vae.Architecture(
-    ...     decoder="anchored",
-    ...     n_components=2,
-    ...     likelihood=("gaussian",) * 3,
-    ...     hidden_layer_sizes=(8,),
-    ...     activation="elu",
-    ...     inverse_lipschitz=0.5,
-    ...     n_mixture_components=0,
-    ... )
-    >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
+    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.5, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
     >>> model.decoder(torch.zeros(5, 2)).shape
     torch.Size([5, 3])
     >>> model.decoder.inverse_lipschitz() >= 0.5

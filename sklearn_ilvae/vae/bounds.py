@@ -83,16 +83,8 @@ def evidence_lower_bound(
     --------
     >>> import torch
     >>> from sklearn_ilvae import vae
-    >>> architecture = vae.Architecture(
-    ...     decoder="anchored",
-    ...     n_components=2,
-    ...     likelihood=("gaussian",) * 3,
-    ...     hidden_layer_sizes=(8,),
-    ...     activation="elu",
-    ...     inverse_lipschitz=0.5,
-    ...     n_mixture_components=0,
-    ... )
-    >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
+    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.5, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
     >>> rows = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
     >>> vae.evidence_lower_bound(model, rows, torch.randn(10, 2)).shape
     torch.Size([10])
@@ -144,16 +136,8 @@ def importance_log_weights(
     --------
     >>> import torch
     >>> from sklearn_ilvae import vae
-    >>> architecture = vae.Architecture(
-    ...     decoder="anchored",
-    ...     n_components=2,
-    ...     likelihood=("gaussian",) * 3,
-    ...     hidden_layer_sizes=(8,),
-    ...     activation="elu",
-    ...     inverse_lipschitz=0.5,
-    ...     n_mixture_components=0,
-    ... )
-    >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
+    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.5, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
     >>> rows = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
     >>> noise = vae.shared_noise(50, 2, seed=0).float()
     >>> codes, log_weights = vae.importance_log_weights(model, rows, noise)
@@ -231,16 +215,8 @@ def importance_weighted_bound(
     --------
     >>> import torch
     >>> from sklearn_ilvae import vae
-    >>> architecture = vae.Architecture(
-    ...     decoder="anchored",
-    ...     n_components=2,
-    ...     likelihood=("gaussian",) * 3,
-    ...     hidden_layer_sizes=(8,),
-    ...     activation="elu",
-    ...     inverse_lipschitz=0.5,
-    ...     n_mixture_components=0,
-    ... )
-    >>> model = vae.VariationalAutoencoder(architecture, torch.eye(3)[:, :2])
+    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.5, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
     >>> rows = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
     >>> noise = vae.shared_noise(50, 2, seed=0).float()
     >>> vae.importance_weighted_bound(model, rows, noise).shape
