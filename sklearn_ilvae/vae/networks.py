@@ -11,6 +11,9 @@ from torch.nn import functional
 
 Network = TypeVar("Network", bound=nn.Module)
 
+JACOBIAN_STEP = 1e-2
+"""Distance from zero of the points whose differences make a Jacobian."""
+
 
 def converted(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
     """Return a copy of a network on a device and in a floating dtype, for inference.
@@ -101,9 +104,7 @@ def activation_function(name: str) -> Callable[[Tensor], Tensor]:
 
 
 @torch.no_grad()
-def jacobian_at_zero(
-    function: Callable[[Tensor], Tensor], like: Tensor, step: float = 1e-2
-) -> Tensor:
+def jacobian_at_zero(function: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
     """Return the Jacobian of a function at zero, by central differences.
 
     Good to about four digits in float32, which is enough to start training with; at a
@@ -115,15 +116,13 @@ def jacobian_at_zero(
         Maps (n_points, n_inputs) to (n_points, n_outputs).
     like : Tensor of shape (n_inputs,)
         Gives size, dtype and device of the input.
-    step : float, default=1e-2
-        Distance of the points from zero.
 
     Returns
     -------
     Tensor of shape (n_outputs, n_inputs)
     """
-    points = step * torch.eye(len(like), dtype=like.dtype, device=like.device)
-    return ((function(points) - function(-points)) / (2 * step)).T
+    points = JACOBIAN_STEP * torch.eye(len(like), dtype=like.dtype, device=like.device)
+    return ((function(points) - function(-points)) / (2 * JACOBIAN_STEP)).T
 
 
 class MultilayerPerceptron(nn.Module):
