@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._checks import check_number
 from .._columns import to_tensor
+from ..vae.concentration import first_to_reach
 
 
 def rounding_of(scores: Any) -> Any:
@@ -58,11 +59,7 @@ def tukey_fence(scores: Tensor, weights: Tensor) -> float:
         the range is 0 where scores are equal, or where there is one row.
     """
     shares = weights.cumsum(0) / weights.sum()
-    # Sums of weights are rounded, and a quartile is the score that reaches its share.
-    rounding = torch.finfo(shares.dtype).eps * len(shares)
-    reached = shares.new_tensor([0.25, 0.75]) - rounding
-    quartiles = torch.searchsorted(shares, reached)
-    lower, upper = scores[quartiles].tolist()
+    lower, upper = (float(scores[first_to_reach(shares, q)]) for q in (0.25, 0.75))
     return lower - 1.5 * (upper - lower) - float(rounding_of(lower))
 
 

@@ -16,8 +16,8 @@ CORE_SHARE = 0.5
 
 LARGEST_NUMBER_OF_STEPS = 10
 
-LEAST_START_SCALE = 0.1
-"""The least noise of the autoencoder, the root of `VARIANCE_FLOOR`."""
+LEAST_START_SCALE = VARIANCE_FLOOR**0.5
+"""The least noise of the autoencoder."""
 
 CONSISTENCY = 1.4826
 """The standard deviation of a normal variable over its median absolute deviation."""
@@ -160,8 +160,11 @@ def _spread(centred: Tensor, shares: Tensor, fallback: Tensor | None = None) -> 
 def weighted_median(values: Tensor, weights: Tensor) -> Tensor:
     """Return the least value of each column with half the weight at or below it."""
     ordered, order = values.sort(dim=0)
-    shares = weights[order].cumsum(0) / weights.sum()
-    # Half of the weight may be half but for rounding.
-    rounding = torch.finfo(shares.dtype).eps * len(shares)
-    reached = (shares >= 0.5 - rounding).double().argmax(0)
-    return ordered.gather(0, reached[None])[0]
+    place = first_to_reach(weights[order].cumsum(0) / weights.sum(), 0.5)
+    return ordered.gather(0, place[None])[0]
+
+
+def first_to_reach(cumulative: Tensor, share: float) -> Tensor:
+    """Return where cumulative shares (n_rows, …) reach a share, up to rounding."""
+    rounding = torch.finfo(cumulative.dtype).eps * len(cumulative)
+    return (cumulative >= share - rounding).double().argmax(0)
