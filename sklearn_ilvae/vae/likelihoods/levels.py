@@ -82,7 +82,28 @@ def zero_sum_basis(n_levels: int) -> Tensor:
     return zero_sum_logits(torch.eye(n_levels - 1, dtype=torch.float64)).T
 
 
-class CategoricalHead(Head):
+class LevelsHead(Head):
+    """Columns whose statistics are the probabilities of their levels."""
+
+    def decide(self, statistics: Tensor) -> Tensor:
+        """Return the first most probable level of every column."""
+        return self._of_levels(statistics).argmax(-1).to(statistics)
+
+    def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw levels."""
+        cumulative = self._of_levels(self.statistics(natural)).cumsum(-1)
+        uniform = cumulative.new_empty(cumulative.shape[:-1])
+        # Scaled by the last sum, which rounding keeps from being 1.
+        point = uniform.uniform_(generator=generator) * cumulative[..., -1]
+        drawn = (point[..., None] >= cumulative).sum(-1)
+        return drawn.clamp(max=self.n_statistics - 1).to(cumulative)
+
+    def _of_levels(self, statistics: Tensor) -> Tensor:
+        """Return the statistics (…, n_columns, n_levels)."""
+        return statistics.unflatten(-1, (self.n_columns, self.n_statistics))
+
+
+class CategoricalHead(LevelsHead):
     """Columns of K unordered levels, with the zero-sum logits of ``f + b``.
 
     Parameters
@@ -126,15 +147,6 @@ class CategoricalHead(Head):
         """Return the probabilities of all levels."""
         return self._logits(natural).softmax(-1).flatten(-2)
 
-    def decide(self, statistics: Tensor) -> Tensor:
-        """Return the most probable level."""
-        return most_probable(statistics, self.n_columns, self.n_statistics)
-
-    def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw levels."""
-        shape = (self.n_columns, self.n_statistics)
-        return draw_levels(self.statistics(natural).unflatten(-1, shape), generator)
-
     @torch.no_grad()
     def start_at(self, noise: Tensor, values: Tensor, shares: Tensor) -> None:
         """Set the offsets to the frequencies of the levels."""
@@ -143,7 +155,7 @@ class CategoricalHead(Head):
         self.logit_offset.copy_(offsets)
 
 
-class OrdinalHead(Head):
+class OrdinalHead(LevelsHead):
     """Columns of K ordered levels: ``P(x ≤ k) = σ(c_k − f)``, with learned thresholds.
 
     The cumulative logit model of McCullagh (1980).
@@ -195,14 +207,6 @@ class OrdinalHead(Head):
         """Return the probabilities of all levels."""
         return self._log_probabilities(natural).exp().flatten(-2)
 
-    def decide(self, statistics: Tensor) -> Tensor:
-        """Return the most probable level."""
-        return most_probable(statistics, self.n_columns, self.n_statistics)
-
-    def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw levels."""
-        return draw_levels(self._log_probabilities(natural).exp(), generator)
-
     @torch.no_grad()
     def start_at(self, noise: Tensor, values: Tensor, shares: Tensor) -> None:
         """Set the thresholds to the frequencies of the levels."""
@@ -223,19 +227,3 @@ def gather_levels(table: Tensor, values: Tensor) -> Tensor:
     shape = torch.broadcast_shapes(table.shape[:-1], values.shape)
     index = values.long().expand(shape)[..., None]
     return table.expand(*shape, table.shape[-1]).gather(-1, index)[..., 0]
-
-
-def most_probable(statistics: Tensor, n_columns: int, n_levels: int) -> Tensor:
-    """Return the first most probable level of every column."""
-    levels = statistics.unflatten(-1, (n_columns, n_levels)).argmax(-1)
-    return levels.to(statistics)
-
-
-def draw_levels(probabilities: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw levels with the probabilities of shape (…, n_levels)."""
-    uniform = probabilities.new_empty(probabilities.shape[:-1])
-    cumulative = probabilities.cumsum(-1)
-    # Scaled by the last sum, which rounding keeps from being 1.
-    point = uniform.uniform_(generator=generator) * cumulative[..., -1]
-    drawn = (point[..., None] >= cumulative).sum(-1)
-    return drawn.clamp(max=probabilities.shape[-1] - 1).to(probabilities)
