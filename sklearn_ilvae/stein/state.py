@@ -86,19 +86,15 @@ def _model_from(saved: dict[str, Any]) -> ScoreModel:
         return torch.from_numpy(np.array(saved[name]))
 
     kind = BASES[saved["base"]]
-    parts: dict[str, Any] = {
-        field.name: saved[f"base_{field.name}"]
+    base: dict[str, Any] = {
+        field.name: saved[name] if isinstance(saved[name], float) else tensor(name)
         for field in fields(kind)
-        if f"base_{field.name}" in saved
-    }
-    parts = {
-        name: value if isinstance(value, float) else torch.from_numpy(np.array(value))
-        for name, value in parts.items()
+        if (name := f"base_{field.name}") in saved
     }
     model = ScoreModel(
         center=tensor("center"),
         inverse_scale=tensor("inverse_scale"),
-        base=kind(**parts),
+        base=kind(**base),
         axes=tensor("axes") if "axes" in saved else None,
     )
     if "kernel" not in saved:
