@@ -168,13 +168,12 @@ def _pandas_series(pd: Any, column: Column, values: np.ndarray, index: Any) -> A
         # Objects may be text that no dtype of text holds, such as names of files.
         first = object if column.dtype == "object" else None
         return pd.Series(whole, index=index, dtype=first).astype(dtype)
-    kept = found.astype(object)
+    number = column.group == "number" and column.dtype != "object"
+    # Nullable integers must be whole, and missing values have no integer.
+    kept = (_whole(found, column.dtype) if number else found).astype(object)
     kept[missing] = None
-    if column.group == "number" and column.dtype != "object":
-        # Nullable integers must be whole, and missing values have no integer.
-        kept = _whole(found, column.dtype).astype(object)
-        kept[missing] = None
-        integer = re.fullmatch(r"u?int\d+|bool", column.dtype)
+    if number:
+        integer = re.fullmatch(r"u?int\d+", column.dtype)
         return pd.Series(kept, index=index, dtype=float if integer else dtype)
     return pd.Series(kept, index=index, dtype=object).astype(dtype)
 

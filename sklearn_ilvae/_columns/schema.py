@@ -144,20 +144,16 @@ def encode_levels(
         That names an unknown level.
     """
     known = {level: code for code, level in enumerate(levels.tolist())}
+    present = np.flatnonzero(~np.isnan(raw.values))
+    values = raw.values[present]
     if raw.levels:
-        lookup = np.array([known.get(level, np.nan) for level in raw.levels])
-        present = np.flatnonzero(~np.isnan(raw.values))
-        positions = raw.values[present].astype(np.intp)
-        codes = np.full(len(raw.values), np.nan)
-        codes[present] = lookup[positions]
-        found = raw.levels
+        found, positions = list(raw.levels), values.astype(np.intp)
     else:
-        present = np.flatnonzero(~np.isnan(raw.values))
-        unique, positions = np.unique(raw.values[present], return_inverse=True)
-        found = tuple(unique.tolist())
-        lookup = np.array([known.get(level, np.nan) for level in found])
-        codes = np.full(len(raw.values), np.nan)
-        codes[present] = lookup[positions] if len(found) else np.nan
+        unique, positions = np.unique(values, return_inverse=True)
+        found = unique.tolist()
+    lookup = np.array([known.get(level, np.nan) for level in found])
+    codes = np.full(len(raw.values), np.nan)
+    codes[present] = lookup[positions]
     if handle_unknown == "error":
         unknown = np.flatnonzero(np.isnan(codes[present]))
         if len(unknown):
