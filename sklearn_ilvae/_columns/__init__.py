@@ -1,6 +1,6 @@
 """From tables to tensors and back: kinds, levels, scales and names of columns."""
 
-from .arrays import float_dtypes, from_tensor, to_tensor
+from .arrays import float_dtypes, from_tensor, to_numpy, to_tensor
 from .building import build_frame, restored_row
 from .frames import DATES, as_frame, is_missing, library_of, names_in
 from .keeping import keep_observed
@@ -41,6 +41,7 @@ __all__ = [
     "read_new_table",
     "restored_row",
     "rows_of_weight",
+    "to_numpy",
     "to_tensor",
     "validated_table",
 ]

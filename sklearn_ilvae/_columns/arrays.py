@@ -28,6 +28,15 @@ def to_tensor(array: Any) -> Tensor:
         return torch.from_numpy(array)
 
 
+def to_numpy(array: Any) -> np.ndarray:
+    """Return an array of any namespace, or what NumPy takes for one, as NumPy's."""
+    if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack__"):
+        return np.asarray(array)
+    tensor = to_tensor(array).cpu()
+    # NumPy has no bfloat16.
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
 def with_gaps_for_masks(X: Any) -> Any:
     """Return a masked array as an array with missing values, others as they are."""
     if not isinstance(X, np.ma.MaskedArray):

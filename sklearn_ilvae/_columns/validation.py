@@ -13,13 +13,17 @@ from torch import Tensor
 
 from .._sklearn import check_sample_weight
 from .._text import counted
-from .arrays import float_dtypes, to_tensor, with_gaps_for_masks
-from .frames import MAKE_DENSE, as_frame, library_of, names_in, without_long_integers
+from .arrays import float_dtypes, to_numpy, to_tensor, with_gaps_for_masks
+from .frames import (
+    MAKE_DENSE,
+    as_frame,
+    is_missing,
+    library_of,
+    names_in,
+    without_long_integers,
+)
 from .kinds import column_name
 from .refusals import ENCODE_TEXT, explain_no_table, explain_other_kinds
-
-MISSING = ("NoneType", "NAType", "NaTType")
-"""Types of missing values that are no numbers: None and those of pandas."""
 
 
 def validated_table(
@@ -175,13 +179,7 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
         for name, dtype in zip(names or [], table.dtypes, strict=True):
             if str(dtype).startswith("Sparse"):
                 return f"Column {name!r} has dtype {dtype}. {MAKE_DENSE}."
-    foreign = hasattr(table, "__dlpack__") and not isinstance(table, np.ndarray)
-    if foreign:
-        tensor = to_tensor(table).cpu()
-        # NumPy has no bfloat16.
-        array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-    else:
-        array = np.asarray(table)
+    array = to_numpy(table)
     if array.ndim != 2:
         return None
     if array.dtype.kind in "biufc":
@@ -210,7 +208,7 @@ def _explain_bad_object(
     for index, values in enumerate(array.T):
         name = column_name(index, names)
         for row, value in enumerate(values):
-            if type(value).__name__ in MISSING:
+            if is_missing(value):
                 if allow_missing:
                     continue
                 return _not_usable(name, value, row, allow_missing)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_scalar
 
-from .._columns import is_missing, to_tensor
+from .._columns import is_missing
 from .._columns.summary import shortened
 from .._sklearn import check_matplotlib_support
 
@@ -197,12 +197,6 @@ def margin_of(low: float, high: float, share: float) -> float:
     """
     least = LEAST_SPREAD * float(np.spacing(max(abs(low), abs(high))))
     return share * (high - low) if high - low >= least else max(0.5, least)
-
-
-def as_numpy(values: Any) -> np.ndarray:
-    """Return what an estimator gives for rows of any namespace as an array of NumPy."""
-    foreign = hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray)
-    return to_tensor(values).cpu().numpy() if foreign else np.asarray(values)
 
 
 MISSING = "missing"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .._columns import as_frame, library_of
-from .._columns.frames import read_columns
+from .._columns.frames import MICROSECONDS_A_DAY, read_columns
 from .._columns.readable import local_stamps, readable_level
 from .._columns.reading import fitted_column
 from .._columns.refusals import explain_no_table
@@ -112,4 +112,4 @@ def numbers(values: np.ndarray) -> np.ndarray:
     """Return dates as days since 1970, which is what matplotlib counts."""
     if values.dtype.kind != "M":
         return values.astype(float)
-    return values.astype("datetime64[us]").astype(np.int64) / 86400e6
+    return values.astype("datetime64[us]").astype(np.int64) / MICROSECONDS_A_DAY

@@ -9,12 +9,12 @@ import numpy as np
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from .._columns import as_frame, fitted_names, library_of, names_in
+from .._columns import as_frame, fitted_names, library_of, names_in, to_numpy
 from .._columns.readable import readable_number
 from .._columns.summary import shortened
 from .._pipelines import check_gives, last_step
 from .._text import counted
-from ._style import BLUE, RED, as_numpy, as_written, grid_of_axes, label_of
+from ._style import BLUE, RED, as_written, grid_of_axes, label_of
 
 MOST_ROWS = 100
 """Panels beside each other that fit the largest picture that matplotlib saves."""
@@ -122,10 +122,10 @@ class FeatureContributionsDisplay:
             "does not explain rows",
             "ILVAEOutlierDetector",
         )
-        contributions = as_numpy(estimator.feature_contributions(X))
+        contributions = to_numpy(estimator.feature_contributions(X))
         label = "contribution to the score"
         if hasattr(estimator, "typical_contributions_"):
-            contributions = as_numpy(estimator.typical_contributions_) - contributions
+            contributions = to_numpy(estimator.typical_contributions_) - contributions
             label = "surprise (nats below the typical row)"
         return cls.from_predictions(
             contributions,
@@ -284,7 +284,7 @@ def _labels(names: list[str], table: np.ndarray | None, row: int) -> list[str]:
 def _rows_of(table: Any) -> np.ndarray:
     """Return a table as an array, of objects where its columns differ in dtype."""
     if library_of(table) is None:
-        return as_numpy(table)
+        return to_numpy(table)
     rows = nw.from_native(as_frame(table), eager_only=True).rows()
     return np.array(rows, dtype=object)
 

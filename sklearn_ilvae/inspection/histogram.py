@@ -5,13 +5,13 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import check_array
 
+from .._columns import to_numpy
 from .._pipelines import check_gives, last_step
 from .._text import counted
 from ._style import (
     GREY,
     MISSING,
     RED,
-    as_numpy,
     as_written,
     check_drawn_number,
     group_colours,
@@ -101,7 +101,7 @@ class ScoreHistogramDisplay:
         offset = np.asarray(getattr(estimator, "offset_", None)).item()
         # Detectors may flag no row at all, with a threshold of minus infinity.
         threshold = None if offset is None or np.isinf(offset) else float(offset)
-        scores = as_numpy(estimator.score_samples(X))
+        scores = to_numpy(estimator.score_samples(X))
         return cls.from_predictions(scores, y, threshold=threshold, ax=ax)
 
     @classmethod

@@ -8,6 +8,7 @@ from scipy.stats import norm
 from sklearn.utils import check_array
 
 from .. import metrics
+from .._columns import to_numpy
 from .._pipelines import autoencoder
 from .._text import counted
 from ._style import (
@@ -16,7 +17,6 @@ from ._style import (
     GREY,
     MARKERS,
     MISSING,
-    as_numpy,
     as_written,
     grid_of_axes,
     group_colours,
@@ -124,7 +124,7 @@ class LatentMapDisplay:
         if units is None and estimator.n_components_ > MOST_UNITS:
             said = metrics.kl_per_unit(estimator, X)
             units = np.sort(np.argsort(said)[::-1][:MOST_UNITS]).tolist()
-        codes = as_numpy(estimator.transform(X))
+        codes = to_numpy(estimator.transform(X))
         prior = _mixture(estimator.module_.prior, codes.shape[1])
         return cls(codes=codes, y=y, prior=prior, units=units).plot(ax=ax)
 
