@@ -1,10 +1,16 @@
 """Options and output that benchmarks of several fits share."""
 
 import argparse
+import csv
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, astuple
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
+from joblib import Parallel, delayed
 
 
 def add_fit_options(
@@ -38,3 +44,37 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, in a folder that need not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False)
+
+
+def run_jobs(
+    run: Callable[[Any], tuple[Any, Any]],
+    jobs: list[Any],
+    keys: list[str],
+    columns: list[str],
+    arguments: argparse.Namespace,
+) -> None:
+    """Run fits and write a line for each as it ends.
+
+    To resume leaves out jobs whose keys the output holds. `run` returns a job with what
+    it measured, both of them dataclasses.
+    """
+    output = arguments.output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    resume = arguments.resume and output.exists()
+    done = set()
+    if resume:
+        with output.open(newline="") as file:
+            done = {tuple(row[key] for key in keys) for row in csv.DictReader(file)}
+    jobs = [job for job in jobs if tuple(map(str, astuple(job))) not in done]
+    results = Parallel(arguments.jobs, return_as="generator_unordered")(
+        delayed(run)(job) for job in jobs
+    )
+    with output.open("a" if resume else "w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        if not resume:
+            writer.writeheader()
+        for number, (job, found) in enumerate(results, start=1):
+            writer.writerow(asdict(job) | asdict(found))
+            file.flush()
+            print(f"\r{number} of {len(jobs)} fits", end="", file=sys.stderr)
+    print(file=sys.stderr)

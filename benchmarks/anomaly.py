@@ -21,20 +21,20 @@ failed; means and ranks are over the tables that all detectors finished.
 """
 
 import argparse
-import csv
 import signal
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from _commands import add_fit_options, changed_settings, write_table
+from _commands import add_fit_options, changed_settings, run_jobs, write_table
 from _datasets import (
     PROTOCOLS,
     SOURCE,
@@ -139,36 +139,6 @@ def make_jobs(arguments: argparse.Namespace) -> Iterator[Job]:
             for protocol in arguments.protocols:
                 for model in chosen_models(arguments.models):
                     yield Job(table, protocol, model, seed)
-
-
-def read_keys(path: Path) -> set[tuple[str, ...]]:
-    """Return which fits a file already holds."""
-    with path.open(newline="") as file:
-        return {tuple(row[key] for key in KEYS) for row in csv.DictReader(file)}
-
-
-def run_all(jobs: list[Job], arguments: argparse.Namespace) -> None:
-    """Run the fits and write a line for each as it ends."""
-    output, settings = arguments.output, changed_settings(arguments)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    resume = arguments.resume and output.exists()
-    done = read_keys(output) if resume else set()
-    jobs = [job for job in jobs if tuple(map(str, astuple(job))) not in done]
-    results = Parallel(arguments.jobs, return_as="generator_unordered")(
-        delayed(run)(
-            job, arguments.data, arguments.rows, arguments.most_seconds, settings
-        )
-        for job in jobs
-    )
-    with output.open("a" if resume else "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if not resume:
-            writer.writeheader()
-        for number, (job, found) in enumerate(results, start=1):
-            writer.writerow(asdict(job) | asdict(found))
-            file.flush()
-            print(f"\r{number} of {len(jobs)} fits", end="", file=sys.stderr)
-    print(file=sys.stderr)
 
 
 def print_protocol(results: pd.DataFrame, protocol: str) -> None:
@@ -327,7 +297,14 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if arguments.part != "calibration":
-        run_all(list(make_jobs(arguments)), arguments)
+        one = partial(
+            run,
+            folder=arguments.data,
+            n_rows=arguments.rows,
+            most_seconds=arguments.most_seconds,
+            settings=changed_settings(arguments),
+        )
+        run_jobs(one, list(make_jobs(arguments)), KEYS, COLUMNS, arguments)
         print_summary(arguments.output)
     if arguments.part != "detection":
         run_calibration(arguments)

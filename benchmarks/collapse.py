@@ -22,20 +22,18 @@ standardised columns. All models of a table and seed see the same rows.
 """
 
 import argparse
-import csv
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from _commands import add_fit_options
+from _commands import add_fit_options, run_jobs
 from _datasets import SCIKIT_LEARN, SOURCE, adbench_names, load_table, split_table
 from _standard_vae import StandardVAE
-from joblib import Parallel, delayed
 from sklearn.decomposition import FactorAnalysis
 from sklearn.model_selection import GridSearchCV, KFold
 
@@ -207,39 +205,6 @@ def choose_tables(arguments: argparse.Namespace, part: str) -> list[str]:
     return [*SCIKIT_LEARN, *found]
 
 
-def read_keys(path: Path) -> set[tuple[str, ...]]:
-    """Return which fits a file already holds."""
-    with path.open(newline="") as file:
-        return {tuple(row[key] for key in KEYS) for row in csv.DictReader(file)}
-
-
-def run_all(jobs: list[Job], arguments: argparse.Namespace) -> None:
-    """Run the fits and write a line for each as it ends."""
-    settings = {
-        "prior": arguments.prior,
-        "max_iter": arguments.max_iter,
-        "likelihood": arguments.likelihood,
-    }
-    settings = {name: value for name, value in settings.items() if value is not None}
-    output = arguments.output
-    output.parent.mkdir(parents=True, exist_ok=True)
-    resume = arguments.resume and output.exists()
-    done = read_keys(output) if resume else set()
-    jobs = [job for job in jobs if tuple(map(str, astuple(job))) not in done]
-    results = Parallel(arguments.jobs, return_as="generator_unordered")(
-        delayed(run)(job, arguments.data, arguments.rows, settings) for job in jobs
-    )
-    with output.open("a" if resume else "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if not resume:
-            writer.writeheader()
-        for number, (job, found) in enumerate(results, start=1):
-            writer.writerow(asdict(job) | asdict(found))
-            file.flush()
-            print(f"\r{number} of {len(jobs)} fits", end="", file=sys.stderr)
-    print(file=sys.stderr)
-
-
 def print_sweep(results: pd.DataFrame) -> None:
     constants = results["inverse_lipschitz"].astype(float)
     results = results.assign(inverse_lipschitz=constants)
@@ -357,7 +322,14 @@ def main() -> None:
             jobs += make_jobs(choose_tables(arguments, part), range(arguments.seeds))
     if arguments.models:
         jobs = [job for job in jobs if job.model in arguments.models]
-    run_all(jobs, arguments)
+    settings = {
+        "prior": arguments.prior,
+        "max_iter": arguments.max_iter,
+        "likelihood": arguments.likelihood,
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
+    one = partial(run, folder=arguments.data, n_rows=arguments.rows, settings=settings)
+    run_jobs(one, jobs, KEYS, COLUMNS, arguments)
     print_summary(arguments.output)
 
 
