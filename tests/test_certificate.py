@@ -7,11 +7,16 @@ import torch
 from autoencoders import CERTIFIED, random_decoder, randomise, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixed import people, short
 from torch.nn import functional
 
+from sklearn_ilvae.metrics import (
+    fisher_divergence_lower_bound,
+    relative_fisher_divergence,
+)
 from sklearn_ilvae.vae import make_decoder
 from sklearn_ilvae.vae.maps import ConvexNetworkGradientMap, RidgeGradientMap
-from sklearn_ilvae.vae.networks import ACTIVATIONS
+from sklearn_ilvae.vae.networks import ACTIVATIONS, jacobian_at_zero
 
 DTYPES = [torch.float32, torch.float64]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -188,3 +193,23 @@ def test_convex_network_map_is_the_gradient_of_its_potential(n_features, hidden,
 def test_unknown_family():
     with pytest.raises(ValueError, match="decoder must be one of"):
         make_decoder("linear", torch.eye(2), (4,), "elu", 0.0)
+
+
+@pytest.mark.parametrize("decoder", ["anchored", "anchored_warped"])
+def test_the_certificate_holds_in_natural_parameters(decoder):
+    frame = people()
+    chosen = {"visits": "negative_binomial", "wait": "student_t"}
+    model = short(
+        decoder=decoder, likelihood=chosen, inverse_lipschitz=0.3, max_iter=10
+    ).fit(frame)
+    network = model.module_
+    rng = torch.Generator().manual_seed(0)
+    for point in torch.randn(10, 2, generator=rng):
+        jacobian = jacobian_at_zero(lambda z, p=point: network.decoder(z + p), point)
+        assert torch.linalg.svdvals(jacobian)[-1] >= 0.3 * (1 - 1e-3)
+    rows = people(gaps=0.2).astype(frame.drop(columns=["visits", "smoker"]).dtypes)
+    for table in (frame, rows):
+        found = relative_fisher_divergence(model, table, n_draws=20)
+        bound = fisher_divergence_lower_bound(model, table, n_draws=20)
+        assert (found >= bound * (1 - 1e-9)).all()
+        assert bound.max() > 0

@@ -1,4 +1,4 @@
-"""Streams of batches, down to the single row that often ends one."""
+"""Streams of batches, down to the single row that ends one, and what they leave."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from mixed import LIBRARIES, people, rows_of
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
+from sklearn_ilvae._detection.reservoir import Reservoir
 
 SMALL = {"n_components": 2, "hidden_layer_sizes": 8, "random_state": 0}
 
@@ -133,3 +134,88 @@ def test_a_single_odd_row_does_not_decide_what_a_gap_counts(table, n_neighbors):
         detector.partial_fit(row)
         difference = detector.score_samples(without) - detector.score_samples(table)
         assert abs(difference.mean()) < detector.score_samples(table).std()
+
+
+# The sample of rows that a stream leaves
+
+
+def test_a_reservoir_keeps_all_rows_while_there_is_room():
+    rows = np.arange(12.0).reshape(6, 2)
+    sample = Reservoir.empty(2).joined(rows, np.ones(6), 6, seed=0)
+    assert_array_equal(np.sort(sample.rows, axis=0), rows)
+    assert sample.n_seen == 6
+
+
+def test_of_equal_rows_a_reservoir_keeps_one():
+    rows = np.array([-0.0, 0, 1, np.nan, -np.nan, 1e-300] * 500)[:, None]
+    sample = Reservoir.empty(1).joined(rows, np.ones(3000), 20, seed=0)
+    assert_array_equal(np.sort(sample.rows[:, 0]), [0, 1e-300, 1, np.nan])
+    again = sample.joined(rows, np.ones(3000), 20, seed=0)
+    assert_array_equal(np.sort(again.rows[:, 0]), [0, 1e-300, 1, np.nan])
+    assert again.n_seen == 6000
+
+
+def test_rare_rows_are_found_among_many_that_are_equal():
+    rows = np.zeros((5000, 1))
+    rows[[7, 4000], 0] = 1, 2
+    sample = Reservoir.empty(1).joined(rows, np.ones(5000), 3, seed=0)
+    assert_array_equal(np.sort(sample.rows[:, 0]), [0, 1, 2])
+
+
+def test_rows_of_weight_zero_are_as_good_as_absent():
+    rows, weights = np.arange(10.0)[:, None], np.arange(10) % 2
+    sample = Reservoir.empty(1).joined(rows, weights, 20, seed=0)
+    assert_array_equal(np.sort(sample.rows[:, 0]), [1, 3, 5, 7, 9])
+    assert sample.n_seen == 5
+
+
+def test_rows_of_all_batches_have_the_same_chance():
+    kept = np.zeros(60)
+    for seed in range(400):
+        sample = Reservoir.empty(1)
+        for batch in np.split(np.arange(60.0)[:, None], [10, 40]):
+            sample = sample.joined(batch, np.ones(len(batch)), 15, seed)
+        assert len(sample.rows) == 15
+        kept[sample.rows[:, 0].astype(int)] += 1
+    # Binomial, 400 draws of probability a quarter: a deviation of 8.7.
+    assert np.abs(kept - 100).max() < 4 * 8.7
+    assert abs(kept[:10].mean() - 100) < 4 * 8.7 / np.sqrt(10)
+
+
+def test_new_rows_among_many_that_are_equal_take_the_place_of_old_ones():
+    old, new = np.arange(1000.0)[:, None], np.zeros((10_000, 1))
+    new[5000:5250, 0] = 1000 + np.arange(250)
+    kept = []
+    for seed in range(20):
+        sample = Reservoir.empty(1).joined(old, np.ones(1000), 100, seed)
+        sample = sample.joined(new, np.ones(10_000), 100, seed)
+        kept.append(np.sum(sample.rows >= 1000))
+    # A fifth of all that differ, with a deviation of 4 each time.
+    assert abs(np.mean(kept) - 20) < 4 * 4 / np.sqrt(20)
+
+
+def test_only_the_ratios_of_weights_within_a_batch_matter():
+    rows, weights = np.arange(60.0)[:, None], 1.0 + np.arange(60) % 3
+    sample = Reservoir.empty(1).joined(rows, weights, 15, seed=0)
+    for size in (1e-3, 1.9, 1e3):
+        found = [
+            sample.joined(rows + 60, factor * weights, 15, seed=0).rows
+            for factor in (1, size)
+        ]
+        assert_array_equal(*found)
+
+
+def test_the_first_row_is_drawn_in_proportion_to_the_weights():
+    rows, weights = np.arange(4.0)[:, None], np.array([1, 2, 3, 4])
+    drawn = [
+        int(Reservoir.empty(1).joined(rows, weights, 1, seed).rows[0, 0])
+        for seed in range(2000)
+    ]
+    assert_allclose(np.bincount(drawn) / 2000, weights / 10, atol=0.04)
+
+
+def test_a_stream_leaves_rows_of_all_batches(table):
+    detector = ILVAEOutlierDetector(**SMALL)
+    detector.partial_fit(table[:100]).partial_fit(table[100:])
+    found = np.unique(detector._sample.rows, axis=0)
+    assert_array_equal(found, np.unique(table, axis=0))
