@@ -1,12 +1,22 @@
-"""Samples shared by the tests of scores."""
+"""Samples shared by several test files, and how far a score is from the truth."""
 
 import torch
 
 
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Return standard normal numbers in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
 def points(n: int, d: int, seed: int) -> torch.Tensor:
     """Return rows of a standard normal in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, d, generator=generator, dtype=torch.float64)
+    return normal(n, d, seed=seed)
+
+
+def error(found: torch.Tensor, truth: torch.Tensor) -> float:
+    """Return the squared error relative to the square of the truth."""
+    return float((found - truth).square().sum() / truth.square().sum())
 
 
 def two_clusters(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,6 +5,7 @@ import torch
 from autoencoders import randomise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import normal
 from scipy import stats
 from torch import distributions
 
@@ -27,11 +28,6 @@ TABLES = [
     ("categorical", "none", "gaussian", "categorical", "poisson"),
 ]
 by_table = pytest.mark.parametrize("families", TABLES, ids="-".join)
-
-
-def normal(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def levels_of(families):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from autoencoders import CERTIFIED, correlated_rows, mixed_table, started_model, trained
+from samples import normal
 from scipy import special, stats
 from sklearn.datasets import load_wine
 
@@ -14,11 +15,6 @@ from sklearn_ilvae.vae import diagnostics, importance_log_weights, shared_noise
 from sklearn_ilvae.vae.priors import MixturePrior, StandardNormalPrior
 
 TABLES = {"wine": load_wine().data, "mixed": mixed_table()}
-
-
-def normal(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 class LinearGaussian:

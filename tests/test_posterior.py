@@ -7,6 +7,7 @@ import torch
 from autoencoders import CERTIFIED, correlated_rows, randomise, started_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import normal
 
 from sklearn_ilvae.vae import (
     drawn_rows,
@@ -17,11 +18,6 @@ from sklearn_ilvae.vae import (
 )
 from sklearn_ilvae.vae.posterior import fit_posterior
 from sklearn_ilvae.vae.priors import MixturePrior, StandardNormalPrior
-
-
-def normal(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def linear_model(seed=0):

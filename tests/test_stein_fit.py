@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import points, two_clusters
+from samples import error, points, two_clusters
 
 from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.sample.reading import read_rows
@@ -15,10 +15,6 @@ from sklearn_ilvae.stein.sample.reading import read_rows
 METHODS = ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
 seeds = st.integers(0, 2**16)
 few = settings(max_examples=6, deadline=None)
-
-
-def error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    return float((found - truth).square().sum() / truth.square().sum())
 
 
 def distinct(x: torch.Tensor):

@@ -5,15 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from samples import normal as noise
 
 from sklearn_ilvae.stein import entropy_surrogate, stein_score
 from sklearn_ilvae.stein.kernels.published import fit_published
 from sklearn_ilvae.stein.kernels.radial import KERNELS, make_kernel
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("kernel", sorted(KERNELS))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import points, two_clusters
+from samples import error, points, two_clusters
 
 from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.state import model_from_arrays, model_to_arrays
@@ -35,10 +35,6 @@ def gaussian_score(x: torch.Tensor) -> torch.Tensor:
     """Return the score of the Gaussian of the moments of a sample."""
     centered = x - x.mean(0)
     return -centered @ torch.linalg.pinv(centered.T @ centered / len(x))
-
-
-def error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    return float((found - truth).square().sum() / truth.square().sum())
 
 
 def jacobian(function, row: torch.Tensor) -> torch.Tensor:

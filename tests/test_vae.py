@@ -8,6 +8,7 @@ import torch
 from autoencoders import correlated_rows, randomise, started_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import normal
 from scipy import stats
 from torch import distributions
 
@@ -19,11 +20,6 @@ from sklearn_ilvae.vae import (
 )
 from sklearn_ilvae.vae.networks import ACTIVATIONS, converted
 from sklearn_ilvae.vae.priors import MixturePrior, StandardNormalPrior
-
-
-def normal(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def random_mixture(n_components=3, n_mixture_components=5):
