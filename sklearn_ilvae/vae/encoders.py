@@ -112,25 +112,6 @@ class GaussianEncoder(nn.Module):
             return coordinates, None
         return self.completion(coordinates)
 
-    def from_completed(
-        self, rows: Tensor, coordinates: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance, but for gaps, by coordinates without gaps.
-
-        Parameters
-        ----------
-        rows : Tensor of shape (…, n_features)
-            Rows, which say what was missing.
-        coordinates : Tensor of shape (…, n_parameters)
-            What `completed` returns for them.
-
-        Returns
-        -------
-        mean, log_variance : Tensor of shape (…, n_components)
-        """
-        values = self.design.with_gaps(rows, coordinates)
-        return self.from_inputs(EncoderInputs(values, increase=None))
-
     def _mean_and_change(self, values: Tensor) -> tuple[Tensor, Tensor]:
         mean, change = self.network(values).chunk(2, dim=-1)
         return values @ self.linear.T + mean, change

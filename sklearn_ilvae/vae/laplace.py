@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .autoencoder import VariationalAutoencoder
+from .encoders import EncoderInputs
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,9 @@ def laplace_terms(
     torch.Size([10])
     """
     coordinates, increase = model.encoder.completed(rows)
-    mean, log_variance = model.encoder.from_completed(rows, coordinates)
+    # Gaps widen the posterior by a term of its own.
+    inputs = EncoderInputs(model.encoder.design.with_gaps(rows, coordinates), None)
+    mean, log_variance = model.encoder.from_inputs(inputs)
     parameters = model.decoder(mean)
     columns = model.likelihood.column_log_prob(rows, parameters)
     volume = 0.5 * (log_variance + log(2 * pi)).sum(-1)
