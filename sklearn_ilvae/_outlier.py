@@ -40,7 +40,7 @@ from ._random import draw_held_out, draw_seed
 from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
 from ._tables import TrainingTable, read_training_table
-from ._transformer import TRANSFORM_CHUNK, ILVAETransformer
+from ._transformer import ILVAETransformer
 from .vae.likelihoods import EMPTY
 from .vae.likelihoods.heads import any_missing
 
@@ -536,7 +536,7 @@ default="from_dtype"
         inner, rows = self.transformer_, torch.from_numpy(sample.rows)
         module = inner._inference_module(rows.dtype)
         function = partial(points_and_terms, module, inner._scaling())
-        joined = inner._in_chunks(function, rows, TRANSFORM_CHUNK)
+        joined = inner._in_chunks(function, rows)
         points, terms = joined.tensor_split([joined.shape[1] - rows.shape[1]], dim=1)
         floors = column_floors(terms, rows.isnan(), sample.n_seen)
         return points.contiguous(), floors
@@ -607,7 +607,7 @@ default="from_dtype"
             to_tensor(self._floors).to(sample),
             self._n_neighbors if len(sample) else 0,
         )
-        return inner._in_chunks(partial(function, scorer), table, TRANSFORM_CHUNK)
+        return inner._in_chunks(partial(function, scorer), table)
 
     def _autoencoder(self) -> ILVAETransformer:
         return self._transformer(self.transformer_)

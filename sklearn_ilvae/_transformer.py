@@ -488,7 +488,7 @@ default="from_dtype"
             mean, log_variance = encoder(scaled)
             return torch.cat([mean, (0.5 * log_variance).exp()], dim=1)
 
-        encoded = self._in_chunks(posterior, table, TRANSFORM_CHUNK)
+        encoded = self._in_chunks(posterior, table)
         if not return_std:
             return from_tensor(encoded, X)
         codes, standard_deviations = encoded.chunk(2, dim=1)
@@ -530,11 +530,11 @@ default="from_dtype"
             parameters = module.decoder(chunk)
             return module.likelihood.mean(parameters, scaling.largest_shares)
 
-        rows = self._in_chunks(decode, codes, TRANSFORM_CHUNK)
+        rows = self._in_chunks(decode, codes)
         if self._table_schema().library != "array":
             # Codes of float32 are exact enough, but not dates and large whole numbers.
             rows = rows.cpu().double()
-        table = self._in_chunks(scaling.inverse_transform, rows, TRANSFORM_CHUNK)
+        table = self._in_chunks(scaling.inverse_transform, rows)
         return self._user_table(table, X)
 
     def score_samples(self, X: Any) -> Any:
@@ -584,7 +584,7 @@ default="from_dtype"
             return are_far_out(module, scaling.transform(rows)).int()
 
         # Rows that need a second look share what a decoder does once a call.
-        order = self._in_chunks(are_far, table, TRANSFORM_CHUNK).argsort(stable=True)
+        order = self._in_chunks(are_far, table).argsort(stable=True)
         chunk = rows_at_once(module, len(noise), module.widest_layer)
         ordered = self._in_chunks(log_likelihood, table[order], chunk)
         return from_tensor(ordered[order.argsort()], X)
@@ -775,7 +775,10 @@ default="from_dtype"
         return converted(self.module_, device, dtype)
 
     def _in_chunks(
-        self, function: Callable[[Tensor], Tensor], rows: Tensor, size: int
+        self,
+        function: Callable[[Tensor], Tensor],
+        rows: Tensor,
+        size: int = TRANSFORM_CHUNK,
     ) -> Tensor:
         return in_chunks_on(
             inference_device(self.device, rows.dtype), function, rows, size
