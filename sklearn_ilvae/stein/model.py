@@ -10,10 +10,7 @@ from torch import Tensor
 from .bases.fitted import BaseScore
 from .kernels.curl_free import CurlFreeForm
 from .kernels.forms import Form
-from .kernels.published import PublishedStein
-
-CHUNK_ELEMENTS = 2**20
-"""Numbers of the arrays computed at once: 8 MiB of float64."""
+from .kernels.published import CHUNK_ELEMENTS, PublishedStein
 
 
 @dataclass(frozen=True)
@@ -189,15 +186,14 @@ class ScoreModel:
             score = self.base.score(U)
             divergence = self.base.divergence(U, metric)
             if self.form is not None and self.coefficients is not None:
-                field, part = self._kernel_part(U, self.form, self.coefficients)
+                field, part = self._kernel_part(U, self.form, self.coefficients, metric)
                 score, divergence = score + field, divergence + part
         return self._in_units(score), divergence
 
     def _kernel_part(
-        self, U: Tensor, form: Form, coefficients: Tensor
+        self, U: Tensor, form: Form, coefficients: Tensor, metric: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the shortened ``f`` and its divergence."""
-        metric = self._metric
         fields, divergences = form.evaluate(U, coefficients[None], metric)
         field, divergence = fields[0], divergences[0]
         beyond = torch.linalg.vector_norm(field, dim=1) > self.longest
