@@ -14,8 +14,7 @@ from sklearn.utils import check_array
 from torch import Tensor
 
 from .. import stein
-from .._columns import float_dtypes, library_of, to_tensor
-from .._columns.frames import names_in
+from .._columns import float_dtypes, library_of, names_in, to_tensor
 from .._columns.validation import bad_column_named
 from .._device import torch_defaults
 from .._random import draw_seed
