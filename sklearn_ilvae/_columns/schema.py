@@ -189,9 +189,7 @@ def explain_other_order(schema: TableSchema, names: Sequence[Any]) -> str | None
     Scikit-learn compares names of text, and takes columns of other names as they come.
     Where a known name stands in another place, that would be silently wrong.
     """
-    if schema.library == "array":
-        return None
-    fitted = [column.name for column in schema.columns]
+    fitted = schema.names or []
     known = set(fitted)
     # Scikit-learn refuses more columns or fewer.
     for given, expected in zip(names, fitted, strict=False):
