@@ -266,7 +266,7 @@ def test_gaps_alone_are_drawn_beside_values_of_any_kind(values, label, swapped):
         (
             pl.LazyFrame({"a": [1]}),
             {"a": [1]},
-            r"observed: X is a LazyFrame .* Pass X\.collect",
+            r"observed: observed is a LazyFrame .* Pass observed\.collect",
         ),
         (
             {"a": [b"x"]},

@@ -172,6 +172,15 @@ class TestMutualInformation:
         )
         assert float(information) == pytest.approx(log(60), abs=1e-9)
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_rounding_does_not_exceed_the_logarithm_of_the_number_of_rows(self, seed):
+        mean = 1e4 * normal(6, 2, seed=seed)  # far out, as of rows unlike the others
+        log_variance = torch.full((6, 2), -8.0).double()
+        information = diagnostics.mutual_information(
+            mean, log_variance, normal(3, 6, 2)
+        )
+        assert log(6) - 1e-4 < float(information) <= log(6)
+
     def test_nothing_is_said_by_equal_posteriors(self):
         mean, log_variance = torch.ones(60, 2).double(), torch.zeros(60, 2).double()
         information = diagnostics.mutual_information(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 
@@ -125,6 +126,33 @@ def test_samples_may_be_data_frames():
     assert one == two
 
 
+MEASURES = {
+    "density": lambda X: fisher_divergence_from_density(X, lambda x: -x),
+    "sample": lambda X: fisher_divergence_from_sample(sample(20, 2, 0), X),
+    "discrepancy": lambda X: kernel_stein_discrepancy(X, lambda x: -x),
+    "values of the score": lambda X: kernel_stein_discrepancy(sample(20, 2, 0), X),
+}
+DAYS = np.datetime64("2024-01-01") + np.arange(20)
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda X: np.ma.masked_greater(X, 1), "nan|NaN"),
+        (lambda X: np.stack([DAYS, DAYS[::-1]], axis=1), "datetime64.* no table"),
+        (lambda X: pd.DataFrame({"a": DAYS, "b": DAYS}), "'a' holds Datetime"),
+        (lambda X: pl.DataFrame({"a": DAYS, "b": X[:, 0]}), "'a' holds Date"),
+        (lambda X: pd.DataFrame(X.astype(str)), "0 holds String"),
+        (lambda X: pd.DataFrame(X.round()).astype("category"), "0 holds Categorical"),
+    ],
+    ids=["gaps", "dates", "dates of pandas", "dates of polars", "text", "categories"],
+)
+def test_what_is_no_number_is_refused_and_not_read_as_one(measure, make, message):
+    with pytest.raises(ValueError, match=rf"^(X|Y|score)\b.*({message})"):
+        measure(make(sample(20, 2, 0)))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_constant_column_has_no_density_to_compare(method):
     X, Y = (np.column_stack([sample(50, 2, seed), np.ones(50)]) for seed in (0, 1))
@@ -205,11 +233,19 @@ def test_a_bandwidth_that_is_no_positive_number_is_named(bandwidth):
         ),
         (
             lambda X: fisher_divergence_from_sample(X, X * np.nan),
-            r"contains NaN.*\n.*Column 0 holds nan in row 0\. Impute",
+            r"^Y: Input contains NaN.*\n.*Column 0 holds nan in row 0\. Impute",
         ),
         (
             lambda X: kernel_stein_discrepancy(pd.DataFrame(X).assign(t="u"), X),
-            r"Column 't' holds 'u' in row 0, not a number\. Encode it",
+            r"^X: Column 't' holds String, but only numbers are allowed\. Encode it",
+        ),
+        (
+            lambda X: kernel_stein_discrepancy(X, pl.DataFrame(X).lazy()),
+            r"^score: score is a LazyFrame .* Pass score\.collect\(\)",
+        ),
+        (
+            lambda X: kernel_stein_discrepancy(X, np.where(X.max() > X, X, np.nan)),
+            "score is nan in column . for row .* drop the rows outside the support",
         ),
         (
             lambda X: kernel_stein_discrepancy(X, lambda x: x / 0),

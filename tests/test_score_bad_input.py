@@ -27,7 +27,7 @@ NO_NUMBERS = {
 def test_a_score_of_other_columns_is_refused_by_name(frame, make, step, library):
     rows = frame[: len(frame) // 2 * 2]
     table = LIBRARIES[library](rows.assign(shade=make(len(rows))))
-    message = f"Column 'shade' holds .* takes numbers alone. {step}"
+    message = f"Column 'shade' holds .* only numbers are allowed. {step}"
     with pytest.raises(ValueError, match=message):
         SteinScoreEstimator().fit(table)
 

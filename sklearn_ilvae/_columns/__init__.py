@@ -10,7 +10,12 @@ from .reading import decoded_levels, read_known_table, read_new_table
 from .scaling import BY_TAILS, ColumnScaling, find_scaling, range_of
 from .schema import TableSchema
 from .support import check_binary, check_counts, check_support
-from .validation import checked_weights, rows_of_weight, validated_table
+from .validation import (
+    checked_numbers,
+    checked_weights,
+    rows_of_weight,
+    validated_table,
+)
 
 __all__ = [
     "BY_TAILS",
@@ -25,6 +30,7 @@ __all__ = [
     "check_binary",
     "check_counts",
     "check_support",
+    "checked_numbers",
     "checked_weights",
     "column_name",
     "decoded_levels",

@@ -13,36 +13,55 @@ from .frames import explain_repeated_names, library_of, names_in
 ENCODE_TEXT = "Encode it, for example with sklearn.preprocessing.OneHotEncoder"
 
 
-def explain_no_table(X: Any) -> str | None:
+def explain_no_table(X: Any, name: str = "X") -> str | None:
     """Say why what a user passed is no table, or none yet; None for a table.
 
     Arrays of dates are none: their unit would be lost without a word.
+
+    Parameters
+    ----------
+    X : object
+        What a user passed.
+    name : str, default="X"
+        What the user knows it by.
+
+    Returns
+    -------
+    str or None
+        The reason and the next step.
     """
     library, kind = library_of(X), type(X).__name__
     if library is not None:
         return explain_repeated_names(names_in(X, library))
     if isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
-        return f"X is a {kind} without values yet. Pass X.collect()."
+        return f"{name} is a {kind} without values yet. Pass {name}.collect()."
     if nw.dependencies.is_into_series(X):
         return (
             f"Expected a table of two dimensions, got a {kind}. Pass a data frame, for "
-            "example X.to_frame() for one column, or frame[:1] for the first row."
+            f"example {name}.to_frame() for one column, or frame[:1] for the first row."
         )
     # A sparse matrix may be a mapping: scikit-learn's own check refuses it.
     if isinstance(X, Mapping) and not issparse(X):
-        rows = "X" if any(np.ndim(each) for each in X.values()) else "[X]"
+        rows = name if any(np.ndim(each) for each in X.values()) else f"[{name}]"
         return f"Expected a table, got a {kind}. Pass pandas.DataFrame({rows})."
     if isinstance(X, list) and X and isinstance(X[0], Mapping):
-        return f"Expected a table, got a {kind} of dicts. Pass pandas.DataFrame(X)."
+        return (
+            f"Expected a table, got a {kind} of dicts. Pass pandas.DataFrame({name})."
+        )
     if isinstance(X, Iterator):
-        rows = "X.read_all()" if hasattr(X, "read_all") else "list(X)"  # of pyarrow
+        # Some are of pyarrow.
+        rows = f"{name}.read_all()" if hasattr(X, "read_all") else f"list({name})"
         return f"Expected a table, got a {kind}. Pass {rows}."
     if torch.is_tensor(X) and X.layout != torch.strided:
-        return "X is a sparse tensor, and a dense one is required. Pass X.to_dense()."
+        return (
+            f"{name} is a sparse tensor, and a dense one is required. Pass "
+            f"{name}.to_dense()."
+        )
     if isinstance(X, np.ndarray) and (X.dtype.names or X.dtype.kind in "mM"):
         return (
             f"An array of dtype {X.dtype} is no table of numbers. Pass "
-            "pandas.DataFrame(X), whose columns have dtypes and names of their own."
+            f"pandas.DataFrame({name}), whose columns have dtypes and names of their "
+            "own."
         )
     return None
 
@@ -72,7 +91,7 @@ def explain_other_kinds(X: Any) -> str | None:
         else:
             continue
         return (
-            f"Column {name!r} holds {type(kind).__name__}, and this estimator takes "
-            f"numbers alone. {step}, or drop the column."
+            f"Column {name!r} holds {type(kind).__name__}, but only numbers are "
+            f"allowed. {step}, or drop the column."
         )
     return None

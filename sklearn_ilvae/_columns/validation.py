@@ -55,12 +55,8 @@ def validated_table(
         In the floating dtype of X, float64 for other dtypes, and in its memory where
         that can be: not to be written to.
     """
-    X = as_frame(X)
-    foreign = explain_no_table(X) or explain_other_kinds(X)
-    if foreign is not None:
-        raise ValueError(foreign)
-    X = without_long_integers(with_gaps_for_masks(X))
-    with bad_column_named(X, allow_missing):
+    X = _ready_for_scikit_learn(X)
+    with _bad_column_named(X, allow_missing):
         table = validate_data(
             estimator,
             X,
@@ -72,8 +68,53 @@ def validated_table(
     return to_tensor(table)
 
 
+def checked_numbers(
+    X: Any, name: str, *, min_samples: int = 1, finite: bool = True
+) -> Tensor:
+    """Return a table that belongs to no estimator, or raise an error that names it.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The table.
+    name : str
+        What the user knows it by.
+    min_samples : int, default=1
+        Least number of rows.
+    finite : bool, default=True
+        Whether all values must be finite.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_features)
+        As `validated_table` returns it.
+    """
+    try:
+        X = _ready_for_scikit_learn(X, name)
+        with _bad_column_named(X, allow_missing=False):
+            table = check_array(
+                X,
+                dtype=float_dtypes(X),
+                ensure_min_samples=min_samples,
+                ensure_all_finite=finite,
+            )
+    except (ValueError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
+    return to_tensor(table)
+
+
+def _ready_for_scikit_learn(X: Any, name: str = "X") -> Any:
+    """Return a table of numbers as scikit-learn reads it, without loss."""
+    X = as_frame(X)
+    foreign = explain_no_table(X, name) or explain_other_kinds(X)
+    if foreign is not None:
+        raise ValueError(foreign)
+    return without_long_integers(with_gaps_for_masks(X))
+
+
 @contextmanager
-def bad_column_named(X: Any, allow_missing: bool = False) -> Iterator[None]:
+def _bad_column_named(X: Any, allow_missing: bool) -> Iterator[None]:
     """Add to an error about a table what `explain_bad_table` finds in it."""
     try:
         yield

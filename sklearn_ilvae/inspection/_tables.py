@@ -31,7 +31,8 @@ def columns_of(table: Any, argument: str) -> dict[Any, np.ndarray]:
     dict
         Numbers, ``datetime64`` or text; durations as numbers of days.
     """
-    reason = None if isinstance(table, Mapping) else explain_no_table(table)
+    named = isinstance(table, Mapping)
+    reason = None if named else explain_no_table(table, argument)
     if reason is not None:
         raise ValueError(f"{argument}: {reason}")
     found = {}

@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_array
 from torch import Tensor
 
 from .. import stein
-from .._columns import float_dtypes, library_of, names_in, to_tensor
-from .._columns.validation import bad_column_named
+from .._columns import checked_numbers, library_of, names_in
 from .._device import torch_defaults
 from .._random import draw_seed
 from .._text import counted
@@ -94,7 +92,7 @@ def fisher_divergence_from_density(
     >>> abs(divergence - 2.0) < 0.5
     True
     """
-    rows = _rows(X)
+    rows = _rows(X, "X")
     if not callable(score):
         raise TypeError(
             f"score is of type {type(score).__name__}; pass a function from rows to "
@@ -159,7 +157,7 @@ def fisher_divergence_from_sample(
     >>> near < 0.5 < fisher_divergence_from_sample(X, Y + 1.0)
     True
     """
-    rows, others = _rows(X), _rows(Y)
+    rows, others = _rows(X, "X"), _rows(Y, "Y")
     if rows.shape[1] != others.shape[1]:
         raise ValueError(
             f"X has {counted(rows.shape[1], 'column')} but Y has {others.shape[1]}; "
@@ -238,17 +236,18 @@ def kernel_stein_discrepancy(
     >>> kernel_stein_discrepancy(X, right) < 0.05 < kernel_stein_discrepancy(X, wrong)
     True
     """
-    rows = _rows(X)
+    rows = _rows(X, "X")
     scores = (
         _values(score, rows, "Or pass the array of its values at the rows of X.")
         if callable(score)
-        else _rows(score)
+        else _rows(score, "score", finite=False)
     )
     if scores.shape != rows.shape:
         raise ValueError(
             f"score has shape {tuple(scores.shape)} but X has {tuple(rows.shape)}; "
             "pass the score at every row"
         )
+    _check_finite(scores, "score is")
     names, score_names = _names(X), _names(score)
     # Scores may have names of their own.
     if names != score_names and set(names) == set(score_names):
@@ -263,10 +262,8 @@ def kernel_stein_discrepancy(
     )
 
 
-def _rows(X: Any) -> Tensor:
-    with bad_column_named(X):
-        table = check_array(X, dtype=float_dtypes(X), ensure_min_samples=2)
-    return to_tensor(table).cpu().double()
+def _rows(X: Any, name: str, finite: bool = True) -> Tensor:
+    return checked_numbers(X, name, min_samples=2, finite=finite).cpu().double()
 
 
 def _names(X: Any) -> list[Any]:
@@ -297,15 +294,18 @@ def _values(score: Callable[[Tensor], Tensor], rows: Tensor, otherwise: str) -> 
             f"score returned {shape} for rows of shape {tuple(rows.shape)}; it must "
             f"return a tensor of their shape. {otherwise}"
         )
-    bad = ~found.isfinite()
+    _check_finite(found, "score returned")
+    return found.detach().to(rows)
+
+
+def _check_finite(scores: Tensor, what: str) -> None:
+    bad = ~scores.isfinite()
     if bad.any():
         row, column = torch.nonzero(bad)[0].tolist()
         raise ValueError(
-            f"score returned {float(found[row, column])} in column {column} for row "
-            f"{row} of X; it must be finite, so drop the rows outside the support of "
-            "the density"
+            f"{what} {float(scores[row, column])} in column {column} for row {row} of "
+            "X; it must be finite, so drop the rows outside the support of the density"
         )
-    return found.detach().to(rows)
 
 
 def _fisher_divergence(

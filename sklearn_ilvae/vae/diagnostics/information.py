@@ -189,4 +189,5 @@ def mutual_information(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Ten
         return (-0.5 * (squares + constant)).logsumexp(-1) - log(len(mean))
 
     log_density = in_chunks(aggregated, len(mean), codes.flatten(0, 1))
-    return (own.flatten() - log_density).mean()
+    # No draw gives more than log n_rows, but rounding may.
+    return (own.flatten() - log_density).mean().clamp(max=log(len(mean)))
