@@ -83,9 +83,9 @@ class ILVAEOutlierDetector(
         table that lies closest together, by concentration steps [2]_. A number drops
         all others from training. ``"auto"`` trusts three quarters, the usual
         compromise between robustness and efficiency, but at least five rows for each
-        column of numbers, and lets each of the others count a tenth: scattered
-        outliers then cannot move the model, while a rare kind of normal row keeps its
-        place in it.
+        column of numbers that varies, and lets each of the others count a tenth:
+        scattered outliers then cannot move the model, while a rare kind of normal row
+        keeps its place in it.
     calibration_fraction : float in [0, 1), default=0.0
         Share of the rows kept out of training for `p_values`. 0 keeps none; then call
         `calibrate` with other rows.

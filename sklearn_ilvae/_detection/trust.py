@@ -20,7 +20,7 @@ AUTO_REST = 0.1
 """``support_fraction="auto"``: share of trusted rows, and weight of the others."""
 
 ROWS_A_COLUMN = 5
-"""Least number of trusted rows for each column of numbers, as far as there are so many.
+"""Least number of trusted rows for each column of numbers that varies, if there are.
 
 From fewer rows a covariance cannot be estimated robustly, and then no row can be said
 to lie far out (the rule of Rousseeuw & van Zomeren, JASA, 1990, for minimum volume
@@ -55,7 +55,10 @@ def trusted_weights(
         At least two rows, or the only one.
     """
     automatic = support_fraction == "auto"
-    n_columns = table.shape[1] if discrete is None else int((~discrete).sum())
+    counted = (table != table[0]).any(0)  # a constant has no covariance to estimate
+    if discrete is not None:
+        counted &= ~discrete.to(counted.device)
+    n_columns = int(counted.sum())
     least = min(1.0, ROWS_A_COLUMN * n_columns / len(table))
     share = max(AUTO_SUPPORT, least) if automatic else float(support_fraction)
     rest = AUTO_REST if automatic else 0.0
