@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .._columns import ColumnScaling
 from ..vae import (
@@ -81,8 +82,8 @@ def comparable_numbers(
 
     A table of numbers without gaps is returned as it is. Otherwise categories and
     counts are replaced by the coordinates that the network sees, and missing values by
-    draws from a linear model given the observed values of their row. So a gap makes a
-    row neither more nor less likely to be trusted.
+    draws given the observed values of their row. So a gap makes a row neither more nor
+    less likely to be trusted.
 
     Parameters
     ----------
@@ -123,4 +124,47 @@ def _drawn(
     loadings = units.from_natural(linear.directions * linear.slopes)
     completion.start_at(loadings, linear.noise)
     generator = torch.Generator().manual_seed(seed)
-    return completion.draw(coordinates, linear.noise, generator)
+    drawn = completion.draw(coordinates, linear.noise, generator)
+    again = completion.draw_each(drawn, linear.noise, generator)
+    missing = coordinates.isnan()
+    partly = missing.any(0) & ~missing.all(0)  # a batch may lack a column
+    for column in partly.nonzero()[:, 0].tolist():
+        gaps, seen = missing[:, column], ~missing[:, column]
+        drawn[gaps, column] = values_of_the_same_rank(
+            drawn[gaps, column],
+            again[seen, column],
+            coordinates[seen, column],
+            weights[seen],
+        )
+    return drawn
+
+
+def values_of_the_same_rank(
+    drawn: Tensor, references: Tensor, values: Tensor, weights: Tensor
+) -> Tensor:
+    """Return the values of a column that rank among all as draws do among references.
+
+    Draws of a linear model are Gaussian. In a column that mostly holds one value, or
+    has heavy tails, they would lie far from what is seen there.
+
+    Parameters
+    ----------
+    drawn : Tensor of shape (n_drawn,)
+        Draws in the place of missing values.
+    references : Tensor of shape (n_values,)
+        Draws in the place of the observed values.
+    values : Tensor of shape (n_values,)
+        The observed values.
+    weights : Tensor of shape (n_values,)
+        Positive weights of their rows.
+
+    Returns
+    -------
+    Tensor of shape (n_drawn,)
+    """
+    references, order = references.sort()
+    below = functional.pad(weights[order].cumsum(0), (1, 0))
+    rank = below[torch.searchsorted(references, drawn)]
+    values, order = values.sort()
+    places = torch.searchsorted(weights[order].cumsum(0), rank, right=True)
+    return values[places.clamp(max=len(values) - 1)]
