@@ -360,6 +360,8 @@ default="from_dtype"
         `set_threshold`. What a missing value contributes is the mean over the last 300
         trusted rows, or more in a larger batch. The calibration is dropped, since the
         scores change. Neighbours are found among a sample of the rows of all batches.
+        The state of the optimiser is not in a pickle or copy: the first batches after
+        it move the scores more.
 
         Parameters
         ----------
