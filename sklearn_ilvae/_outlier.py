@@ -83,9 +83,9 @@ class ILVAEOutlierDetector(
         table that lies closest together, by concentration steps [2]_. A number drops
         all others from training. ``"auto"`` trusts three quarters, the usual
         compromise between robustness and efficiency, but at least five rows for each
-        column of numbers, and lets each of the others count a tenth: scattered
-        outliers then cannot move the model, while a rare kind of normal row keeps its
-        place in it.
+        column of numbers that varies, and lets each of the others count a tenth:
+        scattered outliers then cannot move the model, while a rare kind of normal row
+        keeps its place in it.
     calibration_fraction : float in [0, 1), default=0.0
         Share of the rows kept out of training for `p_values`. 0 keeps none; then call
         `calibrate` with other rows.
@@ -360,6 +360,8 @@ default="from_dtype"
         `set_threshold`. What a missing value contributes is the mean over the last 300
         trusted rows, or more in a larger batch. The calibration is dropped, since the
         scores change. Neighbours are found among a sample of the rows of all batches.
+        The state of the optimiser is not in a pickle or copy: the first batches after
+        it move the scores more.
 
         Parameters
         ----------

@@ -119,6 +119,11 @@ def test_levels_need_no_more_rows():
     assert trusted_weights(rows, ones(rows), "auto", discrete)[1].sum() == 45
 
 
+def test_constant_columns_need_no_more_rows():
+    rows = torch.cat([normal_rows(0, 60, 3), torch.full((60, 9), 5.0).double()], dim=1)
+    assert trusted_weights(rows, ones(rows), "auto")[1].sum() == 45
+
+
 @pytest.mark.parametrize("size", [1.1, 1e-300, 1e300])
 def test_equal_weights_trust_the_same_rows_whatever_their_size(size):
     rows = normal_rows(0, 120, 3)

@@ -8,11 +8,14 @@ import pyarrow as pa
 import pytest
 import torch
 from autoencoders import correlated_rows
+from hypothesis import given
+from hypothesis import strategies as st
 from mixed import LIBRARIES, people, same_form, short
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.impute import SimpleImputer
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
+from sklearn_ilvae._detection.trust import values_of_the_same_rank
 from sklearn_ilvae.vae import LinearCompletion
 
 
@@ -325,3 +328,61 @@ def test_a_gap_makes_a_row_neither_more_nor_less_trusted(share):
     trusted = detector.fit(missing).support_
     gaps = np.isnan(missing).any(1)
     assert trusted[gaps].mean() == pytest.approx(trusted[~gaps].mean(), abs=0.08)
+
+
+COLUMNS_OF_MOSTLY_ONE_VALUE = {
+    "constant": lambda rng, size: np.full(size, 5.0),
+    "flag": lambda rng, size: (rng.random(size) < 0.03).astype(float),
+    "many zeros": lambda rng, size: (
+        rng.exponential(size=size) * (rng.random(size) < 0.1)
+    ),
+    "heavy tails": lambda rng, size: rng.standard_cauchy(size),
+}
+
+
+@pytest.mark.parametrize("kind", COLUMNS_OF_MOSTLY_ONE_VALUE)
+def test_nor_does_a_gap_in_a_column_that_is_far_from_gaussian(kind):
+    rng = np.random.default_rng(0)
+    rows = correlated_rows(2000, 5, 2, seed=0).numpy()
+    rows[:, 4] = COLUMNS_OF_MOSTLY_ONE_VALUE[kind](rng, 2000)
+    gaps = rng.random(2000) < 0.1
+    rows[gaps, 4] = np.nan
+    detector = ILVAEOutlierDetector(n_components=1, max_iter=1, random_state=0)
+    trusted = detector.fit(rows).support_
+    assert trusted[gaps].mean() == pytest.approx(trusted[~gaps].mean(), abs=0.1)
+
+
+def test_each_coordinate_is_drawn_given_all_others():
+    generator = torch.Generator().manual_seed(0)
+    loadings = torch.tensor([[1.0, 0.0], [1.0, 0.5], [0.0, 2.0]]).double()
+    noise = torch.tensor([0.1, 0.2, 0.3]).double()
+    completion = LinearCompletion(3, 2).double()
+    completion.start_at(loadings, noise)
+    covariance = loadings @ loadings.T + noise.diag()
+    row = torch.tensor([1.0, -2.0, 0.5]).double()
+    drawn = completion.draw_each(row.repeat(40_000, 1), noise, generator)
+    for column, others in enumerate([[1, 2], [0, 2], [0, 1]]):
+        between = covariance[others, column]
+        slopes = torch.linalg.solve(covariance[others][:, others], between)
+        variance = covariance[column, column] - slopes @ between
+        assert_allclose(drawn[:, column].mean(), slopes @ row[others], atol=0.02)
+        assert_allclose(drawn[:, column].var(), variance, rtol=0.05)
+
+
+def test_a_draw_becomes_the_value_of_its_rank():
+    references = torch.tensor([0.3, 0.1, 0.2]).double()
+    values, weights = torch.tensor([7.0, 9.0, 8.0]).double(), torch.ones(3).double()
+    drawn = torch.tensor([-1.0, 0.15, 0.25, 5.0]).double()
+    found = values_of_the_same_rank(drawn, references, values, weights)
+    assert found.tolist() == [7, 8, 9, 9]
+
+
+@given(st.integers(0, 1000))
+def test_ranks_of_weighted_rows_are_those_of_repeated_rows(seed):
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randint(1, 4, (20,), generator=generator)
+    references, values, drawn = torch.randn(3, 20, generator=generator).double()
+    found = values_of_the_same_rank(drawn, references, values, weights.double())
+    repeated = [each.repeat_interleave(weights) for each in (references, values)]
+    ones = torch.ones(len(repeated[0])).double()
+    assert_array_equal(found, values_of_the_same_rank(drawn, *repeated, ones))

@@ -111,7 +111,9 @@ class ConformalMixin:
         most t with probability at most t, whatever the distribution and however bad
         the model; that is over the draw of calibration rows and row together [1]_.
         It says nothing about rows of another distribution, such as those of another
-        year. The smallest possible value is ``1 / (n_calibration_rows + 1)``.
+        year. Calibration rows of any positive weight count alike: the promise is for
+        rows as the table has them, not as `sample_weight` counts them. The smallest
+        possible value is ``1 / (n_calibration_rows + 1)``.
 
         Parameters
         ----------

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .._columns import ColumnScaling
 from ..vae import (
@@ -20,7 +21,7 @@ AUTO_REST = 0.1
 """``support_fraction="auto"``: share of trusted rows, and weight of the others."""
 
 ROWS_A_COLUMN = 5
-"""Least number of trusted rows for each column of numbers, as far as there are so many.
+"""Least number of trusted rows for each column of numbers that varies, if there are.
 
 From fewer rows a covariance cannot be estimated robustly, and then no row can be said
 to lie far out (the rule of Rousseeuw & van Zomeren, JASA, 1990, for minimum volume
@@ -55,7 +56,10 @@ def trusted_weights(
         At least two rows, or the only one.
     """
     automatic = support_fraction == "auto"
-    n_columns = table.shape[1] if discrete is None else int((~discrete).sum())
+    counted = (table != table[0]).any(0)  # a constant has no covariance to estimate
+    if discrete is not None:
+        counted &= ~discrete.to(counted.device)
+    n_columns = int(counted.sum())
     least = min(1.0, ROWS_A_COLUMN * n_columns / len(table))
     share = max(AUTO_SUPPORT, least) if automatic else float(support_fraction)
     rest = AUTO_REST if automatic else 0.0
@@ -78,8 +82,8 @@ def comparable_numbers(
 
     A table of numbers without gaps is returned as it is. Otherwise categories and
     counts are replaced by the coordinates that the network sees, and missing values by
-    draws from a linear model given the observed values of their row. So a gap makes a
-    row neither more nor less likely to be trusted.
+    draws given the observed values of their row. So a gap makes a row neither more nor
+    less likely to be trusted.
 
     Parameters
     ----------
@@ -120,4 +124,47 @@ def _drawn(
     loadings = units.from_natural(linear.directions * linear.slopes)
     completion.start_at(loadings, linear.noise)
     generator = torch.Generator().manual_seed(seed)
-    return completion.draw(coordinates, linear.noise, generator)
+    drawn = completion.draw(coordinates, linear.noise, generator)
+    again = completion.draw_each(drawn, linear.noise, generator)
+    missing = coordinates.isnan()
+    partly = missing.any(0) & ~missing.all(0)  # a batch may lack a column
+    for column in partly.nonzero()[:, 0].tolist():
+        gaps, seen = missing[:, column], ~missing[:, column]
+        drawn[gaps, column] = values_of_the_same_rank(
+            drawn[gaps, column],
+            again[seen, column],
+            coordinates[seen, column],
+            weights[seen],
+        )
+    return drawn
+
+
+def values_of_the_same_rank(
+    drawn: Tensor, references: Tensor, values: Tensor, weights: Tensor
+) -> Tensor:
+    """Return the values of a column that rank among all as draws do among references.
+
+    Draws of a linear model are Gaussian. In a column that mostly holds one value, or
+    has heavy tails, they would lie far from what is seen there.
+
+    Parameters
+    ----------
+    drawn : Tensor of shape (n_drawn,)
+        Draws in the place of missing values.
+    references : Tensor of shape (n_values,)
+        Draws in the place of the observed values.
+    values : Tensor of shape (n_values,)
+        The observed values.
+    weights : Tensor of shape (n_values,)
+        Positive weights of their rows.
+
+    Returns
+    -------
+    Tensor of shape (n_drawn,)
+    """
+    references, order = references.sort()
+    below = functional.pad(weights[order].cumsum(0), (1, 0))
+    rank = below[torch.searchsorted(references, drawn)]
+    values, order = values.sort()
+    places = torch.searchsorted(weights[order].cumsum(0), rank, right=True)
+    return values[places.clamp(max=len(values) - 1)]

@@ -111,6 +111,38 @@ class LinearCompletion(nn.Module):
             drawn.append(_filled(part, values + noise.sqrt() * normal(values)))
         return torch.cat(drawn)
 
+    def draw_each(
+        self, coordinates: Tensor, noise: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return a draw of every coordinate given all others of its row.
+
+        With K the inverse of the covariance ``WWᵀ + Ψ``, it has the variance
+        ``1 / K_jj`` and the mean ``x_j - (Kx)_j / K_jj``.
+
+        Parameters
+        ----------
+        coordinates : Tensor of shape (n_rows, n_parameters)
+            Complete rows.
+        noise : Tensor of shape (n_parameters,)
+            Variances of the noise.
+        generator : torch.Generator
+            Source of the draws.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_parameters)
+        """
+        identity = torch.eye(self.loadings.shape[1]).to(self.loadings)
+        factor = torch.linalg.cholesky(identity + self.loadings.T @ self.scaled)
+        # By Woodbury's identity K is the inverse of Ψ less the square of these.
+        root = torch.linalg.solve_triangular(factor, self.scaled.T, upper=False)
+        diagonal = 1 / noise - root.square().sum(0)
+        products = coordinates / noise - coordinates @ root.T @ root
+        normal = torch.randn(
+            coordinates.shape, dtype=coordinates.dtype, generator=generator
+        )
+        return coordinates - products / diagonal + normal / diagonal.sqrt()
+
     def _parts(self, rows: Tensor) -> tuple[Tensor, ...]:
         return rows.split(max(1, PRECISION_NUMBERS // self.loadings.shape[1] ** 2))
 
