@@ -623,8 +623,8 @@ default="from_dtype"
         Returns
         -------
         ndarray of float64, or DataFrame, of shape (n_samples, n_features_in_)
-            Rows in the units of the table, in its form, without missing values, and
-            with all values in the range of those of the fit.
+            Rows in the units of the table, in its form, without missing values.
+            Numbers and ordered levels are in the range of those of the fit.
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
