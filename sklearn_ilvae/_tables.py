@@ -216,8 +216,8 @@ class TableMixin:
         Importance sampling [1]_ with `n_importance_samples` draws: four fifths from a
         Gaussian fitted to the posterior of each row, the others from the prior.
         Expected values of columns of numbers are means on the scale of the network,
-        which is logarithmic beyond three standard deviations. All values stay within
-        the range of those of the fit.
+        which is logarithmic beyond three standard deviations. Numbers and ordered
+        levels stay within the range of those of the fit.
 
         References
         ----------
@@ -283,9 +283,12 @@ class TableMixin:
         """Return values no further out than those of the fit.
 
         Far out the scale of the network is exponential, and so are its errors and the
-        draws of heavy tails.
+        draws of heavy tails. Categories have no order: beside the levels that rows held
+        lie others of their dtype, all of which would become the last of them.
         """
-        return table.clamp(*to_tensor(self._seen).to(table))
+        unordered = [kind == "categorical" for kind in self.likelihood_]
+        limited = table.clamp(*to_tensor(self._seen).to(table))
+        return torch.where(torch.tensor(unordered, device=table.device), table, limited)
 
     def _importance_noise(self) -> Tensor:
         """Return the draws of `n_importance_samples`, which may be set after a fit."""

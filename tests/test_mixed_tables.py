@@ -343,6 +343,20 @@ def test_rare_levels_share_one_of_the_network_and_keep_their_frequencies():
     assert abs(drawn.mean() - codes.mean()) < 1.5
 
 
+def test_levels_that_only_a_dtype_declares_are_not_drawn_as_another():
+    codes = np.arange(300) % 10
+    levels = [f"level {number:03}" for number in range(500)]
+    frame = pd.DataFrame({"c": pd.Categorical.from_codes(codes, levels)})
+    model = short(max_categories=5, max_iter=5, n_components=1).fit(frame)
+    last = frame["c"].to_numpy()[9]
+    probability = np.exp(model.score_samples(frame[9:10]))[0]
+    gaps = frame.assign(c=pd.Categorical([None] * 300, levels))
+    drawn = model.sample(3000, random_state=0), *model.impute(gaps, 10, 0)
+    for those in drawn[:1], drawn[1:]:
+        share = np.mean([(table["c"] == last).mean() for table in those])
+        assert abs(share - probability) < 0.02
+
+
 def test_rare_levels_are_no_best_guess_because_there_are_many():
     rng = np.random.default_rng(0)
     rare = np.char.add("rare", rng.integers(0, 200, 900).astype(str))

@@ -217,14 +217,17 @@ def test_rows_far_outside_keep_a_proper_gaussian(family, dtype):
     assert (fitted.factor.det() != 0).all()
 
 
+@pytest.mark.parametrize("kind", ["poisson", "negative_binomial"])
 @pytest.mark.parametrize("family", ["anchored", "mlp"])
 @pytest.mark.parametrize("count", [500.0, 3e3, 3e4])
-def test_few_draws_give_the_likelihood_of_counts_far_above_all_others(family, count):
+def test_few_draws_give_the_likelihood_of_counts_far_above_all_others(
+    kind, family, count
+):
     rows = correlated_rows(20, 3, 1, seed=0)
     rate = (1 + 0.5 * rows[:, :1]).exp()
     counts = torch.poisson(rate, torch.Generator().manual_seed(0))
     rows = torch.cat([rows, counts], dim=1)
-    likelihood = ("gaussian",) * 3 + ("poisson",)
+    likelihood = ("gaussian",) * 3 + (kind,)
     model = started_model(rows, family, 1, likelihood=likelihood)
     rows[:, 3] = count
     codes = torch.linspace(-50, 50, 100_001).double()[:, None, None]
@@ -233,6 +236,23 @@ def test_few_draws_give_the_likelihood_of_counts_far_above_all_others(family, co
         exact = (joint + model.prior.log_prob(codes)).logsumexp(0) + log(1e-3)
         bound = importance_weighted_bound(model, rows, shared_noise(100, 1, 0))
     torch.testing.assert_close(bound, exact, rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["poisson", "negative_binomial"])
+def test_the_fit_follows_a_decoder_that_bends_to_counts_far_above(kind):
+    rows = torch.cat([correlated_rows(10, 3, 1, seed=0), torch.ones(10, 1)], dim=1)
+    model = started_model(rows, "anchored", 1, likelihood=("gaussian",) * 3 + (kind,))
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            parameter += 0.3 * normal(*parameter.shape)
+    rows[:, 3] = torch.logspace(2, 5, 10).round()
+    rows[:, :3] = torch.nan
+    codes = torch.linspace(-200, 200, 100_001).double()[:, None, None]
+    with torch.no_grad():
+        joint = model.likelihood.log_prob(rows, model.decoder(codes))
+        exact = (joint + model.prior.log_prob(codes)).logsumexp(0) + log(4e-3)
+        bound = importance_weighted_bound(model, rows, shared_noise(100, 1, 0))
+    torch.testing.assert_close(bound, exact, rtol=0, atol=0.1)
 
 
 @pytest.mark.parametrize("far", [10.0, 20.0])

@@ -28,7 +28,8 @@ It must not overflow in float32, and 1 beside it is far below rounding.
 """
 
 FAR_ABOVE = 20.0
-"""Ratio of a count and a rate that is far too low, and the least such count."""
+"""Ratio of a count and a rate that is far too low, and the least such count; also how
+many standard deviations above it a count is far."""
 
 SERIES_FROM = {torch.float32: (4.0, 3), torch.float64: (8.0, 8)}
 """From where on, and with how many terms, Stirling's series is exact to a rounding.
@@ -87,6 +88,15 @@ class PoissonHead(Head):
         far = values > FAR_ABOVE * rate.clamp(min=1)
         return torch.where(far, excess / log_ratio.clamp(min=1), rate)
 
+    def variance(self, natural: Tensor) -> Tensor:
+        """Return the variances of the counts."""
+        return self.statistics(natural)
+
+    def are_far_above(self, values: Tensor, natural: Tensor) -> Tensor:
+        """Tell which counts lie many standard deviations above their rates."""
+        deviation = self.variance(natural).clamp(min=1).sqrt()
+        return values - self.statistics(natural) > FAR_ABOVE * deviation
+
     def statistics(self, natural: Tensor) -> Tensor:
         """Return the expected counts."""
         return self._log_rate(natural).exp()
@@ -131,9 +141,18 @@ class NegativeBinomialHead(PoissonHead):
         return super().score(values, natural) * (size / (size + rate))
 
     def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
-        """Return the Fisher information."""
+        """Return the Fisher information; for counts far above, as of a Poisson.
+
+        There `score` over the logarithm of the ratio of count and rate: it too is that
+        of a Poisson, times a factor.
+        """
         rate, size = self.statistics(natural), self._log_size().exp()
-        return rate * (size / (size + rate))
+        return super().curvature(values, natural) * (size / (size + rate))
+
+    def variance(self, natural: Tensor) -> Tensor:
+        """Return the variances of the counts."""
+        rate = self.statistics(natural)
+        return rate + rate.square() / self._log_size().exp()
 
     def sample(self, natural: Tensor, generator: torch.Generator) -> Tensor:
         """Draw counts: Poisson, with rates from a gamma distribution."""

@@ -75,6 +75,16 @@ class MixedLikelihood(nn.Module):
         found = [j for j, kind in enumerate(kinds) if kind == family]
         return torch.tensor(found, dtype=torch.long)
 
+    def have_counts_far_above(self, rows: Tensor, parameters: Tensor) -> Tensor:
+        """Tell which rows hold counts far above their rates: shape (n_rows,)."""
+        found = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        for number, head in self._numbered():
+            if isinstance(head, PoissonHead):
+                values = self._pick(rows, "columns", number)
+                natural = self._pick(parameters, "parameters", number)
+                found |= head.are_far_above(values, natural).any(-1)
+        return found
+
     def expected_information(self) -> Tensor:
         """Return ``E s²`` of the score s of every Gaussian and Student t column."""
         found = [
