@@ -320,6 +320,27 @@ def test_drawn_values_spread_as_the_linear_model_does():
     assert_allclose(drawn.T.cov(), covariance, atol=0.1)
 
 
+@pytest.mark.parametrize("numbers", [1 << 22, 30])
+def test_missing_values_are_expected_with_their_covariance(numbers, monkeypatch):
+    monkeypatch.setattr("sklearn_ilvae.vae.completion.EXPECTED_NUMBERS", numbers)
+    loadings = torch.tensor([[1.0, 0.0], [1.0, 0.5], [0.0, 2.0]]).double()
+    noise = torch.tensor([0.1, 0.2, 0.3]).double()
+    completion = LinearCompletion(3, 2).double()
+    completion.start_at(loadings, noise)
+    rows = torch.tensor(with_gaps(np.random.default_rng(0).normal(size=(20, 3)), 0.5))
+    shares = torch.arange(20).double()
+    filled, unknown = completion.expect(rows, noise, shares)
+    covariance, total = loadings @ loadings.T + noise.diag(), torch.zeros_like(unknown)
+    for row, found, share in zip(rows, filled, shares, strict=True):
+        seen, gap = (~row.isnan()).nonzero()[:, 0], row.isnan().nonzero()[:, 0]
+        gain = torch.linalg.solve(covariance[seen][:, seen], covariance[seen][:, gap])
+        torch.testing.assert_close(found[seen], row[seen])
+        torch.testing.assert_close(found[gap], row[seen] @ gain)
+        left = covariance[gap][:, gap] - covariance[gap][:, seen] @ gain
+        total[gap[:, None], gap] += share * left
+    torch.testing.assert_close(unknown, total)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_a_gap_makes_a_row_neither_more_nor_less_trusted(share):
     rows = correlated_rows(2000, 6, 2, seed=0).numpy()

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from sklearn_ilvae.vae import (
     DECODERS,
+    Design,
     choose_inverse_lipschitz,
     choose_n_components,
     diagnostics,
+    linear_model,
     principal_axes,
 )
 from sklearn_ilvae.vae.networks import jacobian_at_zero
@@ -24,6 +26,19 @@ def linear_posterior(model):
     scaled = loadings.T / model.likelihood.heads[0].variance()
     precision = scaled @ loadings + torch.eye(n_components, dtype=torch.float64)
     return loadings, torch.linalg.solve(precision, scaled), -precision.diagonal().log()
+
+
+def log_likelihood_of_linear_model(rows, others):
+    """Mean log-likelihood of other rows by the linear model of some."""
+    n_rows, n_features = rows.shape
+    axes = principal_axes(rows, torch.ones(n_rows))
+    shares = torch.full((n_rows,), 1 / n_rows)
+    units = Design(("gaussian",) * n_features).fit(rows, shares)
+    linear = linear_model(axes, choose_n_components(axes.variances, n_rows), units)
+    loadings = linear.directions * linear.slopes
+    covariance = loadings @ loadings.T + linear.noise.diag()
+    normal = torch.distributions.MultivariateNormal(0 * covariance[0], covariance)
+    return float(normal.log_prob(others).mean())
 
 
 class TestStart:
@@ -145,6 +160,28 @@ class TestPrincipalAxes:
         squares = there * (rows.nan_to_num() - mean).square()
         modelled = axes.directions.square() @ axes.variances
         torch.testing.assert_close(modelled, squares.sum(0) / there.sum(0))
+
+    @pytest.mark.parametrize("shape", [(60, 20, 3), (100, 10, 2), (200, 20, 3)])
+    def test_beside_gaps_describe_new_rows_almost_as_well_as_without(self, shape):
+        n_rows, n_features, n_factors = shape
+        every = correlated_rows(n_rows + 500, n_features, n_factors, seed=0)
+        rows, others = every[:n_rows], every[n_rows:]
+        generator = torch.Generator().manual_seed(0)
+        missing = torch.rand(rows.shape, generator=generator) < 0.4
+        complete, found = (
+            log_likelihood_of_linear_model(each, others)
+            for each in (rows, rows.masked_fill(missing, torch.nan))
+        )
+        assert found > complete - 2
+
+    def test_do_not_depend_on_gaps_in_rows_without_weight(self):
+        rows = correlated_rows(50, 4, 2, seed=0)
+        weights = (torch.arange(50) % 5 != 0).double()
+        rows[weights == 0, :2] = torch.nan
+        found = principal_axes(rows, weights)
+        expected = principal_axes(rows[weights > 0], torch.ones(40))
+        torch.testing.assert_close(found.variances, expected.variances)
+        torch.testing.assert_close(found.directions, expected.directions)
 
     def test_weights_repeat_rows(self):
         rows = correlated_rows(50, 4, 2, seed=1)

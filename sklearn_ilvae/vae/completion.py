@@ -12,6 +12,9 @@ from torch import Tensor, nn
 PRECISION_NUMBERS = 1 << 24
 """Numbers in precision matrices of codes, one for each row, to hold at once."""
 
+EXPECTED_NUMBERS = 1 << 22
+"""Numbers in loadings of what is missing, one matrix for each row, to hold at once."""
+
 
 class LinearCompletion(nn.Module):
     """Fill in missing coordinates by the linear model that training starts at.
@@ -142,6 +145,41 @@ class LinearCompletion(nn.Module):
             coordinates.shape, dtype=coordinates.dtype, generator=generator
         )
         return coordinates - products / diagonal + normal / diagonal.sqrt()
+
+    def expect(
+        self, coordinates: Tensor, noise: Tensor, shares: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return completed coordinates, and the covariance of what was missing.
+
+        Parameters
+        ----------
+        coordinates : Tensor of shape (n_rows, n_parameters)
+            NaN where missing.
+        noise : Tensor of shape (n_parameters,)
+            Variances of the noise.
+        shares : Tensor of shape (n_rows,)
+            Weights.
+
+        Returns
+        -------
+        completed : Tensor of shape (n_rows, n_parameters)
+            Each missing value as its expectation, given the others of its row.
+        covariance : Tensor of shape (n_parameters, n_parameters)
+            Weighted sum of the covariances of missing values given the others.
+        """
+        completed, size = [], max(1, EXPECTED_NUMBERS // self.loadings.numel())
+        missing = coordinates.isnan().to(coordinates)
+        covariance = (noise * (shares @ missing)).diag()
+        parts = (each.split(size) for each in (coordinates, missing, shares))
+        for rows, absent, weights in zip(*parts, strict=True):
+            codes, _, factor = self._posterior(rows)
+            completed.append(_filled(rows, codes @ self.loadings.T))
+            deviations = torch.linalg.solve_triangular(
+                factor, self.loadings.T.expand(len(rows), -1, -1), upper=False
+            )
+            deviations = deviations * absent[:, None] * weights.sqrt()[:, None, None]
+            covariance += deviations.flatten(0, 1).T @ deviations.flatten(0, 1)
+        return torch.cat(completed), covariance
 
     def _parts(self, rows: Tensor) -> tuple[Tensor, ...]:
         return rows.split(max(1, PRECISION_NUMBERS // self.loadings.shape[1] ** 2))

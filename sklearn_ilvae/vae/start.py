@@ -8,11 +8,13 @@ as a linear one, though not the most likely: its noise is what the axes leave ov
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from torch import Tensor
 
 from .autoencoder import VariationalAutoencoder
+from .completion import LinearCompletion
 from .design import NaturalUnits
 from .likelihoods import VARIANCE_FLOOR
 from .networks import jacobian_at_zero
@@ -40,9 +42,10 @@ def principal_axes(rows: Tensor, weights: Tensor, n_axes: int = 1) -> PrincipalA
     Parameters
     ----------
     rows : Tensor of shape (n_rows, n_features)
-        Rows; their weighted mean is taken off. Where values are missing (NaN), a
-        covariance is that of the rows in which neither is, or in a table of more
-        columns than rows the one that the mean in their place gives.
+        Rows; their weighted mean is taken off. Where values are missing (NaN), the
+        covariance is what a few steps of the EM algorithm make of it (Rubin & Thayer,
+        1982), or in a table of more columns than rows the one that the mean in their
+        place gives.
     weights : Tensor of shape (n_rows,)
         Non-negative weights.
     n_axes : int, default=1
@@ -74,10 +77,10 @@ def principal_axes(rows: Tensor, weights: Tensor, n_axes: int = 1) -> PrincipalA
     else:
         covariance = (centred * shares[:, None]).T @ centred
         if observed is not None:
-            together = (observed * shares[:, None]).T @ observed
-            covariance /= together.clamp(min=torch.finfo(rows.dtype).tiny)
-        variances, directions = torch.linalg.eigh(covariance.double().cpu())
-        variances, directions = variances.flip(0).clamp(min=0), directions.flip(1)
+            covariance.diagonal().div_(_present(shares, observed))
+            centred = centred.masked_fill(missing, torch.nan)
+            covariance = _covariance_beside_gaps(covariance, centred, shares)
+        variances, directions = _axes_of(covariance.double().cpu())
     return PrincipalAxes(variances, _with_fixed_signs(directions))
 
 
@@ -92,6 +95,70 @@ def _centred(rows: Tensor, shares: Tensor, observed: Tensor | None) -> Tensor:
 def _present(shares: Tensor, observed: Tensor) -> Tensor:
     """Return the share of the weight that has a value in each column, to divide by."""
     return (shares @ observed).clamp(min=torch.finfo(observed.dtype).tiny)
+
+
+def _axes_of(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    variances, directions = torch.linalg.eigh(covariance)
+    return variances.flip(0).clamp(min=0), directions.flip(1)
+
+
+EM_STEPS = 10
+"""Steps of the EM algorithm, which stops early: from independent columns on, further
+steps follow the few values that columns full of gaps have in common too closely."""
+
+EM_NUMBERS = 1 << 18
+"""Numbers in the rows that the EM algorithm looks at: more would tell it little."""
+
+
+def _covariance_beside_gaps(
+    covariance: Tensor, centred: Tensor, shares: Tensor
+) -> Tensor:
+    """Return the covariance that linear models of few factors expect, by EM.
+
+    Covariances of pairs of columns, each from the rows that have both, fit no model
+    together: some combinations of columns would have a negative variance, and a model
+    of the other axes would be certain of what it does not know.
+
+    Parameters
+    ----------
+    covariance : Tensor of shape (n_features, n_features)
+        To start from: with the mean in place of missing values, but right variances.
+    centred : Tensor of shape (n_rows, n_features)
+        Rows less their mean, NaN where missing.
+    shares : Tensor of shape (n_rows,)
+        Their weights.
+
+    Returns
+    -------
+    Tensor of shape (n_features, n_features), float64
+        On the CPU.
+    """
+    n_rows, n_features = centred.shape
+    used = shares > 0
+    most = max(EM_NUMBERS // n_features, 4 * n_features)
+    step = ceil(int(used.sum()) / most)
+    rows, shares = (each[used][::step].double().cpu() for each in (centred, shares))
+    shares = shares / shares.sum()
+    gaps = rows.isnan().any(1)
+    covariance = covariance.double().cpu()
+    for _ in range(EM_STEPS if gaps.any() else 0):
+        variances, directions = _axes_of(covariance)
+        n_factors = choose_n_components(variances, n_rows)
+        # Probabilistic principal components (Tipping & Bishop, 1999, Eq. 7), but with
+        # the noise that gives every column its variance.
+        rest = variances[n_factors:].sum() / max(1, n_features - n_factors)
+        slopes = (variances[:n_factors] - rest).clamp(min=0).sqrt()
+        loadings = directions[:, :n_factors] * slopes
+        noise = covariance.diagonal() - loadings.square().sum(1)
+        completion = LinearCompletion(n_features, n_factors).double()
+        completion.start_at(loadings, noise.clamp(min=2 * VARIANCE_FLOOR))
+        filled = rows.clone()
+        filled[gaps], unknown = completion.expect(rows[gaps], noise, shares[gaps])
+        shift = shares @ filled
+        rows = rows - shift
+        filled = filled - shift
+        covariance = (filled * shares[:, None]).T @ filled + unknown
+    return covariance
 
 
 def _axes_of_wide(
