@@ -52,6 +52,11 @@ class SteinScoreEstimator(DiagramMixin, BaseEstimator):
     does not change across that plane. With fewer rows than columns all rows lie in a
     plane; only one of less than ``n − 1`` dimensions, for n distinct rows, counts.
 
+    A column in which more than a tenth of the distinct rows share a value has no
+    density, and no score along it means anything. The loss on which everything is
+    chosen, which such a value could lower without bound, is that of the other columns,
+    where there are any.
+
     Parameters
     ----------
     kernel : {"auto", "rbf", "inverse_multiquadric"}, default="auto"
@@ -130,8 +135,8 @@ default="auto"
         regularisation was given and for ``method="stein"``.
     loss_, base_loss_ : float or None
         Mean cross-validated Hyvärinen loss of the estimate and of the best family
-        alone, in the scaled units; None where the regularisation was given and for
-        ``method="stein"``.
+        alone, in the scaled units and along the columns that have a density; None
+        where the regularisation was given and for ``method="stein"``.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)

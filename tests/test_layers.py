@@ -112,7 +112,7 @@ FLOORS = [
     ["stein.kernels.curl_free", "stein.kernels.diagonal"],
     ["stein.settings"],
     ["stein.kernels.radial", "stein.kernels.solvers"],
-    ["stein.sample.moments", "stein.sample.planes"],
+    ["stein.sample.atoms", "stein.sample.moments", "stein.sample.planes"],
     ["stein.sample.reading", "stein.sample.splits"],
     ["stein.sample.rows"],
     ["stein.products"],

@@ -41,7 +41,8 @@ def bases_of(x: torch.Tensor):
     rows = rows_of(x)
     split = split_rows(rows)
     gaussian = fit_gaussian(rows, split)
-    return rows, fit_bases(split, gaussian, BASE_NAMES, 0)
+    ones = torch.ones(rows.dimension).double()
+    return rows, fit_bases(split, gaussian, BASE_NAMES, 0, ones)
 
 
 @few

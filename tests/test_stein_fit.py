@@ -233,6 +233,17 @@ def test_equal_columns_share_the_score_of_one():
     )
 
 
+def test_a_rare_value_does_not_spoil_the_scores_of_other_columns():
+    """Along its column there is no density, and the loss falls without bound."""
+    x, _ = two_clusters(300, 0)
+    fresh, truth = two_clusters(1000, 1)
+    generator = torch.Generator().manual_seed(2)
+    rare = (torch.randint(0, 30, (1300, 1), generator=generator) == 29).double()
+    model, _ = fit_score(torch.cat([x, rare[:300]], 1))
+    found = model.score(torch.cat([fresh, rare[300:]], 1))
+    assert error(found[:, :2], truth) < 0.15
+
+
 @pytest.mark.parametrize("n", [1, 20])
 def test_identical_rows_have_score_zero(n):
     model, _ = fit_score(torch.ones(n, 3))

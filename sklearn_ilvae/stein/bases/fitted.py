@@ -82,7 +82,11 @@ class Base:
 
 
 def fit_bases(
-    split: Split, gaussian: GaussianFit, names: tuple[str, ...], seed: int
+    split: Split,
+    gaussian: GaussianFit,
+    names: tuple[str, ...],
+    seed: int,
+    metric: Tensor,
 ) -> dict[str, Base]:
     """Fit base scores.
 
@@ -98,6 +102,8 @@ def fit_bases(
         Among "none" and `BASE_NAMES`.
     seed : int
         Seed of the first centers of a mixture.
+    metric : Tensor of shape (r,)
+        Weight of each coordinate in the loss.
 
     Returns
     -------
@@ -112,7 +118,7 @@ def fit_bases(
     found = found or {"gaussian": (gaussian.scores, gaussian.shrinkage)}
     bases = {}
     for name, ((full, *without), shrinkage) in found.items():
-        losses = _held_out_losses(gaussian.rows, split, without)
+        losses = _held_out_losses(gaussian.rows, split, without, metric)
         bases[name] = Base(name, full, without, losses, shrinkage)
     return bases
 
@@ -137,11 +143,12 @@ def _fit_of(
     return None if scores is None else (scores, gaussian.shrinkage)
 
 
-def _held_out_losses(rows: Rows, split: Split, without: list[BaseScore]) -> Tensor:
+def _held_out_losses(
+    rows: Rows, split: Split, without: list[BaseScore], metric: Tensor
+) -> Tensor:
     """Return the loss of each validated row by the score that leaves it out."""
     labels = split.labels[split.validated]
     losses = torch.zeros_like(labels, dtype=torch.float64)
-    metric = losses.new_ones(rows.dimension)
     for part, score in enumerate(without):
         here = labels == part
         U = rows.read(split.validated[here])

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
-import torch
 from torch import Tensor
 
 from ..bases.fitted import Base, fit_bases
 from ..bases.gaussian import fit_gaussian
+from ..sample.atoms import where_scores_exist
 from ..sample.rows import Rows
 from ..sample.splits import Split
 
@@ -33,7 +33,8 @@ class Frame:
     bases : dict of Base
         The base scores to compare.
     metric : Tensor of shape (r,)
-        Weight of each coordinate in the loss, so that frames can be compared.
+        Weight of each coordinate in the loss, so that frames can be compared; 0 where
+        there is no score along it.
     """
 
     rows: Rows
@@ -81,8 +82,8 @@ def make_frame(rows: Rows, split: Split, names: tuple[str, ...], seed: int) -> F
     Frame
     """
     gaussian = fit_gaussian(rows, split)
-    bases = fit_bases(split, gaussian, names, seed)
-    metric = torch.ones_like(gaussian.full.mean)
+    metric = where_scores_exist(gaussian.rows)
+    bases = fit_bases(split, gaussian, names, seed, metric)
     return Frame(gaussian.rows, split, bases, metric)
 
 
