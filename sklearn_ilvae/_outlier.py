@@ -360,8 +360,6 @@ default="from_dtype"
         `set_threshold`. What a missing value contributes is the mean over the last 300
         trusted rows, or more in a larger batch. The calibration is dropped, since the
         scores change. Neighbours are found among a sample of the rows of all batches.
-        The state of the optimiser is not in a pickle or copy: the first batches after
-        it move the scores more.
 
         Parameters
         ----------
@@ -552,7 +550,7 @@ default="from_dtype"
         error, and for another detector that shares it.
         """
         transformer = ILVAETransformer()
-        if known is not None:  # copy.copy would lose the optimiser's state
+        if known is not None:  # copy.copy would rebuild the network
             transformer.__dict__.update(vars(known))
         # Every score comes by here, and set_params takes twenty times as long.
         shared = ILVAETransformer._parameter_constraints.keys() & vars(self).keys()

@@ -421,7 +421,7 @@ default="from_dtype"
         The first call fixes the scaling, the size of the network and what
         `column_summary_` shows, so its rows, at least two, should represent the table.
         Later calls take one row or more. There is no validation and no early stopping.
-        The state of the optimiser is kept between calls, but not in a pickle or copy.
+        The state of the optimiser is kept between calls, in a pickle or copy too.
 
         Parameters
         ----------
@@ -808,15 +808,20 @@ default="from_dtype"
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return parameters and fitted values, the network as arrays by name."""
+        """Return parameters and fitted values, all of torch's as arrays by name."""
         state = dict(super().__getstate__())
         if "module_" in state:
             state["module_"] = module_to_arrays(state["module_"])
-            state["_optimizer_state"] = None
+        if state.get("_optimizer_state") is not None:
+            state["_optimizer_state"] = state["_optimizer_state"].to_arrays()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Rebuild the network from its arrays."""
+        """Rebuild the network and the state of its optimiser from their arrays."""
+        state = dict(state)
         if "module_" in state:
-            state = {**state, "module_": module_from_arrays(state["module_"])}
+            state["module_"] = module_from_arrays(state["module_"])
+        if state.get("_optimizer_state") is not None:
+            moments = OptimizerState.from_arrays(state["_optimizer_state"])
+            state["_optimizer_state"] = moments
         super().__setstate__(state)

@@ -2,10 +2,11 @@
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
@@ -47,18 +48,36 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class OptimizerState:
-    """State of an optimiser, in which nobody looks for arrays.
+    """What the optimiser knows of every parameter, in which nobody looks for arrays.
 
     scikit-learn moves an estimator to another namespace array by array, also those in
     dicts; what torch continues from must stay torch's.
 
     Parameters
     ----------
-    values : dict
-        What the optimiser returned.
+    moments : dict of int to dict of str to Tensor
+        Running averages and the number of steps, by parameter and name.
     """
 
-    values: dict[str, Any]
+    moments: dict[int, dict[str, Tensor]]
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the tensors as NumPy arrays by name, such as ``"0.exp_avg"``."""
+        return {
+            f"{parameter}.{name}": tensor.cpu().numpy().copy()
+            for parameter, tensors in self.moments.items()
+            for name, tensor in tensors.items()
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return the state, on the CPU, that `to_arrays` gave the arrays of."""
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, array in arrays.items():
+            parameter, name = key.split(".")
+            tensors = moments.setdefault(int(parameter), {})
+            tensors[name] = torch.from_numpy(np.array(array))
+        return cls(moments)
 
 
 @dataclass
@@ -301,8 +320,8 @@ def train(
     net.initialize()
     if optimizer_state is not None:
         # The moments continue; the learning rate is that of the present settings.
-        present, moments = net.optimizer_.state_dict(), optimizer_state.values["state"]
-        net.optimizer_.load_state_dict(present | {"state": moments})
+        present = net.optimizer_.state_dict()
+        net.optimizer_.load_state_dict(present | {"state": optimizer_state.moments})
     net.partial_fit(training)
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise NonFiniteLossError
@@ -320,5 +339,5 @@ def train(
         validation_scores=[
             -epoch["valid_loss"] for epoch in ended if "valid_loss" in epoch
         ],
-        optimizer_state=OptimizerState(net.optimizer_.state_dict()),
+        optimizer_state=OptimizerState(net.optimizer_.state_dict()["state"]),
     )
