@@ -42,7 +42,7 @@ from ._state import unchanged_on_error
 from ._tables import TrainingTable, read_training_table
 from ._transformer import ILVAETransformer
 from .vae.likelihoods import EMPTY
-from .vae.likelihoods.heads import any_missing
+from .vae.observed import any_missing
 
 SAMPLE_ROWS = 500
 """Most training rows to look for neighbours among: scoring takes time in proportion."""

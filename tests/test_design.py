@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sklearn_ilvae.vae import Design
 from sklearn_ilvae.vae.likelihoods import COUNTS, MixedLikelihood
-from sklearn_ilvae.vae.likelihoods.heads import level_frequencies, observed_mean
+from sklearn_ilvae.vae.observed import level_frequencies, observed_mean
 
 some = settings(max_examples=20, deadline=None)
 

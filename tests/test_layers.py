@@ -88,7 +88,7 @@ FLOORS = [
     ["vae.likelihoods.continuous", "vae.likelihoods.counts", "vae.likelihoods.levels"],
     ["vae.likelihoods.heads", "vae.likelihoods.layout"],
     ["vae.maps"],
-    ["vae.networks", "vae.symlog"],
+    ["vae.networks", "vae.observed", "vae.symlog"],
     ["stein.estimation"],
     ["stein.fitting", "stein.state"],
     ["stein.divergences", "stein.functional", "stein.model"],

@@ -19,7 +19,7 @@ from sklearn_ilvae.vae.likelihoods import (
     zero_sum_logits,
 )
 from sklearn_ilvae.vae.likelihoods.continuous import StudentTHead
-from sklearn_ilvae.vae.likelihoods.heads import observed_mean
+from sklearn_ilvae.vae.observed import observed_mean
 
 TABLES = [
     *((family,) * 3 for family in FAMILIES),

@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ..vae.likelihoods.heads import level_frequencies
+from ..vae.observed import level_frequencies
 from .arrays import to_tensor
 
 MOST_LEVELS = 50

@@ -33,7 +33,7 @@ from ..vae import (
     laplace_terms,
     neighbour_terms,
 )
-from ..vae.likelihoods.heads import any_missing
+from ..vae.observed import any_missing
 
 
 @dataclass(frozen=True)

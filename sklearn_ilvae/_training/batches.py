@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from ..vae import EncoderInputs
 from ..vae.encoders import GaussianEncoder
-from ..vae.likelihoods.heads import any_missing
+from ..vae.observed import any_missing
 
 LARGEST_INPUTS = 2**27
 """Most numbers that rows are turned into before training: half a gibibyte."""

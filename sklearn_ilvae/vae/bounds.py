@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .autoencoder import VariationalAutoencoder
 from .encoders import EncoderInputs
-from .likelihoods.heads import any_missing
+from .observed import any_missing
 from .posterior import fit_posterior
 from .priors import StandardNormalPrior, standard_normal_log_prob
 

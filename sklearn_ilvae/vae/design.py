@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .likelihoods import CONTINUOUS, COUNTS, LEVELS, NUMBERS, Layout, zero_sum_basis
-from .likelihoods.heads import any_missing, level_frequencies, observed_mean
+from .observed import any_missing, level_frequencies, observed_mean
 
 LARGEST_UNIT = 5.0
 """Largest natural unit of a standardised coordinate.

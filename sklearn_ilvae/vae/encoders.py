@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from .completion import LinearCompletion
 from .design import Design
-from .likelihoods.heads import any_missing
 from .networks import MultilayerPerceptron, tanh
+from .observed import any_missing
 
 LARGEST_LOG_CHANGE = 10.0
 """How far, in nats, a log-variance may move from where it started.

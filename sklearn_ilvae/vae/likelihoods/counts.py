@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .heads import Head, observed_mean
+from ..observed import observed_mean
+from .heads import Head
 
 LARGEST_LOG_RATE = 40.0
 """Limit of the logarithm of a rate: the square of its exponential must not overflow.

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .heads import Head, level_frequencies, observed_mean
+from ..observed import level_frequencies, observed_mean
+from .heads import Head
 
 LEAST_GAP = 1e-3
 """Least distance of neighbouring thresholds: a level never gets probability zero."""

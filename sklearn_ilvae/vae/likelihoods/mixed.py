@@ -6,9 +6,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ..observed import any_missing
 from .continuous import GaussianHead, StudentTHead
 from .counts import NegativeBinomialHead, PoissonHead
-from .heads import Head, any_missing
+from .heads import Head
 from .layout import EMPTY, Block, Layout
 from .levels import BernoulliHead, CategoricalHead, OrdinalHead
 
