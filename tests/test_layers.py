@@ -42,6 +42,7 @@ FLOORS = [
         "_detection.trust",
     ],
     ["_training"],
+    ["_training.continuing"],
     ["_training.net", "_training.setup"],
     ["_training.callbacks"],
     ["_training.batches", "_training.recording"],

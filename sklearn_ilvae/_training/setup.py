@@ -9,14 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .._columns import (
-    DATES,
-    ColumnScaling,
-    TableSchema,
-    asked_likelihood,
-    categorical_columns,
-    column_name,
-)
+from .._columns import column_name
 from .._random import seeded
 from ..vae import (
     Architecture,
@@ -28,7 +21,7 @@ from ..vae import (
     principal_axes,
     start_at_linear_model,
 )
-from ..vae.likelihoods import CONTINUOUS, EMPTY, LEVELS
+from ..vae.likelihoods import CONTINUOUS
 from ..vae.start import LinearModel, PrincipalAxes
 from .batches import WeightedRows
 from .callbacks import EpochHooks, NonFiniteLossError
@@ -131,7 +124,8 @@ def divergence_explained(
         raise ValueError(reason) from error
 
 
-def _widths(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
+def layer_widths(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the widths of the hidden layers, or raise where one is no width."""
     widths = np.ravel(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
     if not widths or not all(
         isinstance(width, Integral) and int(width) >= 1 for width in widths
@@ -188,7 +182,7 @@ def start_model(
         When there are more components than natural parameters, when a constant is
         asked of a decoder that cannot guarantee it, or when a layer has no units.
     """
-    widths = _widths(hidden_layer_sizes)
+    widths = layer_widths(hidden_layer_sizes)
     missing = rows.isnan().any(0)
     gaps = tuple(missing.tolist()) if missing.any() else ()
     design = Design(likelihood, n_levels, gaps).float().to(rows.device)
@@ -231,94 +225,6 @@ def start_model(
     model.encoder.design.load_state_dict(design.state_dict())
     start_at_linear_model(model, linear, rows, weights)
     return model
-
-
-def check_same_network(
-    architecture: Architecture,
-    *,
-    n_mixture_components: int,
-    hidden_layer_sizes: int | Sequence[int],
-    **others: int | float | str,
-) -> None:
-    """Raise where parameters ask for another network than the one to continue with.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Of the fitted network.
-    n_mixture_components, hidden_layer_sizes, others
-        As in `start_model`; ``"auto"`` goes with any network.
-
-    Raises
-    ------
-    ValueError
-        With the parameter, its value and that of the network.
-    """
-    asked = {"hidden_layer_sizes": _widths(hidden_layer_sizes), **others}
-    for name, value in asked.items():
-        _check_unchanged(name, value, getattr(architecture, name))
-    fitted = architecture.n_mixture_components
-    _check_unchanged("prior", _prior(n_mixture_components), _prior(fitted))
-    _check_unchanged("n_mixture_components", n_mixture_components, fitted)
-
-
-def _prior(n_mixture_components: int) -> str:
-    return "mixture" if n_mixture_components else "standard_normal"
-
-
-def check_same_columns(
-    schema: TableSchema, scaling: ColumnScaling, estimator: Any
-) -> None:
-    """Raise where parameters ask for other kinds of columns than those of the fit.
-
-    Parameters
-    ----------
-    schema : TableSchema
-        The fitted columns.
-    scaling : ColumnScaling
-        Their kinds, and the levels that the network tells apart.
-    estimator : BaseEstimator
-        With `likelihood`, `categorical_features` and `max_categories`.
-
-    Raises
-    ------
-    ValueError
-        With the column, what is asked for and what was fitted.
-    """
-    names = [column.name for column in schema.columns]
-    asked = asked_likelihood(estimator.likelihood, len(names), names)
-    chosen = categorical_columns(estimator.categorical_features, len(names), names)
-    by_name = not isinstance(estimator.likelihood, str)
-    for index, (column, n_levels, fitted) in enumerate(
-        zip(schema.columns, schema.n_levels, scaling.likelihood, strict=True)
-    ):
-        parameter, kind = f"likelihood of column {column.name!r}", asked[index]
-        if fitted in LEVELS:
-            if kind not in LEVELS and column.group != "text" and not chosen[index]:
-                kind = "numbers" if kind == "auto" else kind
-            elif kind not in LEVELS or n_levels == 1:
-                kind = fitted
-            _check_unchanged(parameter, kind, fitted)
-        elif fitted != EMPTY:
-            if column.group in DATES and not by_name and kind not in CONTINUOUS:
-                kind = fitted  # one likelihood for all is not for dates
-            _check_unchanged(
-                parameter, "categorical" if chosen[index] else kind, fitted
-            )
-        if fitted == "categorical":
-            _check_unchanged(
-                f"max_categories for column {column.name!r}",
-                min(n_levels, estimator.max_categories),
-                scaling.levels[index].n_groups,
-            )
-
-
-def _check_unchanged(name: str, asked: object, fitted: object) -> None:
-    if asked not in ("auto", fitted):
-        raise ValueError(
-            f"The fitted network has {name}={fitted}, and cannot go on as one with "
-            f"{asked}. Set the parameter back, or fit anew with warm_start=False."
-        )
 
 
 def _automatic_constant(axes: PrincipalAxes, linear: LinearModel) -> float:
