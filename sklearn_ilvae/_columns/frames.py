@@ -8,7 +8,12 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
-LIBRARIES = ("pandas", "polars", "pyarrow")
+IS_FRAME_OF = {
+    "pandas": nw.dependencies.is_pandas_dataframe,
+    "polars": nw.dependencies.is_polars_dataframe,
+    "pyarrow": nw.dependencies.is_pyarrow_table,
+}
+"""Libraries whose data frames we read, and what tells them, importing none."""
 
 DATES = ("date", "duration")
 """Groups of columns that hold a number of days."""
@@ -90,10 +95,7 @@ def without_long_integers(X: Any) -> Any:
 def library_of(X: Any) -> str | None:
     """Return the library of a data frame, None for anything else."""
     X = as_frame(X)
-    if not nw.dependencies.is_into_dataframe(X):
-        return None
-    library = nw.get_native_namespace(X).__name__
-    return library if library in LIBRARIES else None
+    return next((name for name, is_frame in IS_FRAME_OF.items() if is_frame(X)), None)
 
 
 def number_columns(X: Any, library: str) -> list[RawColumn] | None:

@@ -86,7 +86,12 @@ def read_new_table(
         table, columns = _read_mixed(estimator, X, library, reset=True)
     else:
         table = validated_table(
-            estimator, X, reset=True, min_samples=2, allow_missing=True
+            estimator,
+            X,
+            reset=True,
+            min_samples=2,
+            allow_missing=True,
+            kinds_known=True,
         ).contiguous()
         if columns is None:
             columns = _array_columns(table)
@@ -183,7 +188,12 @@ def read_known_table(
     difference = explain_other_order(schema, names_in(X, library)) if library else None
     if schema.numbers_only and (library is None or columns is not None):
         table = validated_table(
-            estimator, X, reset=False, min_samples=min_samples, allow_missing=True
+            estimator,
+            X,
+            reset=False,
+            min_samples=min_samples,
+            allow_missing=True,
+            kinds_known=True,
         ).contiguous()
         columns = None
     else:

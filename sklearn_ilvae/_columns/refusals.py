@@ -30,6 +30,8 @@ def explain_no_table(X: Any, name: str = "X") -> str | None:
     str or None
         The reason and the next step.
     """
+    if isinstance(X, np.ndarray):
+        return _explain_array(X, name)
     library, kind = library_of(X), type(X).__name__
     if library is not None:
         return explain_repeated_names(names_in(X, library))
@@ -57,7 +59,11 @@ def explain_no_table(X: Any, name: str = "X") -> str | None:
             f"{name} is a sparse tensor, and a dense one is required. Pass "
             f"{name}.to_dense()."
         )
-    if isinstance(X, np.ndarray) and (X.dtype.names or X.dtype.kind in "mM"):
+    return None
+
+
+def _explain_array(X: np.ndarray, name: str) -> str | None:
+    if X.dtype.names or X.dtype.kind in "mM":
         return (
             f"An array of dtype {X.dtype} is no table of numbers. Pass "
             f"pandas.DataFrame({name}), whose columns have dtypes and names of their "

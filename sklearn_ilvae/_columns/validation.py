@@ -33,6 +33,7 @@ def validated_table(
     reset: bool,
     min_samples: int = 1,
     allow_missing: bool = False,
+    kinds_known: bool = False,
 ) -> Tensor:
     """Return a user's table as a tensor, or raise an error that names a bad column.
 
@@ -48,6 +49,8 @@ def validated_table(
         Least number of rows.
     allow_missing : bool, default=False
         Whether values may be missing.
+    kinds_known : bool, default=False
+        Whether the columns of a data frame are known to hold numbers.
 
     Returns
     -------
@@ -55,7 +58,7 @@ def validated_table(
         In the floating dtype of X, float64 for other dtypes, and in its memory where
         that can be: not to be written to.
     """
-    X = _ready_for_scikit_learn(X)
+    X = _ready_for_scikit_learn(X, kinds_known=kinds_known)
     with _bad_column_named(X, allow_missing):
         table = validate_data(
             estimator,
@@ -104,10 +107,14 @@ def checked_numbers(
     return to_tensor(table)
 
 
-def _ready_for_scikit_learn(X: Any, name: str = "X") -> Any:
+def _ready_for_scikit_learn(
+    X: Any, name: str = "X", *, kinds_known: bool = False
+) -> Any:
     """Return a table of numbers as scikit-learn reads it, without loss."""
     X = as_frame(X)
-    foreign = explain_no_table(X, name) or explain_other_kinds(X)
+    foreign = explain_no_table(X, name)
+    if foreign is None and not kinds_known:
+        foreign = explain_other_kinds(X)
     if foreign is not None:
         raise ValueError(foreign)
     return without_long_integers(with_gaps_for_masks(X))
