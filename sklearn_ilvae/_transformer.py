@@ -541,11 +541,11 @@ default="from_dtype"
         """Return the log-likelihood of every row.
 
         It is the importance-weighted bound [1]_ with `n_importance_samples` draws from
-        a Gaussian that two Gauss-Newton steps fit to the posterior of the row, and more
-        where counts are far above. Where Student t values lie far out, a second start
-        and more steps look for a better one. A fifth of the draws are from the prior
-        for a row with gaps, and where the two starts do not end alike. All rows share
-        the noise: a row scores the same alone and in any batch.
+        a Gaussian that two Gauss-Newton steps fit to the posterior of the row, or six
+        where counts are far above their rates. Where Student t values lie far out, a
+        second start and more steps look for a better one. A fifth of the draws are from
+        the prior for a row with gaps, and where the two starts do not end alike. All
+        rows share the noise: a row scores the same alone and in any batch.
 
         Parameters
         ----------

@@ -21,7 +21,7 @@ AUTO_REST = 0.1
 """``support_fraction="auto"``: share of trusted rows, and weight of the others."""
 
 ROWS_A_COLUMN = 5
-"""Least number of trusted rows for each column of numbers that varies, if there are.
+"""Least trusted rows for each column of numbers that varies, if there are so many.
 
 From fewer rows a covariance cannot be estimated robustly, and then no row can be said
 to lie far out (the rule of Rousseeuw & van Zomeren, JASA, 1990, for minimum volume

@@ -103,8 +103,8 @@ def _axes_of(covariance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 EM_STEPS = 10
-"""Steps of the EM algorithm, which stops early: from independent columns on, further
-steps follow the few values that columns full of gaps have in common too closely."""
+"""Steps of the EM algorithm, from independent columns on. It stops early: further ones
+would follow too closely the few values that columns full of gaps have in common."""
 
 EM_NUMBERS = 1 << 18
 """Numbers in the rows that the EM algorithm looks at: more would tell it little."""
@@ -141,7 +141,9 @@ def _covariance_beside_gaps(
     shares = shares / shares.sum()
     gaps = rows.isnan().any(1)
     covariance = covariance.double().cpu()
-    for _ in range(EM_STEPS if gaps.any() else 0):
+    if not gaps.any():  # those of weight 0, and those stepped over, may have had all
+        return covariance
+    for _ in range(EM_STEPS):
         variances, directions = _axes_of(covariance)
         n_factors = choose_n_components(variances, n_rows)
         # Probabilistic principal components (Tipping & Bishop, 1999, Eq. 7), but with

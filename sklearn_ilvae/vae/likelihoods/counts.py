@@ -142,10 +142,9 @@ class NegativeBinomialHead(PoissonHead):
         return super().score(values, natural) * (size / (size + rate))
 
     def curvature(self, values: Tensor, natural: Tensor) -> Tensor:
-        """Return the Fisher information; for counts far above, as of a Poisson.
+        """Return that of a Poisson, times the factor of `score`.
 
-        There `score` over the logarithm of the ratio of count and rate: it too is that
-        of a Poisson, times a factor.
+        So it is the Fisher information too, but for counts far above their rates.
         """
         rate, size = self.statistics(natural), self._log_size().exp()
         return super().curvature(values, natural) * (size / (size + rate))
