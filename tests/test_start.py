@@ -6,6 +6,7 @@ from autoencoders import CERTIFIED, correlated_rows, started_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sklearn_ilvae._training import setup
 from sklearn_ilvae.vae import (
     DECODERS,
     Design,
@@ -14,6 +15,7 @@ from sklearn_ilvae.vae import (
     diagnostics,
     linear_model,
     principal_axes,
+    start,
 )
 from sklearn_ilvae.vae.networks import jacobian_at_zero
 
@@ -125,6 +127,28 @@ class TestStart:
         noise = model.likelihood.heads[0].variance().detach()
         torch.testing.assert_close(noise.mean(), (1 - 2 / 6) * most_likely)
 
+    def test_in_a_large_table_with_counts_all_kinds_of_rows_that_take_turns_are_seen(
+        self, monkeypatch
+    ):
+        rows = correlated_rows(400, 8, 8, seed=0)
+        rows[::2] = rows[::2, :1]
+        rows[:, 0] = rows[:, 0] > 0
+        parameters = {
+            "decoder": "mlp",
+            "n_components": "auto",
+            "inverse_lipschitz": "auto",
+            "hidden_layer_sizes": 8,
+            "activation": "elu",
+            "n_mixture_components": 0,
+            "seed": 0,
+        }
+        kinds = ("poisson",) + ("gaussian",) * 7
+        monkeypatch.setattr(setup, "AXES_NUMBERS", 200 * 8)  # half of the rows
+        model = setup.start_model(rows, torch.ones(400), kinds, **parameters)
+        complete = principal_axes(rows, torch.ones(400))
+        expected = choose_n_components(complete.variances, 400)
+        assert abs(model.architecture.n_components - expected) <= 1
+
 
 class TestPrincipalAxes:
     def test_match_the_covariance(self):
@@ -173,6 +197,17 @@ class TestPrincipalAxes:
             for each in (rows, rows.masked_fill(missing, torch.nan))
         )
         assert found > complete - 2
+
+    def test_beside_gaps_are_those_of_all_kinds_of_rows_that_take_turns(
+        self, monkeypatch
+    ):
+        rows = correlated_rows(400, 4, 2, seed=0)
+        rows[::2] = 0
+        expected = principal_axes(rows, torch.ones(400)).variances.sum()
+        rows[::5, 0] = torch.nan
+        monkeypatch.setattr(start, "EM_NUMBERS", 200 * 4)  # half of the rows
+        found = principal_axes(rows, torch.ones(400)).variances.sum()
+        torch.testing.assert_close(found, expected, rtol=0.2, atol=0)
 
     def test_do_not_depend_on_gaps_in_rows_without_weight(self):
         rows = correlated_rows(50, 4, 2, seed=0)

@@ -22,7 +22,7 @@ from ..vae import (
     start_at_linear_model,
 )
 from ..vae.likelihoods import CONTINUOUS
-from ..vae.start import LinearModel, PrincipalAxes
+from ..vae.start import LinearModel, PrincipalAxes, draw_rows
 from .batches import WeightedRows
 from .callbacks import EpochHooks, NonFiniteLossError
 
@@ -193,7 +193,7 @@ def start_model(
             "decoder='mlp'. Use inverse_lipschitz='auto' or 0, or another decoder."
         )
     units = design.fit(rows, weights / weights.sum())
-    part = slice(None, None, _axes_step(design, len(rows)))
+    part = draw_rows(len(rows), _most_rows_for_axes(design, len(rows)))
     least = 1 if n_components == "auto" else int(n_components)
     axes = principal_axes(design.coordinates(rows[part]), weights[part], least)
     chosen = (
@@ -256,12 +256,11 @@ def _check_n_components(
         )
 
 
-def _axes_step(design: Design, n_rows: int) -> int:
-    """Return how many rows to step over, so that their coordinates fit in memory."""
+def _most_rows_for_axes(design: Design, n_rows: int) -> int:
+    """Return how many rows give axes, so that their coordinates fit in memory."""
     if design.plain:
-        return 1
-    most = max(AXES_NUMBERS // design.n_parameters, 10 * design.n_parameters)
-    return ceil(n_rows / most)
+        return n_rows
+    return max(AXES_NUMBERS // design.n_parameters, 10 * design.n_parameters)
 
 
 def split_validation(

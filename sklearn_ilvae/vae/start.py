@@ -8,7 +8,6 @@ as a linear one, though not the most likely: its noise is what the axes leave ov
 """
 
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 from torch import Tensor
@@ -136,8 +135,8 @@ def _covariance_beside_gaps(
     n_rows, n_features = centred.shape
     used = shares > 0
     most = max(EM_NUMBERS // n_features, 4 * n_features)
-    step = ceil(int(used.sum()) / most)
-    rows, shares = (each[used][::step].double().cpu() for each in (centred, shares))
+    part = draw_rows(int(used.sum()), most)
+    rows, shares = (each[used][part].double().cpu() for each in (centred, shares))
     shares = shares / shares.sum()
     gaps = rows.isnan().any(1)
     covariance = covariance.double().cpu()
@@ -161,6 +160,18 @@ def _covariance_beside_gaps(
         filled = filled - shift
         covariance = (filled * shares[:, None]).T @ filled + unknown
     return covariance
+
+
+def draw_rows(n_rows: int, most: int) -> slice | Tensor:
+    """Return which rows to look at, in their order: all, or some drawn at random.
+
+    Every second row, or every seventh, would not do: where rows take turns, as pairs
+    and days of the week do, they are all of one kind.
+    """
+    if n_rows <= most:
+        return slice(None)
+    order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(0))
+    return order[:most].sort().values
 
 
 def _axes_of_wide(
