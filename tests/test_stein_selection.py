@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from samples import points
+from samples import error, points
 
-from sklearn_ilvae.stein import Settings
+from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.bases.fitted import hyvarinen_loss
 from sklearn_ilvae.stein.sample.reading import read_rows
 from sklearn_ilvae.stein.sample.splits import split_rows
@@ -156,6 +156,57 @@ def test_forms_and_bases_are_compared_where_the_search_ends(seed):
     for form in ("diagonal", "curl_free"):
         for base in search.frames[best.scaling].bases:
             assert (replace(best, form=form), base) in compared
+
+
+def narrow_clusters(n: int, means: torch.Tensor, deviation: float, seed: int):
+    """Return rows of equal Gaussians around means, and their score."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(len(means), (n,), generator=generator)
+    x = means[chosen] + deviation * points(n, means.shape[1], seed)
+    near = (-0.5 * torch.cdist(x, means).square() / deviation**2).softmax(1)
+    return x, (near @ means - x) / deviation**2
+
+
+def on_a_grid() -> torch.Tensor:
+    places = torch.arange(7).double()
+    return torch.cartesian_prod(places, places)
+
+
+@pytest.mark.parametrize(
+    ("means", "deviation", "n", "most"),
+    [
+        (1.5 * points(40, 10, 6), 0.1, 200, 0.4),
+        (on_a_grid(), 0.2, 300, 0.8),
+        (on_a_grid(), 0.1, 1000, 0.18),
+    ],
+)
+def test_clusters_far_narrower_than_their_spread_are_found(means, deviation, n, most):
+    """A descent from the median distance ends in a minimum that smooths over them."""
+    x, _ = narrow_clusters(n, means, deviation, 1)
+    fresh, truth = narrow_clusters(2000, means, deviation, 2)
+    model, _ = fit_score(x)
+    assert error(model.score(fresh), truth) < most
+
+
+@pytest.mark.parametrize("n", [300, 1000])
+def test_a_narrow_kernel_that_gains_nothing_leaves_nothing(monkeypatch, n):
+    """It costs one comparison."""
+    compared = []
+    monkeypatch.setattr(
+        "sklearn_ilvae.stein.selection.search.cross_validate",
+        lambda frame, group, *given, **named: (
+            compared.append(group) or cross_validate(frame, group, *given, **named)
+        ),
+    )
+    rows = frame_of(banana(n, 0)).rows
+    search = Search(rows, options_of(Settings(), len(rows), len(rows)), 0)
+    search.run()
+    kept = {choice.candidate for choice in search.choices}
+    (dropped,) = [group for group in compared if not kept.issuperset(group)]
+    best = choose(search.choices).candidate
+    narrowest = search.neighbourhood.medians[best.scaling] / 16
+    assert {each.bandwidth for each in dropped} == {narrowest}
+    assert kept.isdisjoint(dropped)
 
 
 @pytest.mark.parametrize(

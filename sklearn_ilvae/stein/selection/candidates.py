@@ -15,7 +15,10 @@ NARROWEST_FACTOR = 1 / 16
 """Smallest multiple of the median distance to try."""
 
 NARROWEST_FACTOR_FOR_FEW_ROWS = 1 / 4
-"""The same for few rows, whose held-out loss by a narrow kernel is mostly noise."""
+"""The same for few rows, whose held-out loss by a narrow kernel is mostly noise.
+
+Where it is surely less than that by others, the limit is that of many rows.
+"""
 
 FEW_ROWS = 1000
 """With fewer rows kernels are not tried as narrow as with more."""
@@ -76,6 +79,17 @@ class Neighbourhood:
             [Candidate(kernel, form, bandwidth, scaling) for form in self.forms]
             for kernel, bandwidth, scaling in places
         ]
+
+    def is_narrow(self, candidate: Candidate) -> bool:
+        """Tell whether a bandwidth is below the smallest multiple for few rows."""
+        median = self.medians[candidate.scaling]
+        return candidate.bandwidth / median < NARROWEST_FACTOR_FOR_FEW_ROWS
+
+    def narrowest_like(self, candidate: Candidate) -> list[Candidate]:
+        """Return the narrowest kernel in the scaling of a candidate, in every form."""
+        bandwidth = NARROWEST_FACTOR * self.medians[candidate.scaling]
+        first = replace(candidate, kernel=self.kernels[0], bandwidth=bandwidth)
+        return self.in_all_forms(first)
 
     def around(self, candidate: Candidate) -> list[Candidate]:
         """Return the next bandwidths, those of other kernels, and the other forms."""

@@ -1,6 +1,6 @@
 """The search for kernel, form, bandwidth and base on a subset of the rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..sample.rows import Rows
 from ..sample.splits import split_rows
@@ -19,6 +19,9 @@ from .options import Options
 
 SEARCH_LANDMARKS = 200
 """Landmarks of a search."""
+
+NARROW_LANDMARKS = 500
+"""Landmarks of a search from a narrow kernel, of which every row needs some nearby."""
 
 SUBSET_ROWS = 2000
 """Rows of a search that does not see all."""
@@ -82,6 +85,7 @@ class Search:
         self.frames = {OWN_SCALES: frame}
         if options.any_bandwidth:
             self.frames = in_all_scalings(frame)
+        self.seen = seen
         self.landmarks = seen.lowest_ranks(SEARCH_LANDMARKS)
         few = len(rows) < FEW_ROWS
         self.neighbourhood = Neighbourhood(
@@ -138,12 +142,17 @@ class Search:
         return best
 
     def _descend(self) -> None:
-        """Compare candidates next to the best until all of them were."""
-        waiting = self.neighbourhood.first()
+        """Compare candidates until none next to the best is left."""
+        self._descend_from(self.neighbourhood.first())
+        if self.options.any_bandwidth:
+            self._search_again_if_narrow()
+
+    def _descend_from(self, waiting: list[list[Candidate]]) -> None:
+        """Compare groups of candidates, then those next to the best until all were."""
         tried = {candidate for group in waiting for candidate in group}
         while waiting:
             for group in waiting:
-                self._compare(group)
+                self.choices += self._compare(group)
             if not self.options.any_bandwidth:
                 return
             # The best base and form at one bandwidth may not be those at another.
@@ -151,9 +160,36 @@ class Search:
             waiting = [[candidate] for candidate in near if candidate not in tried]
             tried.update(near)
 
-    def _compare(self, group: list[Candidate]) -> None:
-        """Add the choices of one kernel and bandwidth."""
-        self.choices += cross_validate(
+    def _search_again_if_narrow(self) -> None:
+        """Search again, with more landmarks, where a narrow kernel is surely better.
+
+        The loss of a density with features much narrower than its spread has a minimum
+        at the width of each, and a descent may end in the widest. One comparison, with
+        the narrowest kernel, tells. Where it gains nothing, nothing of it is kept.
+        """
+        space = self.neighbourhood
+        narrow = [each for each in self.choices if space.is_narrow(each.candidate)]
+        wide = choose(
+            [each for each in self.choices if not space.is_narrow(each.candidate)]
+        )
+        narrowest = space.narrowest_like(wide.candidate)
+        if not any(each.candidate in narrowest for each in narrow):
+            narrow += self._compare(narrowest)
+        best = choose(narrow)
+        weights = self.frames[OWN_SCALES].weights
+        if not improves(best.losses, wide.losses, weights, standard_errors=2.0):
+            return
+        # Few landmarks tell neither which width is the best nor how strong its ridge
+        # must be.
+        self.landmarks = self.seen.lowest_ranks(NARROW_LANDMARKS)
+        self.neighbourhood = replace(space, narrowest=NARROWEST_FACTOR)
+        self.choices = []
+        starts = (best.candidate, wide.candidate)
+        self._descend_from([space.in_all_forms(start) for start in starts])
+
+    def _compare(self, group: list[Candidate]) -> list[Choice]:
+        """Return the choices of one kernel and bandwidth."""
+        return cross_validate(
             self.frames[group[0].scaling],
             group,
             self.landmarks,
