@@ -1,5 +1,6 @@
 """Samples shared by several test files, and how far a score is from the truth."""
 
+import numpy as np
 import torch
 
 
@@ -12,6 +13,12 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 def points(n: int, d: int, seed: int) -> torch.Tensor:
     """Return rows of a standard normal in float64."""
     return normal(n, d, seed=seed)
+
+
+def with_gaps(rows: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
+    """Return rows without a share of their values, at random."""
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random(rows.shape) < share, np.nan, rows)
 
 
 def error(found: torch.Tensor, truth: torch.Tensor) -> float:

@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae._detection.threshold import threshold_below, tukey_fence
-from sklearn_ilvae._detection.trust import trusted_weights
+from sklearn_ilvae._detection.trust import trusted_weights, values_of_the_same_rank
 from sklearn_ilvae.vae import closest_weights, robust_distances
 
 seeds = st.integers(0, 2**32 - 1)
@@ -213,3 +213,22 @@ def test_a_rare_level_alone_does_not_make_a_row_far():
     assert (distances[rare & ~far] < distances[~far].quantile(0.9)).any()
     as_numbers = robust_distances(rows, ones(rows))
     assert as_numbers[rare & ~far].min() > as_numbers[far & ~rare].max()
+
+
+def test_a_draw_becomes_the_value_of_its_rank():
+    references = torch.tensor([0.3, 0.1, 0.2]).double()
+    values, weights = torch.tensor([7.0, 9.0, 8.0]).double(), torch.ones(3).double()
+    drawn = torch.tensor([-1.0, 0.15, 0.25, 5.0]).double()
+    found = values_of_the_same_rank(drawn, references, values, weights)
+    assert found.tolist() == [7, 8, 9, 9]
+
+
+@given(st.integers(0, 1000))
+def test_ranks_of_weighted_rows_are_those_of_repeated_rows(seed):
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randint(1, 4, (20,), generator=generator)
+    references, values, drawn = torch.randn(3, 20, generator=generator).double()
+    found = values_of_the_same_rank(drawn, references, values, weights.double())
+    repeated = [each.repeat_interleave(weights) for each in (references, values)]
+    ones = torch.ones(len(repeated[0])).double()
+    assert_array_equal(found, values_of_the_same_rank(drawn, *repeated, ones))

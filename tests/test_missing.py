@@ -1,27 +1,17 @@
 """Missing values: what is observed counts, what is not is known to be missing."""
 
-from math import nan
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
 from autoencoders import correlated_rows
-from hypothesis import given
-from hypothesis import strategies as st
 from mixed import LIBRARIES, people, same_form, short
 from numpy.testing import assert_allclose, assert_array_equal
+from samples import with_gaps
 from sklearn.impute import SimpleImputer
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
-from sklearn_ilvae._detection.trust import values_of_the_same_rank
-from sklearn_ilvae.vae import LinearCompletion
-
-
-def with_gaps(rows, share, seed=0):
-    rng = np.random.default_rng(seed)
-    return np.where(rng.random(rows.shape) < share, np.nan, rows)
 
 
 @pytest.fixture(scope="module")
@@ -282,65 +272,6 @@ def test_a_gap_counts_for_nothing_in_the_bound():
     torch.testing.assert_close(found, columns[:, [0, 1, 3]].sum(1))
 
 
-def test_a_decoder_too_steep_for_rounding_is_an_error_that_names_its_constant():
-    # Powers of two: the second pivot is exactly 0, as 1 is lost beside the squares.
-    completion = LinearCompletion(2, 2)
-    completion.start_at(torch.full((2, 2), 2.0**30), torch.ones(2))
-    with pytest.raises(ValueError, match="smaller inverse_lipschitz"):
-        completion(torch.tensor([[1.0, nan]]))
-
-
-def test_wide_codes_are_completed_a_few_rows_at_a_time(monkeypatch):
-    """Each row has a matrix of squared size n_components: not all may be held."""
-    completion = LinearCompletion(4, 3).double()
-    completion.start_at(torch.randn(4, 3).double(), torch.ones(4).double())
-    rows = torch.tensor(with_gaps(np.random.default_rng(0).normal(size=(20, 4)), 0.3))
-    whole = completion(rows)
-    held, posterior = [], completion._posterior
-    monkeypatch.setattr("sklearn_ilvae.vae.completion.PRECISION_NUMBERS", 5 * 3**2)
-    monkeypatch.setattr(
-        completion, "_posterior", lambda part: held.append(len(part)) or posterior(part)
-    )
-    torch.testing.assert_close(completion(rows), whole)
-    assert max(held) == 5
-
-
-def test_drawn_values_spread_as_the_linear_model_does():
-    generator = torch.Generator().manual_seed(0)
-    loadings = torch.tensor([[1.0, 0.0], [1.0, 0.5], [0.0, 2.0]]).double()
-    noise = torch.tensor([0.1, 0.2, 0.3]).double()
-    completion = LinearCompletion(3, 2).double()
-    completion.start_at(loadings, noise)
-    covariance = loadings @ loadings.T + noise.diag()
-    factor = torch.linalg.cholesky(covariance)
-    rows = torch.randn(40_000, 3, generator=generator).double() @ factor.T
-    rows[torch.rand(rows.shape, generator=generator) < 0.5] = torch.nan
-    drawn = completion.draw(rows, noise, generator)
-    assert_array_equal(drawn[~rows.isnan()], rows[~rows.isnan()])
-    assert_allclose(drawn.T.cov(), covariance, atol=0.1)
-
-
-@pytest.mark.parametrize("numbers", [1 << 22, 30])
-def test_missing_values_are_expected_with_their_covariance(numbers, monkeypatch):
-    monkeypatch.setattr("sklearn_ilvae.vae.completion.EXPECTED_NUMBERS", numbers)
-    loadings = torch.tensor([[1.0, 0.0], [1.0, 0.5], [0.0, 2.0]]).double()
-    noise = torch.tensor([0.1, 0.2, 0.3]).double()
-    completion = LinearCompletion(3, 2).double()
-    completion.start_at(loadings, noise)
-    rows = torch.tensor(with_gaps(np.random.default_rng(0).normal(size=(20, 3)), 0.5))
-    shares = torch.arange(20).double()
-    filled, unknown = completion.expect(rows, noise, shares)
-    covariance, total = loadings @ loadings.T + noise.diag(), torch.zeros_like(unknown)
-    for row, found, share in zip(rows, filled, shares, strict=True):
-        seen, gap = (~row.isnan()).nonzero()[:, 0], row.isnan().nonzero()[:, 0]
-        gain = torch.linalg.solve(covariance[seen][:, seen], covariance[seen][:, gap])
-        torch.testing.assert_close(found[seen], row[seen])
-        torch.testing.assert_close(found[gap], row[seen] @ gain)
-        left = covariance[gap][:, gap] - covariance[gap][:, seen] @ gain
-        total[gap[:, None], gap] += share * left
-    torch.testing.assert_close(unknown, total)
-
-
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_a_gap_makes_a_row_neither_more_nor_less_trusted(share):
     rows = correlated_rows(2000, 6, 2, seed=0).numpy()
@@ -371,39 +302,3 @@ def test_nor_does_a_gap_in_a_column_that_is_far_from_gaussian(kind):
     detector = ILVAEOutlierDetector(n_components=1, max_iter=1, random_state=0)
     trusted = detector.fit(rows).support_
     assert trusted[gaps].mean() == pytest.approx(trusted[~gaps].mean(), abs=0.1)
-
-
-def test_each_coordinate_is_drawn_given_all_others():
-    generator = torch.Generator().manual_seed(0)
-    loadings = torch.tensor([[1.0, 0.0], [1.0, 0.5], [0.0, 2.0]]).double()
-    noise = torch.tensor([0.1, 0.2, 0.3]).double()
-    completion = LinearCompletion(3, 2).double()
-    completion.start_at(loadings, noise)
-    covariance = loadings @ loadings.T + noise.diag()
-    row = torch.tensor([1.0, -2.0, 0.5]).double()
-    drawn = completion.draw_each(row.repeat(40_000, 1), noise, generator)
-    for column, others in enumerate([[1, 2], [0, 2], [0, 1]]):
-        between = covariance[others, column]
-        slopes = torch.linalg.solve(covariance[others][:, others], between)
-        variance = covariance[column, column] - slopes @ between
-        assert_allclose(drawn[:, column].mean(), slopes @ row[others], atol=0.02)
-        assert_allclose(drawn[:, column].var(), variance, rtol=0.05)
-
-
-def test_a_draw_becomes_the_value_of_its_rank():
-    references = torch.tensor([0.3, 0.1, 0.2]).double()
-    values, weights = torch.tensor([7.0, 9.0, 8.0]).double(), torch.ones(3).double()
-    drawn = torch.tensor([-1.0, 0.15, 0.25, 5.0]).double()
-    found = values_of_the_same_rank(drawn, references, values, weights)
-    assert found.tolist() == [7, 8, 9, 9]
-
-
-@given(st.integers(0, 1000))
-def test_ranks_of_weighted_rows_are_those_of_repeated_rows(seed):
-    generator = torch.Generator().manual_seed(seed)
-    weights = torch.randint(1, 4, (20,), generator=generator)
-    references, values, drawn = torch.randn(3, 20, generator=generator).double()
-    found = values_of_the_same_rank(drawn, references, values, weights.double())
-    repeated = [each.repeat_interleave(weights) for each in (references, values)]
-    ones = torch.ones(len(repeated[0])).double()
-    assert_array_equal(found, values_of_the_same_rank(drawn, *repeated, ones))

@@ -55,14 +55,10 @@ def trusted_weights(
     trusted : Tensor of shape (n_rows,), bool
         At least two rows, or the only one.
     """
-    automatic = support_fraction == "auto"
-    counted = (table != table[0]).any(0)  # a constant has no covariance to estimate
-    if discrete is not None:
-        counted &= ~discrete.to(counted.device)
-    n_columns = int(counted.sum())
-    least = min(1.0, ROWS_A_COLUMN * n_columns / len(table))
-    share = max(AUTO_SUPPORT, least) if automatic else float(support_fraction)
-    rest = AUTO_REST if automatic else 0.0
+    if support_fraction == "auto":
+        share, rest = _automatic_share(table, discrete), AUTO_REST
+    else:
+        share, rest = float(support_fraction), 0.0
     if share == 1:
         return weights, torch.ones_like(weights, dtype=torch.bool)
     largest = weights.max()
@@ -73,6 +69,14 @@ def trusted_weights(
     two = distances.argsort(stable=True)[:2]
     kept[two] = weights[two]
     return (kept + rest * (weights - kept)) * largest, kept > 0
+
+
+def _automatic_share(table: Tensor, discrete: Tensor | None) -> float:
+    counted = (table != table[0]).any(0)  # a constant has no covariance to estimate
+    if discrete is not None:
+        counted &= ~discrete.to(counted.device)
+    least = ROWS_A_COLUMN * int(counted.sum()) / len(table)
+    return max(AUTO_SUPPORT, min(1.0, least))
 
 
 def comparable_numbers(

@@ -100,18 +100,15 @@ class LinearCompletion(nn.Module):
         -------
         Tensor of shape (n_rows, n_parameters)
         """
-
-        def normal(like: Tensor) -> Tensor:
-            return torch.randn(like.shape, dtype=like.dtype, generator=generator)
-
         drawn = []
         for part in self._parts(coordinates):
             codes, _, factor = self._posterior(part)
             away = torch.linalg.solve_triangular(
-                factor.mT, normal(codes)[..., None], upper=True
+                factor.mT, _normal(codes, generator)[..., None], upper=True
             )
             values = (codes + away[..., 0]) @ self.loadings.T
-            drawn.append(_filled(part, values + noise.sqrt() * normal(values)))
+            values = values + noise.sqrt() * _normal(values, generator)
+            drawn.append(_filled(part, values))
         return torch.cat(drawn)
 
     def draw_each(
@@ -141,10 +138,8 @@ class LinearCompletion(nn.Module):
         root = torch.linalg.solve_triangular(factor, self.scaled.T, upper=False)
         diagonal = 1 / noise - root.square().sum(0)
         products = coordinates / noise - coordinates @ root.T @ root
-        normal = torch.randn(
-            coordinates.shape, dtype=coordinates.dtype, generator=generator
-        )
-        return coordinates - products / diagonal + normal / diagonal.sqrt()
+        away = _normal(coordinates, generator) / diagonal.sqrt()
+        return coordinates - products / diagonal + away
 
     def expect(
         self, coordinates: Tensor, noise: Tensor, shares: Tensor
@@ -207,6 +202,10 @@ class LinearCompletion(nn.Module):
         """Take the loadings (n_parameters, n_components) and noise variances."""
         self.loadings.copy_(loadings)
         self.scaled.copy_(loadings / noise[:, None])
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, dtype=like.dtype, generator=generator)
 
 
 def _filled(rows: Tensor, values: Tensor) -> Tensor:
