@@ -22,6 +22,7 @@ from sklearn_ilvae.stein.selection.comparison import (
 from sklearn_ilvae.stein.selection.cross_validation import cross_validate
 from sklearn_ilvae.stein.selection.frames import COMMON_SCALE, OWN_SCALES, make_frame
 from sklearn_ilvae.stein.selection.options import options_of
+from sklearn_ilvae.stein.selection.quadratic import losses_of_parts
 from sklearn_ilvae.stein.selection.search import Search
 
 
@@ -190,14 +191,16 @@ def test_clusters_far_narrower_than_their_spread_are_found(means, deviation, n, 
 
 @pytest.mark.parametrize("n", [300, 1000])
 def test_a_narrow_kernel_that_gains_nothing_leaves_nothing(monkeypatch, n):
-    """It costs one comparison."""
-    compared = []
-    monkeypatch.setattr(
-        "sklearn_ilvae.stein.selection.search.cross_validate",
-        lambda frame, group, *given, **named: (
-            compared.append(group) or cross_validate(frame, group, *given, **named)
-        ),
-    )
+    """It costs one comparison, and no fit again for the loss of each row."""
+    compared, found = [], []
+
+    def noted(frame, group, *given, **named):
+        compared.append(group)
+        choices = cross_validate(frame, group, *given, **named)
+        found.extend(choices)
+        return choices
+
+    monkeypatch.setattr("sklearn_ilvae.stein.selection.search.cross_validate", noted)
     rows = frame_of(banana(n, 0)).rows
     search = Search(rows, options_of(Settings(), len(rows), len(rows)), 0)
     search.run()
@@ -207,6 +210,9 @@ def test_a_narrow_kernel_that_gains_nothing_leaves_nothing(monkeypatch, n):
     narrowest = search.neighbourhood.medians[best.scaling] / 16
     assert {each.bandwidth for each in dropped} == {narrowest}
     assert kept.isdisjoint(dropped)
+    fitted_again = {choice.candidate for choice in found if "losses" in vars(choice)}
+    assert fitted_again
+    assert fitted_again.isdisjoint(dropped)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +252,29 @@ def test_a_sure_gain_on_the_base_outlasts_a_greater_one_that_is_not(
         assert found.leaders[0] is settings[kept]
         assert found.base == settings[kept].base
         assert {leader.base for leader in found.leaders} <= {found.base, alone}
+
+
+def test_the_loss_of_each_row_takes_fits_on_one_base(monkeypatch):
+    x = banana(300, 0)
+    rows = frame_of(x).rows
+    frame = make_frame(rows, split_rows(rows), ("none", "gaussian"), 0)
+    choices = cross_validate(
+        frame,
+        [Candidate("rbf", "diagonal", 0.3)],
+        rows.lowest_ranks(50),
+        methods=("tikhonov",),
+    )
+    summed = []
+
+    def noted(rows, form, scores, split):
+        summed.append(scores)
+        return losses_of_parts(rows, form, scores, split)
+
+    monkeypatch.setattr("sklearn_ilvae.stein.selection.folds.losses_of_parts", noted)
+    for choice in choices:
+        mean = frame.weights @ choice.losses / frame.weights.sum()
+        assert choice.loss == pytest.approx(float(mean), rel=1e-9)
+    assert summed == [frame.bases[choice.base].without for choice in choices]
 
 
 def test_settings_compared_keep_no_fits_in_memory(monkeypatch):

@@ -78,7 +78,7 @@ class CurlFreeForm:
         """
         squared = squared_distances(U, self.landmarks)
         _, first, second = self.kernel.derivatives(squared)
-        laplacian = (second.mul_(squared).mul_(4.0)).T @ weights
+        laplacian = 4.0 * (second.mul_(squared).T @ weights)
         slopes = first.mul_(2.0)
         laplacian += self.trace() * (slopes.T @ weights)
         linear = self._linear(U, weights, base_scores, slopes) + laplacian
@@ -144,7 +144,7 @@ class CurlFreeForm:
     def _gradient(self, U: Tensor, slopes: Tensor, coefficients: Tensor) -> Tensor:
         joint = torch.cat([coefficients * self.landmarks, coefficients], -1)
         along = times_each(slopes, joint)
-        return U * along[..., -1:] - along[..., :-1]
+        return (U * along[..., -1:]).sub_(along[..., :-1])
 
     def evaluate(
         self, U: Tensor, coefficients: Tensor, metric: Tensor
@@ -231,7 +231,7 @@ class CurlFreeForm:
             return self._changes_of_few(U, base_scores, metric, coefficients)
         values, divergences = self.evaluate(U, coefficients, metric)
         values = values.unflatten(0, (len(base_scores), -1))
-        changes = (values * (0.5 * values + base_scores[:, None])) @ metric
+        changes = (0.5 * values).add_(base_scores[:, None]).mul_(values) @ metric
         return changes.flatten(0, 1) + divergences
 
     def _changes_of_few(

@@ -58,8 +58,8 @@ def cross_validate(
     choices : list of Choice
         The best strength of each candidate, base and filter.
     """
-    start = functools.partial(Parts, frame, landmarks, candidates[0])
-    parts = start()
+    start = functools.partial(Parts, landmarks=landmarks, first=candidates[0])
+    parts = start(frame)
     choices: list[Choice] = []
     for candidate in candidates:
         form = candidate.build(parts.points)
@@ -69,8 +69,10 @@ def cross_validate(
         }
         folds = parts.folds(candidate, grids, losses)
         # Of all settings compared few are asked for the loss of each row. To fit these
-        # again takes less than to keep the folds of all.
-        evaluate = functools.partial(_held_out_losses, start, candidate, grids, losses)
+        # again, on their base alone, takes less than to keep the folds of all.
+        evaluate = functools.partial(
+            _held_out_losses, frame, start, candidate, grids, losses
+        )
         choices += _best_of_each_filter(frame, candidate, grids, folds, evaluate)
     return choices
 
@@ -97,7 +99,7 @@ def _best_of_each_filter(
     candidate: Candidate,
     grids: dict[str, Tensor],
     folds: list[Fold],
-    evaluate: Callable[[int, int], Tensor],
+    evaluate: Callable[[str, int], Tensor],
 ) -> Iterator[Choice]:
     """Yield the best strength of each filter on each base."""
     weights = frame.weights
@@ -116,22 +118,23 @@ def _best_of_each_filter(
                 strength=float(grid[best]),
                 loss=float(losses[fit]),
                 degrees_of_freedom=float(degrees[fit]),
-                evaluate=functools.partial(evaluate, place, fit),
+                evaluate=functools.partial(evaluate, base.name, fit),
             )
             start += len(grid)
 
 
 def _held_out_losses(
-    start: Callable[[], Parts],
+    frame: Frame,
+    start: Callable[[Frame], Parts],
     candidate: Candidate,
     grids: dict[str, Tensor],
     losses: list[QuadraticLoss] | None,
-    base: int,
+    base: str,
     fit: int,
 ) -> Tensor:
     """Return the loss of each validated row by one fit on one base."""
-    parts = start()
-    folds = parts.folds(candidate, grids, losses)
-    found = torch.cat([fold.losses(parts.frame, base, fit) for fold in folds])
+    frame = frame.only(base)
+    folds = start(frame).folds(candidate, grids, losses)
+    found = torch.cat([fold.losses(frame, fit) for fold in folds])
     # The rows of one part come after those of another.
     return found[torch.argsort(torch.cat([fold.positions for fold in folds]))]

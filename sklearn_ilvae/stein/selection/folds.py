@@ -93,15 +93,16 @@ class Fold:
             )
         return changes
 
-    def losses(self, frame: Frame, base: int, fit: int) -> Tensor:
-        """Return the loss of each row held out by one fit on one base."""
-        coordinates = -self.fields.gains[fit, :, None] * self.fields.moments[base]
+    def losses(self, frame: Frame, fit: int) -> Tensor:
+        """Return the loss of each row held out by one fit on the only base."""
+        (score,) = self.scores
+        coordinates = -self.fields.gains[fit, :, None] * self.fields.moments[0]
         coefficients = (self.fields.basis @ coordinates)[None]
         found = []
         for chunk in self.positions.split(CHUNK_ROWS):
             U = frame.rows.read(chunk)
             parts = self.form.evaluate(U, coefficients, frame.metric)
-            found.append(hyvarinen_loss(*parts, U, self.scores[base], frame.metric)[0])
+            found.append(hyvarinen_loss(*parts, U, score, frame.metric)[0])
         return torch.cat(found)
 
     def degrees_of_freedom(self) -> Tensor:

@@ -176,6 +176,8 @@ class Search:
         if not any(each.candidate in narrowest for each in narrow):
             narrow += self._compare(narrowest)
         best = choose(narrow)
+        if best.loss >= wide.loss:
+            return  # without the loss of each row, which takes two more fits
         weights = self.frames[OWN_SCALES].weights
         if not improves(best.losses, wide.losses, weights, standard_errors=2.0):
             return
