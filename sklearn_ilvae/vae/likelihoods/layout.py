@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Self
 
 import torch
@@ -91,6 +91,11 @@ class Layout:
     def n_features(self) -> int:
         """Number of columns."""
         return len(self.likelihood)
+
+    @property
+    def widths(self) -> list[int]:
+        """Number of natural parameters of every column."""
+        return [after - before for before, after in pairwise(self._parameters)]
 
     @property
     def n_parameters(self) -> int:

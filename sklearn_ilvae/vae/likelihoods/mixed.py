@@ -47,16 +47,22 @@ class MixedLikelihood(nn.Module):
         Number of levels of every column; may be left out where no column has levels.
     """
 
+    parameter_columns: Tensor
+
     def __init__(self, likelihood: Sequence[str], n_levels: Sequence[int] = ()) -> None:
         super().__init__()
         self.layout = Layout(likelihood, n_levels)
         blocks = self.layout.blocks()
         self.families = [block.family for block in blocks]
         self.heads = nn.ModuleList(make_head(block) for block in blocks)
-        for number, block in enumerate(blocks):
-            for name in ("columns", "parameters", "statistics"):
-                positions = getattr(block, name)
-                self.register_buffer(f"{name}_{number}", positions, persistent=False)
+        self.sizes: dict[str, list[int]] = {}
+        for name in ("columns", "parameters", "statistics"):
+            found = [getattr(block, name) for block in blocks]
+            self.sizes[name] = [len(positions) for positions in found]
+            self.register_buffer(f"{name}_by_head", torch.cat(found), persistent=False)
+        widths = torch.tensor(self.layout.widths)
+        columns = torch.arange(self.n_features).repeat_interleave(widths)
+        self.register_buffer("parameter_columns", columns, persistent=False)
         # One family in all columns needs no indexing.
         self.single = len(blocks) == 1 and EMPTY not in self.layout.likelihood
 
@@ -79,10 +85,8 @@ class MixedLikelihood(nn.Module):
     def have_counts_far_above(self, rows: Tensor, parameters: Tensor) -> Tensor:
         """Tell which rows hold counts far above their rates: shape (n_rows,)."""
         found = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-        for number, head in self._numbered():
+        for head, values, natural in self._observations(rows, parameters):
             if isinstance(head, PoissonHead):
-                values = self._pick(rows, "columns", number)
-                natural = self._pick(parameters, "parameters", number)
                 found |= head.are_far_above(values, natural).any(-1)
         return found
 
@@ -108,9 +112,8 @@ class MixedLikelihood(nn.Module):
         shares : Tensor of shape (n_rows,)
             Their weights, which sum to 1.
         """
-        for number, head in self._numbered():
-            values = rows[:, self._at("columns", number)]
-            head.start_at(noise[self._at("parameters", number)], values, shares)
+        for head, values, own in self._observations(rows, noise):
+            head.start_at(own, values, shares)
 
     def log_prob(
         self, rows: Tensor, parameters: Tensor, gaps: bool | None = None
@@ -122,9 +125,7 @@ class MixedLikelihood(nn.Module):
         if any_missing(rows) if gaps is None else gaps:
             return self._observed_terms(rows, parameters).sum(-1)
         total = rows.new_zeros(())
-        for number, head in self._numbered():
-            values = self._pick(rows, "columns", number)
-            natural = self._pick(parameters, "parameters", number)
+        for head, values, natural in self._observations(rows, parameters):
             total = total + head.total_log_prob(values, natural)
         return total
 
@@ -142,30 +143,22 @@ class MixedLikelihood(nn.Module):
 
     def _terms(self, rows: Tensor, parameters: Tensor) -> Tensor:
         """Return the terms of rows without gaps."""
-        if self.single:
-            ((_, head),) = self._numbered()
-            return head.log_prob(rows, parameters)
-        shape = torch.broadcast_shapes(rows.shape[:-1], parameters.shape[:-1])
-        terms = parameters.new_zeros(*shape, self.n_features)
-        for number, head in self._numbered():
-            values = self._pick(rows, "columns", number)
-            natural = self._pick(parameters, "parameters", number)
-            terms[..., self._at("columns", number)] = head.log_prob(values, natural)
-        return terms
+        found = [
+            head.log_prob(values, natural)
+            for head, values, natural in self._observations(rows, parameters)
+        ]
+        return self._joined(found, "columns", self.n_features)
 
     def score(self, rows: Tensor, parameters: Tensor) -> Tensor:
         """Return ``∂ log p(x | f) / ∂f``: T(x) − ∇A in natural units."""
         missing = rows.isnan()
         filled = rows.masked_fill(missing, 0)
-        score = torch.empty_like(parameters)
-        for number, head in self._numbered():
-            values = self._pick(filled, "columns", number)
-            natural = self._pick(parameters, "parameters", number)
-            found = head.score(values, natural)
-            absent = self._pick(missing, "columns", number)
-            absent = absent.repeat_interleave(head.width, dim=-1)
-            score[..., self._at("parameters", number)] = found.masked_fill(absent, 0)
-        return score
+        found = [
+            head.score(values, natural)
+            for head, values, natural in self._observations(filled, parameters)
+        ]
+        score = self._joined(found, "parameters", self.n_parameters)
+        return score.masked_fill(missing[..., self.parameter_columns], 0)
 
     def information(
         self, rows: Tensor, parameters: Tensor, slopes: Tensor, gaps: bool
@@ -188,18 +181,16 @@ class MixedLikelihood(nn.Module):
         Tensor of shape (n_rows, n_slopes, n_slopes)
             ``S I Sᵀ`` with I as in `Head.scaled_slopes`; positive semidefinite.
         """
-        missing = rows.isnan() if gaps else None
-        if missing is not None:
+        if gaps:
+            missing = rows.isnan()
             rows = rows.masked_fill(missing, 0)
+            slopes = slopes.masked_fill(missing[..., self.parameter_columns], 0)
         total = slopes.new_zeros(len(rows), len(slopes), len(slopes))
-        for number, head in self._numbered():
-            values = self._pick(rows, "columns", number)
-            natural = self._pick(parameters, "parameters", number)
-            along = self._pick(slopes, "parameters", number)
-            if missing is not None:
-                absent = self._pick(missing, "columns", number)
-                absent = absent.repeat_interleave(head.width, dim=-1)
-                along = along.masked_fill(absent, 0)
+        for (head, values, natural), along in zip(
+            self._observations(rows, parameters),
+            self._parts(slopes, "parameters"),
+            strict=True,
+        ):
             total = total + head.information(values, natural, along)
         return total
 
@@ -208,15 +199,9 @@ class MixedLikelihood(nn.Module):
 
         They may be averaged over codes, which values decided on may not.
         """
-        shape = (*parameters.shape[:-1], self.layout.n_statistics)
-        statistics = parameters.new_zeros(shape)
-        for number, head in self._numbered():
-            natural = self._pick(parameters, "parameters", number)
-            found = head.statistics(natural)
-            if self.single:
-                return found
-            statistics[..., self._at("statistics", number)] = found
-        return statistics
+        parts = zip(self._heads(), self._parts(parameters, "parameters"), strict=True)
+        found = [head.statistics(natural) for head, natural in parts]
+        return self._joined(found, "statistics", self.layout.n_statistics)
 
     def decide(self, statistics: Tensor, shares: Tensor | None = None) -> Tensor:
         """Return rows: the means, and the most probable levels.
@@ -235,14 +220,9 @@ class MixedLikelihood(nn.Module):
         """
         if shares is not None:
             statistics = statistics * shares.to(statistics)
-        shape = (*statistics.shape[:-1], self.n_features)
-        rows = statistics.new_full(shape, torch.nan)
-        for number, head in self._numbered():
-            values = head.decide(self._pick(statistics, "statistics", number))
-            if self.single:
-                return values
-            rows[..., self._at("columns", number)] = values
-        return rows
+        parts = zip(self._heads(), self._parts(statistics, "statistics"), strict=True)
+        found = [head.decide(own) for head, own in parts]
+        return self._joined(found, "columns", self.n_features, torch.nan)
 
     def mean(self, parameters: Tensor, shares: Tensor | None = None) -> Tensor:
         """Return the expected row: the mean, the probability of a one, or the mode.
@@ -253,18 +233,43 @@ class MixedLikelihood(nn.Module):
 
     def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one row for each row of parameters."""
-        rows = parameters.new_full((*parameters.shape[:-1], self.n_features), torch.nan)
-        for number, head in self._numbered():
-            natural = self._pick(parameters, "parameters", number)
-            rows[..., self._at("columns", number)] = head.sample(natural, generator)
-        return rows
+        parts = zip(self._heads(), self._parts(parameters, "parameters"), strict=True)
+        found = [head.sample(natural, generator) for head, natural in parts]
+        return self._joined(found, "columns", self.n_features, torch.nan)
 
-    def _numbered(self) -> Iterator[tuple[int, Head]]:
-        return enumerate(cast("Iterable[Head]", self.heads))
+    def _heads(self) -> Iterator[Head]:
+        return iter(cast("Iterable[Head]", self.heads))
 
-    def _at(self, name: str, number: int) -> Tensor:
-        positions: Tensor = getattr(self, f"{name}_{number}")
+    def _observations(
+        self, rows: Tensor, parameters: Tensor
+    ) -> Iterator[tuple[Head, Tensor, Tensor]]:
+        """Return every head with the values and natural parameters of its columns."""
+        values = self._parts(rows, "columns")
+        return zip(
+            self._heads(), values, self._parts(parameters, "parameters"), strict=True
+        )
+
+    def _parts(self, array: Tensor, name: str) -> tuple[Tensor, ...]:
+        """Return the part of every head.
+
+        All are picked at once: the gradients of picks apart would each fill an array
+        as large as the whole.
+        """
+        if self.single:
+            return (array,)
+        return array[..., self._order(name)].split(self.sizes[name], dim=-1)
+
+    def _joined(
+        self, parts: list[Tensor], name: str, size: int, empty: float = 0.0
+    ) -> Tensor:
+        """Return the parts of all heads in the order of the table, others filled."""
+        if self.single:
+            return parts[0]
+        joined = torch.cat(parts, dim=-1)
+        whole = joined.new_full((*joined.shape[:-1], size), empty)
+        whole[..., self._order(name)] = joined
+        return whole
+
+    def _order(self, name: str) -> Tensor:
+        positions: Tensor = getattr(self, f"{name}_by_head")
         return positions
-
-    def _pick(self, array: Tensor, name: str, number: int) -> Tensor:
-        return array if self.single else array[..., self._at(name, number)]
