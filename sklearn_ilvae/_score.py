@@ -121,8 +121,9 @@ default="auto"
     bandwidth_ : ndarray of shape (n_features,) or None
         The chosen length scales in the units of X. Given back as parameters together
         with kernel, form, regularisation, method and base they give the same estimate,
-        where it is one, up to rounding, which the fit of a mixture enlarges. Without
-        the base it is the Gaussian that they correct.
+        where it is one, up to rounding, which the fit of a mixture enlarges, and but
+        for columns of unequal spread that span a plane. Without the base it is the
+        Gaussian that they correct.
     regularization_ : float or None
         The chosen strength. It and `bandwidth_` are None when the base score stands
         alone.
