@@ -248,6 +248,20 @@ def test_a_sure_gain_on_the_base_outlasts_a_greater_one_that_is_not(
         assert {leader.base for leader in found.leaders} <= {found.base, alone}
 
 
+@pytest.mark.parametrize(
+    ("n", "seed", "form", "bandwidth"),
+    [(40, 4, "diagonal", "median"), (12, 2, "auto", "auto")],
+)
+def test_without_a_base_there_is_always_a_kernel_part(n, seed, form, bandwidth):
+    """The true score of these rows is 0: it gains next to nothing."""
+    x = torch.rand(n, 2, generator=torch.Generator().manual_seed(seed)).double()
+    model, report = fit_score(
+        x, Settings("rbf", form, bandwidth, base=None, n_landmarks=10)
+    )
+    assert report.kernel == "rbf"
+    assert model.score(x).abs().max() > 0
+
+
 def test_settings_compared_keep_no_fits_in_memory(monkeypatch):
     """A search compares dozens: their fits together are many times a wide sample."""
     built, build = [], Candidate.build
