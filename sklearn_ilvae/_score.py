@@ -90,7 +90,8 @@ default="auto"
         9 and 18), on all rows; ``"nu"`` and ``"landweber"`` are iterations that stop
         early.
     n_averaged : int, default=3
-        Where the bandwidth and the strength are searched, on less than 10,000 rows:
+        Where the bandwidth and the strength are searched, on less than 10,000 rows and
+        with no fewer landmarks than the search has, 200 or, for narrow kernels, 500:
         most estimates to average, the best and those of the same form whose held-out
         loss is within two standard errors. 1 takes the best alone.
     n_landmarks : {"auto", "all"} or int, default="auto"
