@@ -90,7 +90,8 @@ default="auto"
         9 and 18), on all rows; ``"nu"`` and ``"landweber"`` are iterations that stop
         early.
     n_averaged : int, default=3
-        Where the bandwidth and the strength are searched, on less than 10,000 rows:
+        Where the bandwidth and the strength are searched, on less than 10,000 rows and
+        with no fewer landmarks than the search has, 200 or, for narrow kernels, 500:
         most estimates to average, the best and those of the same form whose held-out
         loss is within two standard errors. 1 takes the best alone.
     n_landmarks : {"auto", "all"} or int, default="auto"
@@ -121,8 +122,9 @@ default="auto"
     bandwidth_ : ndarray of shape (n_features,) or None
         The chosen length scales in the units of X. Given back as parameters together
         with kernel, form, regularisation, method and base they give the same estimate,
-        where it is one, up to rounding, which the fit of a mixture enlarges. Without
-        the base it is the Gaussian that they correct.
+        where it is one, up to rounding, which the fit of a mixture enlarges, and but
+        for columns of unequal spread that span a plane. Without the base it is the
+        Gaussian that they correct.
     regularization_ : float or None
         The chosen strength. It and `bandwidth_` are None when the base score stands
         alone.

@@ -339,6 +339,18 @@ def test_a_base_is_the_same_whatever_the_bandwidth(base, bandwidth):
     torch.testing.assert_close(base_beside(x, bandwidth, base), by_column)
 
 
+@pytest.mark.parametrize(("n", "d"), [(60, 6), (30, 40)])
+def test_small_columns_do_not_decide_the_shrinkage_whatever_the_bandwidth(n, d):
+    """Their scores are the largest in units that all columns share."""
+    scale = torch.ones(d).double()
+    scale[: d // 3] = 0.05
+    common = points(n, 1, 1) * (scale == 1)
+    x = (points(n, d, 0) + 3.0 * common) * scale
+    torch.testing.assert_close(
+        base_beside(x, 1.0, "gaussian"), base_beside(x, scale, "gaussian")
+    )
+
+
 def test_small_columns_tell_clusters_whatever_the_bandwidth():
     generator = torch.Generator().manual_seed(0)
     side = torch.randint(0, 2, (200, 1), generator=generator) * 10.0

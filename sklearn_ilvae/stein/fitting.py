@@ -223,7 +223,8 @@ def fit_cross_validated(
     choice = fit.choose_strength(methods, losses)
     rival = _best_base(frame)
     evidence = evidence_against(rival.name)
-    if not improves(
+    # Without a base there is nothing that could stand alone.
+    if rival.name != "none" and not improves(
         choice.losses, rival.losses, frame.weights, standard_errors=evidence
     ):
         return best_base_alone(frame)

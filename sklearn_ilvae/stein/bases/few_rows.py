@@ -96,9 +96,11 @@ class FewRows:
         points = torch.cat([A, (self.V[held_out] - mean) * ratio])
 
         # With AAᵀ = v H diag(σ) Hᵀ and R the ratios, P is
-        # R (1 − AᵀH diag(g) HᵀA) R / (α v). The loss is that of coordinates u.
+        # R (1 − AᵀH diag(g) HᵀA) R / (α v). The loss is that of columns in their own
+        # scales.
         k = len(A)
-        near, far = gram_matrix(points.T), gram_matrix((points * ratio).T)
+        unit = ratio / self.rows.ratio_to_own_scale()
+        near, far = gram_matrix(points.T), gram_matrix((points * unit).T)
         eigenvalues, turn = torch.linalg.eigh(near[:k, :k] / variance)
         along = turn.T @ near[:k, k:]
         mixed = ((turn.T @ far[:k, k:]) * along) @ test
@@ -110,7 +112,7 @@ class FewRows:
         gains = keep / (variance * relative)
         squares = far.diagonal()[k:] @ test - 2.0 * gains @ mixed
         squares = squares + inner_products(gains @ pairs, gains)
-        slopes = ratio.square().sum() - gains @ inner.diagonal()
+        slopes = unit.square().sum() - gains @ inner.diagonal()
         scale = 1.0 / (shrinkages * variance)
         return 0.5 * scale.square() * squares - test.sum() * scale * slopes
 

@@ -106,8 +106,9 @@ class ManyRows:
         train, test = rest.stretched(ratio), parts.stretched(ratio)
         variance, eigenvalues, vectors = _eigen(train)
         held_out = vectors.mT @ test.covariance(train.mean) @ vectors
-        # The loss is that of coordinates u, whatever the target.
-        metric = vectors.mT @ (ratio.square()[..., :, None] * vectors)
+        # The loss is that of columns in their own scales, whatever the target.
+        unit = ratio / self.rows.ratio_to_own_scale()
+        metric = vectors.mT @ (unit.square()[..., :, None] * vectors)
         share = shrinkages[:, None]
         relative = (1.0 - share) * eigenvalues[:, None] + share
         precision = 1.0 / (relative * variance[:, None, None])
