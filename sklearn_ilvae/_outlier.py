@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
@@ -349,7 +350,7 @@ default="from_dtype"
         """
         return self._fit(X, sample_weight, "fit")
 
-    @fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one pass over a batch of rows.
 
@@ -380,7 +381,10 @@ default="from_dtype"
         TypeError, ValueError
             As `fit`, and for rows with other columns than those of the first call.
         """
-        self._validate_params()  # which scikit-learn leaves out after the first call
+        # Scikit-learn leaves this out after the first call. The setting is still the
+        # user's here, where no nested validation is skipped.
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
         return self._fit(X, sample_weight, "partial_fit")
 
     def score_samples(self, X: Any) -> Any:

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from ._columns import (
     checked_weights,
+    explain_other_order,
     float_dtypes,
     from_tensor,
+    library_of,
+    names_in,
     rows_of_weight,
     to_tensor,
     validated_table,
@@ -165,6 +168,8 @@ default="auto"
     True
     """
 
+    _names: list[Any]
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "kernel": [StrOptions({"auto", "rbf", "inverse_multiquadric"})],
         "form": [StrOptions({"auto", "diagonal", "curl_free"})],
@@ -246,6 +251,7 @@ default="auto"
         """
         with unchanged_on_error(self), torch_defaults():
             table = validated_table(self, X, reset=True, min_samples=2)
+            self._names = _names(X)
             weights = sample_weight
             if weights is not None:
                 weights = checked_weights(weights, X, min_samples=2)
@@ -417,7 +423,11 @@ default="auto"
         check_is_fitted(self)
         if self.bandwidth_ is not None:
             check_same_namespace(X, self, attribute="bandwidth_", method=method)
-        return validated_table(self, X, reset=False)
+        rows = validated_table(self, X, reset=False)
+        difference = explain_other_order(self._names, _names(X))
+        if difference is not None:
+            raise ValueError(difference)
+        return rows
 
     def _model_here(self) -> Score:
         return model_to(self.model_, inference_device(self.device, torch.float64))
@@ -447,3 +457,9 @@ default="auto"
         if "model_" in state:
             state = {**state, "model_": model_from_arrays(state["model_"])}
         super().__setstate__(state)
+
+
+def _names(X: Any) -> list[Any]:
+    """Return the names of columns, which need not be text; an array has none."""
+    library = library_of(X)
+    return names_in(X, library) if library else []

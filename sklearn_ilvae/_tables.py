@@ -35,7 +35,7 @@ from ._device import in_chunks_on, inference_device
 from ._random import draw_seed
 from ._sklearn import check_same_namespace
 from .vae import VariationalAutoencoder, drawn_rows, expected_rows, shared_noise
-from .vae.likelihoods import EMPTY
+from .vae.likelihoods import COUNTS, EMPTY
 from .vae.networks import converted
 from .vae.posterior import codes_at_once
 
@@ -193,9 +193,10 @@ class TableMixin:
         X : DataFrame or array-like of shape (n_samples, n_features)
             Rows with missing values.
         n_imputations : int, default=None
-            None fills in expected values, and most probable categories: the best
-            guess for each value. A number asks for that many tables of random draws,
-            which vary as much as the values are uncertain (multiple imputation).
+            None fills in expected values, of counts to the nearest whole number, and
+            most probable categories: the best guess for each value. A number asks for
+            that many tables of random draws, which vary as much as the values are
+            uncertain (multiple imputation).
         random_state : int, RandomState instance or None, default=None
             Source of the draws; not used for expected values.
 
@@ -275,7 +276,7 @@ class TableMixin:
         chunk = rows_at_once(module, len(noise), widest)
         rows = in_chunks_on(device, impute, table[incomplete], chunk)
         found = self._in_range(scaling.inverse_transform(rows, generator))
-        found = self._decided(found)
+        found = self._whole(self._decided(found))
         filled[incomplete] = torch.where(missing[incomplete], found, table[incomplete])
         return filled
 
@@ -301,6 +302,12 @@ class TableMixin:
         """Round the probabilities of binary columns: what is missing is 0 or 1."""
         binary = torch.tensor(self._scaling().binary, device=table.device)
         return torch.where(binary, (table > 0.5).to(table.dtype), table)
+
+    def _whole(self, table: Tensor) -> Tensor:
+        """Round expected counts: what is missing is a whole number, in any dtype."""
+        counts = [kind in COUNTS for kind in self.likelihood_]
+        rounded = table.round()
+        return torch.where(torch.tensor(counts, device=table.device), rounded, table)
 
     def _user_table(self, table: Tensor, like: Any) -> Any:
         """Return expected rows as a table in the form of the one that was fitted."""

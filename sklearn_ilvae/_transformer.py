@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -414,7 +415,7 @@ default="from_dtype"
             validation_fraction=self.validation_fraction if self.early_stopping else 0,
         )
 
-    @fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one pass over a batch of rows.
 
@@ -443,7 +444,10 @@ default="from_dtype"
         TypeError, ValueError
             As `fit`, and for rows with other columns than those of the first call.
         """
-        self._validate_params()  # which scikit-learn leaves out after the first call
+        # Scikit-learn leaves this out after the first call. The setting is still the
+        # user's here, where no nested validation is skipped.
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
         return self._fit(
             X,
             sample_weight,

@@ -108,3 +108,16 @@ def test_each_level_has_half_a_row_more_whatever_the_size_of_weights(counts, siz
     torch.testing.assert_close(found[0], expected / expected.sum())
     mean = observed_mean(levels, size * shares)
     torch.testing.assert_close(mean, levels.mean(0))
+
+
+@some
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=9), st.integers(1, 3000))
+def test_levels_that_no_row_holds_share_what_those_of_single_rows_have(counts, unseen):
+    levels, shares = repeated(counts)
+    found = level_frequencies(levels, shares, len(counts) + unseen)[0]
+    assert float(found.sum()) == pytest.approx(1)
+    in_rows = found * (sum(counts) + len(counts) / 2) / found[: len(counts)].sum()
+    expected = torch.tensor(counts).double() + 0.5
+    torch.testing.assert_close(in_rows[: len(counts)], expected)
+    total = min(unseen / 2, max(1, counts.count(1)))
+    assert float(in_rows[len(counts) :].sum()) == pytest.approx(total)

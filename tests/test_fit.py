@@ -15,6 +15,7 @@ from autoencoders import (
 )
 from mixed import people
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, _transformer
 from sklearn_ilvae._training import net
@@ -267,6 +268,18 @@ def test_partial_fit_trains_one_pass_at_a_time_and_the_loss_falls(table):
         assert model.partial_fit(table) is model
     assert model.n_iter_ == len(model.loss_curve_) == 15
     assert np.mean(model.loss_curve_[-3:]) < np.mean(model.loss_curve_[:3])
+
+
+@pytest.mark.parametrize("kind", [ILVAETransformer, ILVAEOutlierDetector])
+def test_partial_fit_checks_its_parameters_unless_scikit_learn_is_told_not_to(
+    table, kind
+):
+    model = kind(2, random_state=0).partial_fit(table).set_params(tol=-1.0)
+    with pytest.raises(ValueError, match="The 'tol' parameter"):
+        model.partial_fit(table)
+    with config_context(skip_parameter_validation=True):
+        model.partial_fit(table)
+    assert model.n_iter_ == 2
 
 
 def test_partial_fit_keeps_the_scaling_of_its_first_rows(table):

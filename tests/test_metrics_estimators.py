@@ -37,6 +37,20 @@ def test_shares_of_units_add_up_to_the_mean_divergence_of_rows():
     np.testing.assert_allclose(shares.sum(), expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("measure", [*PER_ROW, metrics.fisher_divergence_per_unit])
+@pytest.mark.parametrize("kind", [ILVAETransformer, ILVAEOutlierDetector])
+def test_a_value_without_probability_has_no_posterior(measure, kind):
+    frame = load_wine(as_frame=True).data[["alcohol", "ash"]]
+    frame = frame.assign(strong=frame["alcohol"] > 13).astype(float)
+    estimator = kind(1, max_iter=1, random_state=0).fit(frame)
+    assert np.isfinite(measure(estimator, frame)).all()
+    frame.loc[3, "strong"] = 0.5
+    with pytest.raises(ValueError, match=r"'strong' has a Bernoulli .* holds 0\.5"):
+        measure(estimator, frame)
+    frame.loc[3, "strong"] = np.nan
+    assert np.isfinite(measure(estimator, frame)).all()
+
+
 CHUNKED = [
     *ON_TABLES,
     metrics.mutual_information,

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 import torch
 from autoencoders import correlated_rows
-from mixed import LIBRARIES, people, same_form, short
+from mixed import LIBRARIES, by_library, people, same_form, short
 from numpy.testing import assert_allclose, assert_array_equal
 from samples import with_gaps
 from sklearn.impute import SimpleImputer
@@ -211,6 +211,20 @@ def test_a_mixed_table_is_filled_in_its_form(name):
         for column in original:
             seen = original[column].notna()
             assert pandas[column][seen].tolist() == original[column][seen].tolist()
+
+
+@by_library
+@pytest.mark.parametrize("family", ["poisson", "negative_binomial"])
+def test_a_model_takes_the_counts_that_it_filled_in(family, convert):
+    """Gaps make a column of whole numbers one of floats in many a table."""
+    frame = people(gaps=0.2).astype({"visits": "float64"})
+    table = convert(frame)
+    model = short(likelihood={"visits": family}).fit(table)
+    filled = model.impute(table)
+    assert np.isfinite(model.score_samples(filled)).all()
+    visits = np.asarray(filled["visits"])
+    assert_array_equal(visits, np.rint(visits))
+    assert_array_equal(visits[frame["visits"].notna()], frame["visits"].dropna())
 
 
 def test_rows_without_gaps_are_given_back_as_they_are_in_a_table_of_their_own(

@@ -1,6 +1,7 @@
 """Tables that look bad and can be fitted give finite results."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
@@ -190,3 +191,13 @@ def test_a_level_that_a_dictionary_lists_twice_or_as_missing_counts_once(
         found.append((model.column_summary_[0], model.score_samples(table)))
     assert found[0][0] == found[1][0]
     assert_array_equal(found[0][1], found[1][1])
+
+
+def test_rare_levels_keep_their_frequencies_beside_many_that_no_row_holds():
+    codes = np.arange(300) % 10
+    levels = [f"level {number:04}" for number in range(3000)]
+    frame = pd.DataFrame({"c": pd.Categorical.from_codes(codes, levels)})
+    model = short(max_categories=5, max_iter=5, n_components=1).fit(frame)
+    assert_allclose(np.exp(model.score_samples(frame[:10])), 0.1, rtol=0.2)
+    drawn = model.sample(3000, random_state=0)["c"].isin(levels[:10])
+    assert drawn.mean() > 0.98

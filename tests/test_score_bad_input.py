@@ -1,5 +1,7 @@
 """A gradient of a density takes numbers alone; what it refuses is named."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -54,3 +56,16 @@ def test_a_score_of_missing_values_is_refused_by_name(frame, library):
 def test_a_score_of_no_numbers_says_what_to_do(frame, make, message):
     with pytest.raises(ValueError, match=message):
         SteinScoreEstimator().fit(make(frame))
+
+
+def test_columns_that_are_numbered_may_not_change_their_order(frame):
+    table = frame.set_axis([3, 1], axis=1)
+    estimator = SteinScoreEstimator(base="gaussian", random_state=0).fit(table)
+    estimator = pickle.loads(pickle.dumps(estimator))
+    for measure in (estimator.score_gradient, estimator.score_samples, estimator.score):
+        with pytest.raises(ValueError, match="Column 1 of X is in the place of col"):
+            measure(table[[1, 3]])
+    renumbered = table.set_axis([7, 8], axis=1)  # as rows that scikit-learn takes
+    gradient = estimator.score_gradient(table)
+    for same in (table, renumbered, table.to_numpy()):
+        np.testing.assert_array_equal(estimator.score_gradient(same), gradient)

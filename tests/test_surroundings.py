@@ -9,7 +9,7 @@ from autoencoders import short, short_detector
 from mixed import people
 from numpy.testing import assert_array_equal
 
-from sklearn_ilvae import SteinScoreEstimator, metrics
+from sklearn_ilvae import SteinScoreEstimator, metrics, stein
 
 SURROUNDINGS = {
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
@@ -52,6 +52,25 @@ def of_a_score_estimator(table):
     return loaded.score_gradient(table[:, :2]), loaded.score_samples(table[:, :2])
 
 
+def of_scores_in_plain_torch(table):
+    rows = torch.from_numpy(table[:60, :2].copy())
+    flat = torch.cat([rows, rows.sum(1, keepdim=True)], dim=1)
+    published = stein.Settings(method="stein", base=None)
+    curl_free = stein.Settings(kernel="rbf", form="curl_free", bandwidth=1.0)
+    source = torch.Generator().manual_seed(0)
+    return (
+        stein.fit_score(flat, published)[0].score(flat),
+        stein.fit_score(rows, curl_free)[0].score(rows),
+        stein.stein_score(rows),
+        stein.fisher_divergence_cross_fitted(
+            rows,
+            lambda others: stein.fit_score(others, published)[0],
+            stein.DensityScore(torch.neg),
+            generator=source,
+        ),
+    )
+
+
 def of_metrics(table):
     model = short().fit(table)
     few = table[:40, :2]
@@ -73,6 +92,7 @@ def of_metrics(table):
         of_a_mixed_table,
         of_a_detector,
         of_a_score_estimator,
+        of_scores_in_plain_torch,
         of_metrics,
     ],
 )

@@ -8,7 +8,7 @@ from .kinds import asked_likelihood, categorical_columns, column_name, fitted_na
 from .levels import LevelGroups
 from .reading import decoded_levels, read_known_table, read_new_table
 from .scaling import BY_TAILS, ColumnScaling, find_scaling, range_of
-from .schema import TableSchema
+from .schema import TableSchema, explain_other_order
 from .support import check_binary, check_counts, check_support
 from .validation import (
     checked_numbers,
@@ -34,6 +34,7 @@ __all__ = [
     "checked_weights",
     "column_name",
     "decoded_levels",
+    "explain_other_order",
     "find_scaling",
     "fitted_names",
     "float_dtypes",

@@ -185,7 +185,8 @@ def read_known_table(
     X = as_frame(X)
     library = library_of(X)
     columns = number_columns(X, library) if library else None
-    difference = explain_other_order(schema, names_in(X, library)) if library else None
+    names = names_in(X, library) if library else []
+    difference = explain_other_order(schema.names or [], names)
     if schema.numbers_only and (library is None or columns is not None):
         table = validated_table(
             estimator,
@@ -198,11 +199,12 @@ def read_known_table(
         columns = None
     else:
         if library is None and schema.library != "array":
-            kinds = ", ".join(
+            others = [
                 f"{column.name!r} ({column.dtype})"
                 for column in schema.columns
                 if column.group not in NUMBER_GROUPS
-            )
+            ]
+            kinds = ", ".join(others[:3])
             raise ValueError(
                 explain_no_table(X)
                 or f"X must be a table with named columns, as in fit (a "

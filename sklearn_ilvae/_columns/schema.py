@@ -183,13 +183,12 @@ def unknown_level(raw: RawColumn, level: Any, row: int, levels: np.ndarray) -> s
     )
 
 
-def explain_other_order(schema: TableSchema, names: Sequence[Any]) -> str | None:
+def explain_other_order(fitted: Sequence[Any], names: Sequence[Any]) -> str | None:
     """Return which fitted column is in the place of another, None if none is.
 
     Scikit-learn compares names of text, and takes columns of other names as they come.
     Where a known name stands in another place, that would be silently wrong.
     """
-    fitted = schema.names or []
     known = set(fitted)
     # Scikit-learn refuses more columns or fewer.
     for given, expected in zip(names, fitted, strict=False):

@@ -17,6 +17,7 @@ from sklearn.utils import check_scalar
 from torch import Tensor
 
 from .._checks import check_number
+from .._columns import check_binary
 from .._device import torch_defaults
 from .._pipelines import autoencoder
 from .._random import draw_seed
@@ -200,6 +201,11 @@ def relative_fisher_divergence(
         For squared units of the codes, whose prior has unit variance. The units of
         the table do not matter.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `ILVAETransformer.score_samples`.
+
     See Also
     --------
     fisher_divergence_lower_bound : What the constant L guarantees of it.
@@ -220,7 +226,7 @@ def relative_fisher_divergence(
     >>> relative_fisher_divergence(model, X).shape
     (178,)
     """
-    module, rows = _prepared(estimator, X, "relative_fisher_divergence")
+    module, rows = _prepared(estimator, X, "relative_fisher_divergence", exact=True)
     noise = _noise(n_draws, module.architecture.n_components, random_state)
     return diagnostics.relative_fisher_divergence(module, rows, noise).numpy()
 
@@ -255,6 +261,11 @@ def fisher_divergence_per_unit(
     ndarray of shape (n_components_,)
         For squared units of the codes, whose prior has unit variance.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `ILVAETransformer.score_samples`.
+
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -265,7 +276,7 @@ def fisher_divergence_per_unit(
     >>> fisher_divergence_per_unit(model, X).shape
     (3,)
     """
-    module, rows = _prepared(estimator, X, "fisher_divergence_per_unit")
+    module, rows = _prepared(estimator, X, "fisher_divergence_per_unit", exact=True)
     noise = _noise(n_draws, module.architecture.n_components, random_state)
     shares = diagnostics.fisher_divergence_per_unit(module, rows, noise)
     return shares.mean(0).numpy()
@@ -304,6 +315,11 @@ def fisher_divergence_lower_bound(
     ndarray of shape (n_samples,)
         In the unit of `relative_fisher_divergence`; 0 for ``decoder="mlp"``.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `ILVAETransformer.score_samples`.
+
     References
     ----------
     .. [1] Kinoshita, Oono, Fukumizu, Yoshida & Maeda (2023). "Controlling posterior
@@ -320,7 +336,7 @@ def fisher_divergence_lower_bound(
     >>> (metrics.relative_fisher_divergence(model, X) >= bound).all()
     np.True_
     """
-    module, rows = _prepared(estimator, X, "fisher_divergence_lower_bound")
+    module, rows = _prepared(estimator, X, "fisher_divergence_lower_bound", exact=True)
     noise = _noise(n_draws, module.architecture.n_components, random_state)
     return diagnostics.fisher_divergence_lower_bound(module, rows, noise).numpy()
 
@@ -366,11 +382,17 @@ def average_fisher_lower_bound(estimator: Any) -> float:
 
 
 def _prepared(
-    estimator: Any, X: Any, method: str
+    estimator: Any, X: Any, method: str, *, exact: bool = False
 ) -> tuple[VariationalAutoencoder, Tensor]:
-    """Return the network and the standardised rows, both in float64 on the CPU."""
+    """Return the network and the standardised rows, both in float64 on the CPU.
+
+    A measure of the posterior itself is `exact`: unlike the encoder's, that of a row
+    to which the model gives no probability does not exist.
+    """
     estimator, X = autoencoder(estimator, X)
     table = estimator._checked(X, method).cpu().double()
+    if exact:
+        check_binary(table, estimator.likelihood_, estimator._column_names())
     return deepcopy(estimator.module_).double(), estimator._scaling().transform(table)
 
 

@@ -228,8 +228,9 @@ def fisher_divergence_cross_fitted(
         )
     # At all rows together: one alone does not tell whether a score varies.
     target, divergence = _evaluated(reference, X)
-    order = torch.randperm(len(distinct), generator=generator).to(X.device)
-    folds = order[which] % n_folds
+    source = "cpu" if generator is None else generator.device
+    order = torch.randperm(len(distinct), generator=generator, device=source)
+    folds = order.to(X.device)[which] % n_folds
     total = torch.zeros((), dtype=torch.float64, device=X.device)
     for fold in range(n_folds):
         inside = folds == fold

@@ -195,7 +195,7 @@ class KernelFit:
         gram, basis, linear = total.gram, total.basis, total.linear[0]
         if basis is None:
             return solve(method, gram, self.rough, linear, strength, bound)
-        identity = whiten(torch.eye(len(gram)).to(gram))
+        identity = whiten(torch.ones_like(gram[0]).diag())
         found = solve(method, gram, identity, basis.T @ linear, strength, bound)
         return None if found is None else basis @ found
 

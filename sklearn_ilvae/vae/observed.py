@@ -25,7 +25,9 @@ def observed_mean(values: Tensor, shares: Tensor) -> Tensor:
 def level_frequencies(values: Tensor, shares: Tensor, n_levels: int) -> Tensor:
     """Return the shares of levels 0, 1, … in every column, all positive.
 
-    Half a row is added to every level, so that one not seen has a finite logarithm.
+    Half a row is added to every level, so that one not seen has a finite logarithm. All
+    that no row holds together get no more rows than there are levels that a single row
+    holds, or one (Good, Biometrika 1953): a dtype may declare thousands of them.
 
     Parameters
     ----------
@@ -44,5 +46,9 @@ def level_frequencies(values: Tensor, shares: Tensor, n_levels: int) -> Tensor:
     found = values.new_full((values.shape[1], n_levels), 0.5, dtype=torch.float64)
     for column, counts in zip(values.T, found, strict=True):
         seen = ~column.isnan()
-        counts.index_add_(0, column[seen].long(), weights[seen])
+        levels = column[seen].long()
+        counts.index_add_(0, levels, weights[seen])
+        n_rows = levels.bincount(minlength=n_levels)
+        unseen, once = n_rows == 0, int((n_rows == 1).sum())
+        counts[unseen] = min(0.5, max(1, once) / max(1, int(unseen.sum())))
     return found / found.sum(1, keepdim=True)

@@ -130,7 +130,8 @@ def _folds(rows: Rows, seed: int) -> Split:
     """Return folds that depend on the number of rows and the seed alone."""
     n = len(rows)
     generator = torch.Generator().manual_seed(seed)
-    labels = (torch.randperm(n, generator=generator) % N_FOLDS).to(rows.device)
+    order = torch.randperm(n, generator=generator, device=generator.device)
+    labels = (order % N_FOLDS).to(rows.device)
     return Split(labels, N_FOLDS, N_FOLDS, rows.lowest_ranks(n), n - -(-n // N_FOLDS))
 
 

@@ -192,7 +192,7 @@ def _pivoted_cholesky(matrix: Tensor, tolerance: float) -> tuple[Tensor, Tensor]
         left -= row.square_()
         left[pivot] = -torch.inf
         pivots.append(pivot)
-    return torch.tensor(pivots), rows[: len(pivots), pivots].triu()
+    return torch.tensor(pivots, device="cpu"), rows[: len(pivots), pivots].triu()
 
 
 def decompose(whitened: Tensor, basis: Tensor) -> Spectrum:

@@ -38,7 +38,7 @@ class Moments:
 
         To subtract one from all would lose the rest to rounding where it is far larger.
         """
-        others = (1.0 - torch.eye(len(self.weight)).to(self.weight))[sets]
+        others = (1.0 - torch.ones_like(self.weight).diag())[sets]
         return Moments(
             others @ self.weight,
             others @ self.first,

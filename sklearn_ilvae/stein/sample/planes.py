@@ -214,7 +214,7 @@ def _orthogonal_axes(basis: Tensor, lengths: Tensor, inverse_scale: Tensor) -> T
 def _linked_columns(basis: Tensor) -> Tensor:
     """Return for each column the first that it is linked with; their number if none."""
     d = len(basis)
-    group, before = torch.arange(d), None
+    group, before = torch.arange(d, device=basis.device), None
     while before is None or not torch.equal(group, before):
         before = group
         # The projector on the plane, in blocks: it is as large as a covariance.

@@ -62,7 +62,8 @@ def read_rows(
     if X.is_complex():
         raise ValueError(f"X has dtype {X.dtype}; pass real numbers")
     index, shares = _distinct(X, _checked_weights(X, weights, device))
-    rank = torch.randperm(len(shares), generator=generator).to(device)
+    source = generator.device
+    rank = torch.randperm(len(shares), generator=generator, device=source).to(device)
     zeros = torch.zeros(X.shape[1], dtype=torch.float64, device=device)
     rows = Rows(X, index, shares, rank, zeros, zeros + 1.0, device)
 
@@ -197,7 +198,8 @@ def row_keys(X: Tensor, device: torch.device) -> Tensor:
     """
     n, d = X.shape
     limit, generator = 2**62, torch.Generator().manual_seed(0)
-    odd = torch.randint(-limit, limit, (d + 1,), generator=generator).to(device) * 2 + 1
+    odd = torch.randint(-limit, limit, (d + 1,), generator=generator, device="cpu")
+    odd = odd.to(device) * 2 + 1
     keys = torch.empty(n, dtype=torch.int64, device=device)
     for part in slices(n, d):
         # Adding 0.0 turns −0.0 into 0.0; both factors of the mixing are odd, so that
