@@ -45,7 +45,7 @@ def level_frequencies(values: Tensor, shares: Tensor, n_levels: int) -> Tensor:
     weights = shares.double() * (len(values) / shares.sum())
     found = values.new_full((values.shape[1], n_levels), 0.5, dtype=torch.float64)
     for column, counts in zip(values.T, found, strict=True):
-        seen = ~column.isnan()
+        seen = ~column.isnan() & (weights > 0)
         levels = column[seen].long()
         counts.index_add_(0, levels, weights[seen])
         n_rows = levels.bincount(minlength=n_levels)
