@@ -127,6 +127,14 @@ def test_a_bandwidth_far_too_large_for_a_column_names_it():
         fit_score(points(50, 2, 0), fixed)
 
 
+@pytest.mark.parametrize("scale", [1e160, 1e300])
+def test_a_median_distance_far_too_large_for_a_column_names_it(scale):
+    """That of one column may be as nothing beside a bandwidth they all share."""
+    x = points(50, 2, 0) * torch.tensor([1.0, scale], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"column 0 of X .* smaller bandwidth"):
+        fit_score(x, Settings(bandwidth="median", base="gaussian"))
+
+
 def test_a_column_too_fine_for_its_score_is_named():
     x, _ = two_clusters(50, 0)
     x[:, 1] *= 1e-300

@@ -62,7 +62,10 @@ def _in_median_distances(rows: Rows) -> Rows:
     if not largest > 0:
         return rows
     alike = rows.rescaled((1.0 / largest).expand_as(scale))
-    return rows.rescaled(alike.inverse_scale / median_distance_of(alike))
+    scaled = rows.rescaled(alike.inverse_scale / median_distance_of(alike))
+    # Far rows may be many bandwidths away where that is the distance of most.
+    _check_ratios(scaled.inverse_scale / rows.inverse_scale, most=torch.inf)
+    return scaled
 
 
 def median_distance_of(rows: Rows) -> float:
@@ -77,9 +80,9 @@ def median_distance_of(rows: Rows) -> float:
     )
 
 
-def _check_ratios(ratios: Tensor) -> None:
-    """Refuse bandwidths that standard deviations are too many times as large as."""
-    too_far = (ratios > MOST_BANDWIDTHS) | (ratios < FEWEST_BANDWIDTHS)
+def _check_ratios(ratios: Tensor, most: float = MOST_BANDWIDTHS) -> None:
+    """Refuse bandwidths far from the standard deviations."""
+    too_far = (ratios > most) | (ratios < FEWEST_BANDWIDTHS)
     if not too_far.any():
         return
     column = int(torch.nonzero(too_far)[0])
