@@ -113,6 +113,22 @@ def test_number_of_folds_must_fit_the_rows(n_folds):
         )
 
 
+@pytest.mark.parametrize("copies", [1, 2])
+def test_cross_fitted_divergence_of_few_rows_is_that_in_other_units(copies):
+    """Of ``a x`` it is ``1/a²`` of that of x: folds hang on the order of rows."""
+    x = points(20, 2, 0).repeat(copies, 1)
+
+    def divergence(unit):
+        return fisher_divergence_cross_fitted(
+            unit * x,
+            lambda rows: DensityScore(lambda y: (rows.mean(0) - y) / unit**2),
+            DensityScore(lambda y: (unit - y) / unit**2),
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    assert float(9.0 * divergence(3.0)) == pytest.approx(float(divergence(1.0)))
+
+
 def test_no_score_has_seen_a_row_equal_to_one_that_judges_it():
     x = points(10, 2, 0).repeat(3, 1)
     fitted = []

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .kernels.radial import Kernel, squared_distances, unit_of_length
-from .sample.reading import row_keys
+from .sample.reading import numbered, row_keys
 from .settings import counts
 
 CHUNK_ROWS = 1024
@@ -182,7 +182,9 @@ def fisher_divergence_cross_fitted(
 ) -> Tensor:
     """Return the mean of `fisher_divergence_held_out` over folds.
 
-    Equal rows are in one fold: a score must not have seen the rows that judge it.
+    Equal rows are in one fold: a score must not have seen the rows that judge it. Which
+    fold that is depends on the order of the rows, not on their values: folds are the
+    same in other units.
 
     Parameters
     ----------
@@ -220,7 +222,7 @@ def fisher_divergence_cross_fitted(
     >>> abs(divergence - 2) < 0.7
     tensor(True)
     """
-    distinct, which = torch.unique(row_keys(X, X.device), return_inverse=True)
+    distinct, which = numbered(row_keys(X, X.device))
     if not counts(n_folds) or not 2 <= n_folds <= len(distinct):
         raise ValueError(
             f"n_folds={n_folds!r} is not allowed; choose a whole number from 2 to the "

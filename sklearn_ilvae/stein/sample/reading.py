@@ -210,6 +210,30 @@ def row_keys(X: Tensor, device: torch.device) -> Tensor:
     return keys
 
 
+def numbered(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return distinct keys numbered in the order of their first occurrence.
+
+    Parameters
+    ----------
+    keys : Tensor of shape (n,), int64
+
+    Returns
+    -------
+    first : Tensor of shape (n_distinct,), int64
+        Where each first occurs.
+    number : Tensor of shape (n,), int64
+        Which of them each key is.
+    """
+    places = torch.arange(len(keys), device=keys.device)
+    distinct, which = torch.unique(keys, return_inverse=True)
+    if len(distinct) == len(keys):
+        return places, places
+    first = torch.full_like(distinct, len(keys))
+    first.scatter_reduce_(0, which, places, "amin")
+    first, order = torch.sort(first)
+    return first, torch.argsort(order)[which]
+
+
 def _distinct(X: Tensor, weights: Tensor) -> tuple[Tensor | None, Tensor]:
     """Return where each distinct row first occurs, and its share of the sample.
 
@@ -217,11 +241,8 @@ def _distinct(X: Tensor, weights: Tensor) -> tuple[Tensor | None, Tensor]:
     """
     n, keys = len(X), row_keys(X, weights.device)
     present = torch.nonzero(weights > 0).squeeze(1)
-    distinct, inverse = torch.unique(keys[present], return_inverse=True)
-    if len(distinct) == n:
+    first, number = numbered(keys[present])
+    if len(first) == n:
         return None, weights / weights.sum()
-    first = torch.full_like(distinct, n)
-    first.scatter_reduce_(0, inverse, present, "amin")
-    first, order = torch.sort(first)
-    totals = weights.new_zeros(len(distinct)).index_add_(0, inverse, weights[present])
-    return first.to(X.device), totals[order] / weights.sum()
+    totals = weights.new_zeros(len(first)).index_add_(0, number, weights[present])
+    return present[first].to(X.device), totals / weights.sum()
