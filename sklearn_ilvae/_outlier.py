@@ -421,6 +421,11 @@ default="from_dtype"
         -------
         ndarray of shape (n_samples,), float64
             ``score_samples(X) - offset_``: negative for outliers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `score_samples`.
         """
         scores = self._scores(self._checked(X, "decision_function"))
         return from_tensor(scores - self.offset_, X)
@@ -436,6 +441,11 @@ default="from_dtype"
         Returns
         -------
         ndarray of shape (n_samples,), int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `score_samples`.
         """
         scores = self._scores(self._checked(X, "predict"))
         return from_tensor(1 - 2 * (scores < self.offset_).long(), X)

@@ -518,7 +518,7 @@ default="from_dtype"
         Raises
         ------
         ValueError
-            For codes of another shape.
+            For codes of another shape, or that are not finite.
         """
         check_is_fitted(self)
         codes = to_tensor(check_array(X, dtype=float_dtypes(X)))
@@ -607,6 +607,11 @@ default="from_dtype"
         -------
         float
             Mean of `score_samples`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `score_samples`.
         """
         return float(to_tensor(self.score_samples(X)).mean())
 

@@ -99,6 +99,11 @@ class ConformalMixin:
         -------
         self
             With `calibration_scores_`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `score_samples`.
         """
         scores = self._scores(self._checked(X, "calibrate"))
         self.calibration_scores_ = from_tensor(scores.sort().values, X)
@@ -126,8 +131,8 @@ class ConformalMixin:
 
         Raises
         ------
-        ValueError
-            Without a calibration.
+        TypeError, ValueError
+            As `score_samples`, and without a calibration.
 
         References
         ----------
@@ -170,7 +175,7 @@ class ConformalMixin:
         Raises
         ------
         TypeError, ValueError
-            Without a calibration, and for a rate that is no number between 0 and 1.
+            As `p_values`, and for a rate that is no number between 0 and 1.
         """
         check_number(
             false_discovery_rate,

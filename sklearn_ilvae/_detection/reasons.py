@@ -172,6 +172,11 @@ class ReasonsMixin:
             frame, or as ``sklearn.set_config(transform_output=...)`` says.
         expected : DataFrame or ndarray of shape (n_samples, n_features)
             Values in the units of the table. Only if `return_expected` is true.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `score_samples`.
         """
         terms, expected = self._split(self._checked(X, "feature_contributions"))
         names = fitted_names(self)
@@ -197,8 +202,9 @@ class ReasonsMixin:
 
         Raises
         ------
-        ValueError
-            For several rows, or one that does not have the columns of the fit.
+        TypeError, ValueError
+            As `score_samples`, for several rows, and for a number of columns to show
+            that is no integer from 1 on.
 
         Examples
         --------
