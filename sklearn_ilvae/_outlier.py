@@ -132,7 +132,8 @@ default="from_dtype"
     early_stopping : bool, default=True
         Whether to stop when the bound on validation rows stalls.
     validation_fraction : float, default=0.1
-        Share of the training rows held out for early stopping.
+        Share of the training rows held out for early stopping. `sample_weight` serves
+        this better than copies of rows.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without improvement after which training stops.
     tol : float, default=1e-3

@@ -174,7 +174,9 @@ default="from_dtype"
         the weights, averaged, of the best epoch. Otherwise training stops when the
         training loss stalls, and the last average stays.
     validation_fraction : float, default=0.1
-        Share of the rows held out.
+        Share of the rows held out. Copies of a row may fall on both sides, and with
+        copies of all rows training stops too late: where some are to count more, use
+        `sample_weight` instead.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without an improvement by `tol` after which training stops. ``"auto"``
         is as many as make 500 steps of the optimiser, at least 10: the loss of
