@@ -249,7 +249,8 @@ default="auto"
             For input or parameters that cannot be fitted. The estimator is left as it
             was.
         """
-        with unchanged_on_error(self), torch_defaults():
+        # Torch could never differentiate a model that is made in inference mode.
+        with unchanged_on_error(self), torch.inference_mode(False), torch_defaults():
             table = validated_table(self, X, reset=True, min_samples=2)
             self._names = _names(X)
             weights = sample_weight

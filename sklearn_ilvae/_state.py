@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
 
 from ._columns import to_tensor
 from ._device import torch_defaults
@@ -22,6 +23,7 @@ def module_to_arrays(module: VariationalAutoencoder) -> dict[str, Any]:
     return {"architecture": asdict(module.architecture), "arrays": arrays}
 
 
+@torch.inference_mode(False)  # torch could never differentiate it
 def module_from_arrays(saved: Mapping[str, Any]) -> VariationalAutoencoder:
     """Rebuild, on the CPU, a network saved by `module_to_arrays`."""
     values: dict[str, Any] = {

@@ -1,6 +1,7 @@
 """Results do not depend on what the code around asks torch for."""
 
 import pickle
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from autoencoders import short, short_detector
 from mixed import people
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 
 from sklearn_ilvae import SteinScoreEstimator, metrics, stein
 
@@ -102,3 +104,45 @@ def test_results_are_the_same_in_other_surroundings(table, results, surroundings
         found = results(table)
     for values, same in zip(found, expected, strict=True):
         assert_array_equal(values, same)
+
+
+def gradient_of_a_decoder(model):
+    codes = torch.zeros(2, 2, requires_grad=True)
+    model.module_.decoder(codes).sum().backward()
+    return codes.grad
+
+
+def gradient_of_a_score(model):
+    rows = torch.zeros(2, 5, dtype=torch.float64, requires_grad=True)
+    model.model_.score(rows).sum().backward()
+    return rows.grad
+
+
+@pytest.mark.parametrize(
+    ("make", "gradient"),
+    [
+        (short, gradient_of_a_decoder),
+        (
+            lambda: SteinScoreEstimator(bandwidth=9.0, regularization=0.1),
+            gradient_of_a_score,
+        ),
+        (lambda: SteinScoreEstimator(method="stein"), gradient_of_a_score),
+    ],
+    ids=["autoencoder", "regression", "published"],
+)
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda model, table: clone(model).fit(table),
+        lambda model, _: pickle.loads(pickle.dumps(model)),
+        lambda model, _: deepcopy(model),
+    ],
+    ids=["fit", "pickle", "deepcopy"],
+)
+def test_torch_differentiates_what_was_made_in_inference_mode(
+    table, make, gradient, again
+):
+    model = make().set_params(random_state=0).fit(table[:40])
+    with torch.inference_mode():
+        other = again(model, table[:40])
+    assert_array_equal(gradient(other), gradient(model))

@@ -71,6 +71,7 @@ def model_to_arrays(model: Score) -> dict[str, Any]:
     return saved
 
 
+@torch.inference_mode(False)  # torch could never differentiate it
 def model_from_arrays(saved: dict[str, Any]) -> Score:
     """Rebuild, on the CPU, a model saved by `model_to_arrays`."""
     model: Score = (
