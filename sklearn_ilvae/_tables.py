@@ -205,7 +205,8 @@ class TableMixin:
         DataFrame or ndarray, or a list of `n_imputations` of them
             In the form of the table of the fit; arrays in the floating dtype of X.
             Observed values stay exactly as they are, as long as their dtype is that
-            of the fit; a column that was all missing in fit stays missing.
+            of the fit; an unknown category counts as missing where `handle_unknown`
+            says so; a column that was all missing in fit stays missing.
 
         Raises
         ------
