@@ -291,19 +291,6 @@ def test_without_a_base_there_is_always_a_kernel_part(n, seed, form, bandwidth):
     assert model.score(x).abs().max() > 0
 
 
-@pytest.mark.parametrize("bandwidth", ["median", 1.0])
-def test_columns_of_small_numbers_do_not_choose_the_base_alone(bandwidth):
-    """Of the same clusters in any unit, whatever the unit of the bandwidth."""
-    generator = torch.Generator().manual_seed(0)
-    side = torch.randint(0, 2, (200, 1), generator=generator) * 10.0
-    x = torch.cat([points(200, 2, 0), points(200, 1, 1) + side], 1)
-    x = x * torch.tensor([1.0, 1.0, 1000.0]).double()
-    _, report = fit_score(x, Settings("rbf", "diagonal", bandwidth))
-    _, expected = fit_score(x, Settings("rbf", "diagonal"))
-    assert report.base == expected.base == "mixture"
-    assert report.base_loss == pytest.approx(expected.base_loss)
-
-
 def test_settings_compared_keep_no_fits_in_memory(monkeypatch):
     """A search compares dozens: their fits together are many times a wide sample."""
     built, build = [], Candidate.build

@@ -33,8 +33,8 @@ class Frame:
     bases : dict of Base
         The base scores to compare.
     metric : Tensor of shape (r,)
-        Weight of each coordinate in the loss, which is that of columns in their own
-        scales, so that frames can be compared; 0 where there is no score along it.
+        Weight of each coordinate in the loss, so that frames can be compared; 0 where
+        there is no score along it.
     """
 
     rows: Rows
@@ -82,9 +82,7 @@ def make_frame(rows: Rows, split: Split, names: tuple[str, ...], seed: int) -> F
     Frame
     """
     gaussian = fit_gaussian(rows, split)
-    # In units that all columns share those of small numbers would decide alone.
-    own = gaussian.rows.ratio_to_own_scale()
-    metric = where_scores_exist(gaussian.rows) / own.square()
+    metric = where_scores_exist(gaussian.rows)
     bases = fit_bases(split, gaussian, names, seed, metric)
     return Frame(gaussian.rows, split, bases, metric)
 
