@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn import get_config
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from ._checks import check_parameters
 from ._columns import (
     BY_TAILS,
     check_counts,
@@ -382,10 +382,7 @@ default="from_dtype"
         TypeError, ValueError
             As `fit`, and for rows with other columns than those of the first call.
         """
-        # Scikit-learn leaves this out after the first call. The setting is still the
-        # user's here, where no nested validation is skipped.
-        if not get_config()["skip_parameter_validation"]:
-            self._validate_params()
+        check_parameters(self)
         return self._fit(X, sample_weight, "partial_fit")
 
     def score_samples(self, X: Any) -> Any:

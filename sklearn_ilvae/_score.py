@@ -252,7 +252,7 @@ default="auto"
         # Torch could never differentiate a model that is made in inference mode.
         with unchanged_on_error(self), torch.inference_mode(False), torch_defaults():
             table = validated_table(self, X, reset=True, min_samples=2)
-            self._names = _names(X)
+            self._names = names_in(X, library_of(X))
             weights = sample_weight
             if weights is not None:
                 weights = checked_weights(weights, X, min_samples=2)
@@ -425,7 +425,7 @@ default="auto"
         if self.bandwidth_ is not None:
             check_same_namespace(X, self, attribute="bandwidth_", method=method)
         rows = validated_table(self, X, reset=False)
-        difference = explain_other_order(self._names, _names(X))
+        difference = explain_other_order(self._names, names_in(X, library_of(X)))
         if difference is not None:
             raise ValueError(difference)
         return rows
@@ -458,9 +458,3 @@ default="auto"
         if "model_" in state:
             state = {**state, "model_": model_from_arrays(state["model_"])}
         super().__setstate__(state)
-
-
-def _names(X: Any) -> list[Any]:
-    """Return the names of columns, which need not be text; an array has none."""
-    library = library_of(X)
-    return names_in(X, library) if library else []

@@ -17,6 +17,7 @@ from ._columns import (
     TableSchema,
     as_frame,
     build_frame,
+    check_binary,
     check_counts,
     decoded_levels,
     find_scaling,
@@ -240,6 +241,15 @@ class TableMixin:
         schema = self._table_schema()
         table = read_known_table(self, X, schema, self.handle_unknown)
         check_counts(table, self.likelihood_, schema.names)
+        return table
+
+    def _checked_exactly(self, X: Any, method: str) -> Tensor:
+        """Return a table in float64, or raise, too, where a row has no probability.
+
+        Unlike the encoder's, its posterior does not exist.
+        """
+        table = self._checked(X, method).double()
+        check_binary(table, self.likelihood_, self._column_names())
         return table
 
     def _filled_table(

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn import get_config
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -19,8 +18,8 @@ from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from ._checks import check_parameters
 from ._columns import (
-    check_binary,
     check_support,
     float_dtypes,
     from_tensor,
@@ -446,10 +445,7 @@ default="from_dtype"
         TypeError, ValueError
             As `fit`, and for rows with other columns than those of the first call.
         """
-        # Scikit-learn leaves this out after the first call. The setting is still the
-        # user's here, where no nested validation is skipped.
-        if not get_config()["skip_parameter_validation"]:
-            self._validate_params()
+        check_parameters(self)
         return self._fit(
             X,
             sample_weight,
@@ -575,9 +571,8 @@ default="from_dtype"
         .. [1] Burda, Grosse & Salakhutdinov (2016). "Importance weighted
            autoencoders." ICLR. Eq. 8.
         """
-        table = self._checked(X, "score_samples").double()
+        table = self._checked_exactly(X, "score_samples")
         scaling = self._scaling()
-        check_binary(table, self.likelihood_, self._column_names())
         module = self._inference_module(table.dtype)
         noise = self._importance_noise()
 

@@ -123,8 +123,10 @@ def number_columns(X: Any, library: str) -> list[RawColumn] | None:
     ]
 
 
-def names_in(X: Any, library: str) -> list[Any]:
-    """Return the names of the columns of a data frame."""
+def names_in(X: Any, library: str | None) -> list[Any]:
+    """Return the names of the columns, which need not be text; an array has none."""
+    if library is None:
+        return []
     X = as_frame(X)
     return list(X.column_names if library == "pyarrow" else X.columns)
 

@@ -185,8 +185,7 @@ def read_known_table(
     X = as_frame(X)
     library = library_of(X)
     columns = number_columns(X, library) if library else None
-    names = names_in(X, library) if library else []
-    difference = explain_other_order(schema.names or [], names)
+    difference = explain_other_order(schema.names or [], names_in(X, library))
     if schema.numbers_only and (library is None or columns is not None):
         table = validated_table(
             estimator,

@@ -17,7 +17,6 @@ from sklearn.utils import check_scalar
 from torch import Tensor
 
 from .._checks import check_number
-from .._columns import check_binary
 from .._device import torch_defaults
 from .._pipelines import autoencoder
 from .._random import draw_seed
@@ -386,13 +385,11 @@ def _prepared(
 ) -> tuple[VariationalAutoencoder, Tensor]:
     """Return the network and the standardised rows, both in float64 on the CPU.
 
-    A measure of the posterior itself is `exact`: unlike the encoder's, that of a row
-    to which the model gives no probability does not exist.
+    A measure of the posterior itself, not of the encoder's, is `exact`.
     """
     estimator, X = autoencoder(estimator, X)
-    table = estimator._checked(X, method).cpu().double()
-    if exact:
-        check_binary(table, estimator.likelihood_, estimator._column_names())
+    checked = estimator._checked_exactly if exact else estimator._checked
+    table = checked(X, method).cpu().double()
     return deepcopy(estimator.module_).double(), estimator._scaling().transform(table)
 
 

@@ -267,8 +267,7 @@ def _rows(X: Any, name: str, finite: bool = True) -> Tensor:
 
 
 def _names(X: Any) -> list[Any]:
-    library = library_of(X)
-    return names_in(X, library) if library else []
+    return names_in(X, library_of(X))
 
 
 def _constant(rows: Tensor) -> Tensor:
