@@ -124,6 +124,21 @@ def test_constant_columns_need_no_more_rows():
     assert trusted_weights(rows, ones(rows), "auto")[1].sum() == 45
 
 
+@pytest.mark.parametrize("kind", ["amounts", "flags"])
+def test_columns_that_are_mostly_zero_hide_no_outliers_of_others(kind):
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(400, 2)) @ rng.normal(size=(2, 5))
+    normal += 0.3 * rng.normal(size=(400, 5))
+    far = np.arange(400) < 20
+    normal[far] = 2 * rng.normal(size=(20, 5))
+    rare = rng.random((400, 4)) < 0.15
+    sizes = np.exp(rng.normal(size=rare.shape)) if kind == "amounts" else 1
+    rows = torch.tensor(np.column_stack([normal, rare * sizes]))
+    trusted = trusted_weights(rows, ones(rows), "auto")[1].numpy()
+    assert trusted[far].mean() < 0.1
+    assert trusted[~far & rare.any(1)].mean() > 0.6
+
+
 @pytest.mark.parametrize("size", [1.1, 1e-300, 1e300])
 def test_equal_weights_trust_the_same_rows_whatever_their_size(size):
     rows = normal_rows(0, 120, 3)

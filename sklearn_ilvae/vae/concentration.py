@@ -41,10 +41,10 @@ def robust_distances(
     weights : Tensor of shape (n_rows,), float64
         Positive weights. A row of weight 2 counts as two rows.
     discrete : Tensor of shape (n_features,), bool, default=None
-        Columns that are scores of levels. In the closest half such a column often holds
-        a single level. Its spread there is 0, and all other levels would be infinitely
-        far. So the spread in all rows is used instead, and its square is added to the
-        diagonal as noise. None for no such columns.
+        Columns that are scores of levels, or mostly hold one value. In the closest half
+        such a column often holds a single one. Its spread there is 0, and all others
+        would be infinitely far. So the spread in all rows is used instead, and its
+        square is added to the diagonal as noise. None for no such columns.
 
     Returns
     -------
