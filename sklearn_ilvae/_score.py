@@ -15,7 +15,6 @@ from ._columns import (
     explain_other_order,
     float_dtypes,
     from_tensor,
-    library_of,
     names_in,
     rows_of_weight,
     to_tensor,
@@ -252,7 +251,7 @@ default="auto"
         # Torch could never differentiate a model that is made in inference mode.
         with unchanged_on_error(self), torch.inference_mode(False), torch_defaults():
             table = validated_table(self, X, reset=True, min_samples=2)
-            self._names = names_in(X, library_of(X))
+            self._names = names_in(X)
             weights = sample_weight
             if weights is not None:
                 weights = checked_weights(weights, X, min_samples=2)
@@ -425,7 +424,7 @@ default="auto"
         if self.bandwidth_ is not None:
             check_same_namespace(X, self, attribute="bandwidth_", method=method)
         rows = validated_table(self, X, reset=False)
-        difference = explain_other_order(self._names, names_in(X, library_of(X)))
+        difference = explain_other_order(self._names, names_in(X))
         if difference is not None:
             raise ValueError(difference)
         return rows

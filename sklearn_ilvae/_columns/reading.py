@@ -185,7 +185,7 @@ def read_known_table(
     X = as_frame(X)
     library = library_of(X)
     columns = number_columns(X, library) if library else None
-    difference = explain_other_order(schema.names or [], names_in(X, library))
+    difference = explain_other_order(schema.names or [], names_in(X))
     if schema.numbers_only and (library is None or columns is not None):
         table = validated_table(
             estimator,

@@ -220,7 +220,7 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
     """
     table = as_frame(table)
     library = library_of(table)
-    names = names_in(table, library) if library else None
+    names = None if library is None else names_in(table)
     if names == []:
         return "The table has no columns; at least one is required."
     if library == "pandas":

@@ -163,9 +163,8 @@ class FeatureContributionsDisplay:
         -------
         FeatureContributionsDisplay
         """
-        library = library_of(contributions)
-        if feature_names is None and library is not None:
-            feature_names = names_in(contributions, library)
+        if feature_names is None:
+            feature_names = names_in(contributions) or None
         if row_names is None:
             row_names = _row_names(contributions)
         display = cls(
