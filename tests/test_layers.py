@@ -83,6 +83,7 @@ FLOORS = [
     ["vae.posterior"],
     ["vae.autoencoder"],
     ["vae.decoders", "vae.encoders", "vae.priors"],
+    ["vae.axes"],
     ["vae.completion", "vae.design"],
     ["vae.likelihoods"],
     ["vae.likelihoods.mixed"],
