@@ -27,6 +27,7 @@ from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
 from .stein import Settings, fit_score
 from .stein.model import Score
+from .stein.settings import CHOICES
 from .stein.state import model_from_arrays, model_to, model_to_arrays
 
 
@@ -170,8 +171,8 @@ default="auto"
     _names: list[Any]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "kernel": [StrOptions({"auto", "rbf", "inverse_multiquadric"})],
-        "form": [StrOptions({"auto", "diagonal", "curl_free"})],
+        "kernel": [StrOptions(set(CHOICES["kernel"]))],
+        "form": [StrOptions(set(CHOICES["form"]))],
         "bandwidth": [
             StrOptions({"auto", "median"}),
             Interval(Real, 0, None, closed="neither"),
@@ -181,12 +182,8 @@ default="auto"
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="neither"),
         ],
-        "base": [StrOptions({"auto", "gaussian", "student_t", "mixture"}), None],
-        "method": [
-            StrOptions(
-                {"auto", "tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
-            )
-        ],
+        "base": [StrOptions(set(CHOICES["base"]) - {None}), None],
+        "method": [StrOptions(set(CHOICES["method"]))],
         "n_averaged": [Interval(Integral, 1, None, closed="left")],
         "n_landmarks": [
             StrOptions({"auto", "all"}),
