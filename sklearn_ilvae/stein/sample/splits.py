@@ -72,12 +72,12 @@ def split_rows(rows: Rows) -> Split:
     n = len(rows)
     if n > MOST_ROWS_IN_FOLDS:
         return hold_out(rows, HELD_OUT_ROWS)
-    count = N_FOLDS if n < ROWS_FOR_FEWER_FOLDS else FEWER_FOLDS
-    count = count if n >= 2 * N_FOLDS else 0
-    labels = rows.rank % max(count, 1)
     validated = rows.lowest_ranks(n)
-    kept = n - -(-n // (count or N_FOLDS))
-    return Split(labels, max(count, 1), count, validated, kept)
+    if n < 2 * N_FOLDS:
+        # Too few to choose by: none is held out.
+        return Split(torch.zeros_like(rows.rank), 1, 0, validated, n)
+    count = N_FOLDS if n < ROWS_FOR_FEWER_FOLDS else FEWER_FOLDS
+    return Split(rows.rank % count, count, count, validated, n - -(-n // count))
 
 
 def hold_out(rows: Rows, count: int) -> Split:
