@@ -20,7 +20,6 @@ ROUNDING_OF_SUMS = 1e-13
 SMALLEST_PIVOT = 1e-5
 """Larger pivots, relative to the first, need no order but that of the landmarks."""
 
-
 MOST_STEPS = 1_000_000
 """Steps of the ν-method, of which a processor makes some ten thousand a second."""
 
