@@ -75,7 +75,7 @@ def kernel_part_of(
     spectrum = decompose(total.whitened(whitening.basis), whitening.basis)
     strength = spectrum.eigenvalues.new_tensor([report.regularization])
     gains = filter_gains("tikhonov", spectrum.eigenvalues, strength, form.trace())
-    coefficients = spectrum.coefficients(total.linear[0].double(), gains)[0]
+    coefficients = spectrum.filtered(total.linear.double(), gains).coefficients()[0, 0]
     return ScoreModel(
         rows.center,
         rows.inverse_scale,
