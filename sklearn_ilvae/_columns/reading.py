@@ -26,8 +26,7 @@ from .frames import (
     read_objects,
 )
 from .kinds import (
-    asked_likelihood,
-    categorical_columns,
+    asked_kinds,
     family_of_dates,
     family_of_levels,
 )
@@ -97,9 +96,7 @@ def read_new_table(
             columns = _array_columns(table)
     table, weights = rows_of_weight(table, X, sample_weight)
     names = [column.name for column in columns] if library else None
-    asked = asked_likelihood(estimator.likelihood, len(columns), names)
-    chosen = categorical_columns(estimator.categorical_features, len(columns), names)
-    by_name = not isinstance(estimator.likelihood, str)
+    asked, chosen, by_name = asked_kinds(estimator, len(columns), names)
     families: list[str] = []
     fitted: list[Column] = []
     codes: dict[int, np.ndarray] = {}
