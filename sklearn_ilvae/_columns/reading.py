@@ -48,7 +48,7 @@ LARGEST_WHOLE = 2.0**53
 
 
 def read_new_table(
-    estimator: Any, X: Any, sample_weight: Any = None
+    estimator: Any, X: Any, sample_weight: Any
 ) -> tuple[Tensor, Tensor, TableSchema, list[str]]:
     """Read the rows of positive weight of the table of a fit.
 
@@ -59,7 +59,7 @@ def read_new_table(
         `categorical_features` say what the columns are.
     X : DataFrame or array-like of shape (n_samples, n_features)
         The table.
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : array-like of shape (n_samples,) or None
         Non-negative weights.
 
     Returns
