@@ -21,15 +21,20 @@ def column_name(index: int, names: Sequence[Any] | None) -> str:
     return f"Column {index}" if names is None else f"Column {names[index]!r}"
 
 
+def numbered_names(n_features: int) -> list[str]:
+    """Return ``x0``, ``x1``… for columns without names, as scikit-learn does."""
+    return [f"x{index}" for index in range(n_features)]
+
+
 def fitted_names(estimator: Any) -> list[Any]:
-    """Return the names of columns seen in fit; ``x0``, ``x1``… without any.
+    """Return the names of columns seen in fit, or `numbered_names`.
 
     Names of a data frame need not be text, which scikit-learn alone keeps.
     """
     named = getattr(estimator, "_column_names", None)
     names = named() if named else getattr(estimator, "feature_names_in_", None)
     if names is None:
-        return [f"x{index}" for index in range(estimator.n_features_in_)]
+        return numbered_names(estimator.n_features_in_)
     return list(names)
 
 
