@@ -345,7 +345,7 @@ def test_read_in_chunks_equals_read_at_once(monkeypatch):
     fixed = Settings(kernel="rbf", form="curl_free", regularization=1e-3)
     whole, _ = fit_score(x, fixed)
     monkeypatch.setattr("sklearn_ilvae.stein.sample.rows.CHUNK_ELEMENTS", 1)
-    monkeypatch.setattr("sklearn_ilvae.stein.model.CHUNK_ELEMENTS", 1)
+    monkeypatch.setattr("sklearn_ilvae.stein.model.NUMBERS_AT_ONCE", 1)
     pieces, _ = fit_score(x, fixed)
     torch.testing.assert_close(pieces.score(x), whole.score(x), rtol=1e-6, atol=1e-6)
 
