@@ -29,6 +29,14 @@ MANY_COLOURS = (
 MARKERS = "os^Dv*PX<>"
 COLOUR_MAP = "cividis"
 
+ABOVE: dict[str, Any] = {
+    "loc": "lower center",
+    "bbox_to_anchor": (0.5, 1.0),
+    "frameon": False,
+    "fontsize": "small",
+}
+"""A legend above its panel, where nothing that is drawn can lie."""
+
 FEW_DECADES = 20.0
 """Ratio of values below which the powers of ten are too few to read a scale by."""
 
