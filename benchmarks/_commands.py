@@ -12,6 +12,8 @@ import pandas as pd
 import torch
 from joblib import Parallel, delayed
 
+RESULTS = Path("benchmarks/results")
+
 
 def add_fit_options(
     parser: argparse.ArgumentParser, rows: int = 1000, seeds: int = 1
@@ -24,6 +26,15 @@ def add_fit_options(
         "--max-iter", type=int, help="of ours; default: that of the estimator"
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+
+
+def add_output(
+    parser: argparse.ArgumentParser, name: str, description: str | None = None
+) -> None:
+    """Add what says where results go, by default to a file of the folder of results."""
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS / f"{name}.csv", help=description
+    )
 
 
 def changed_settings(arguments: argparse.Namespace) -> dict[str, int]:

@@ -8,12 +8,11 @@ devices differ in their random numbers and so in their epochs: compare milliseco
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from _commands import changed_settings, check_devices, write_rows
+from _commands import add_output, changed_settings, check_devices, write_rows
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_blobs
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
@@ -83,9 +82,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=4, help="of the processor")
     parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
     parser.add_argument("--max-iter", type=int, help="default: that of the estimator")
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/fit_devices.csv")
-    )
+    add_output(parser, "fit_devices")
     arguments = parser.parse_args()
     check_devices(parser, arguments.devices)
     torch.set_num_threads(arguments.threads)

@@ -13,12 +13,11 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from _commands import check_devices, write_rows
+from _commands import add_output, check_devices, write_rows
 from score_estimation import FRESH_ROWS
 from score_tasks import Task, banana, four_clusters
 
@@ -155,9 +154,7 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--devices", nargs="*", default=["cpu", "cuda"])
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/score_devices.csv")
-    )
+    add_output(parser, "score_devices")
     arguments = parser.parse_args()
     check_devices(parser, arguments.devices)
     torch.set_grad_enabled(False)
