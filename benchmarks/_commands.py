@@ -3,7 +3,7 @@
 import argparse
 import csv
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
+
+RESULTS = Path("benchmarks/results")
 
 
 def add_fit_options(
@@ -24,6 +26,15 @@ def add_fit_options(
         "--max-iter", type=int, help="of ours; default: that of the estimator"
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+
+
+def add_output(
+    parser: argparse.ArgumentParser, name: str, description: str | None = None
+) -> None:
+    """Add what says where results go, by default to a file of the folder of results."""
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS / f"{name}.csv", help=description
+    )
 
 
 def changed_settings(arguments: argparse.Namespace) -> dict[str, int]:
@@ -44,6 +55,23 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, in a folder that need not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False)
+
+
+def write_rows(
+    rows: Iterable[dict[str, Any]],
+    columns: list[str],
+    path: Path,
+    line: Callable[[dict[str, Any]], str],
+) -> None:
+    """Write rows as CSV and print a line for each, as they are measured."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row)
+            file.flush()
+            print(line(row), flush=True)
 
 
 def run_jobs(

@@ -34,7 +34,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from _commands import add_fit_options, changed_settings, run_jobs, write_table
+from _commands import (
+    add_fit_options,
+    add_output,
+    changed_settings,
+    run_jobs,
+    write_table,
+)
 from _datasets import (
     PROTOCOLS,
     SOURCE,
@@ -289,11 +295,10 @@ def main() -> None:
         "--most-seconds", type=int, default=600, help="of a fit, by the clock"
     )
     parser.add_argument("--resume", action="store_true", help="add to the output")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("benchmarks/results/anomaly.csv"),
-        help="of the detection; the calibration adds _calibration to the name",
+    add_output(
+        parser,
+        "anomaly",
+        "of the detection; the calibration adds _calibration to the name",
     )
     arguments = parser.parse_args()
     if arguments.part != "calibration":

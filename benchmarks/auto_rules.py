@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from _commands import add_fit_options, changed_settings, write_table
+from _commands import add_fit_options, add_output, changed_settings, write_table
 from _datasets import SCIKIT_LEARN, SOURCE, adbench_names, load_table, split_table
 from joblib import Parallel, delayed
 
@@ -100,9 +100,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, help="folder of ADBench's tables")
     add_fit_options(parser)
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/auto_rules.csv")
-    )
+    add_output(parser, "auto_rules")
     arguments = parser.parse_args()
     settings = changed_settings(arguments)
     found = Parallel(arguments.jobs, verbose=5)(

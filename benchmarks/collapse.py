@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from _commands import add_fit_options, run_jobs
+from _commands import add_fit_options, add_output, run_jobs
 from _datasets import SCIKIT_LEARN, SOURCE, adbench_names, load_table, split_table
 from _standard_vae import StandardVAE
 from sklearn.decomposition import FactorAnalysis
@@ -312,9 +312,7 @@ def main() -> None:
         help="of every column",
     )
     parser.add_argument("--resume", action="store_true", help="add to the output")
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/collapse.csv")
-    )
+    add_output(parser, "collapse")
     arguments = parser.parse_args()
     jobs: list[Job] = []
     for part, make_jobs in {"sweep": sweep_jobs, "defaults": default_jobs}.items():

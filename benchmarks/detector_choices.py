@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from _commands import add_fit_options, changed_settings, write_table
+from _commands import add_fit_options, add_output, changed_settings, write_table
 from _datasets import PROTOCOLS, split_labelled
 from _detectors import ABLATIONS, CLASSICAL, DEFAULT, DETECTORS, chosen_models, ours
 from _keel import SOURCE, keel_files, keel_table, source_of
@@ -134,9 +134,7 @@ def main() -> None:
         help=f"beside the default: {', '.join([*CHANGES, *CLASSICAL])}; classical: "
         "all of scikit-learn and PyOD",
     )
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/detector_choices.csv")
-    )
+    add_output(parser, "detector_choices")
     arguments = parser.parse_args()
     settings = changed_settings(arguments)
     files = keel_files(arguments.data)

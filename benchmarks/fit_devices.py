@@ -6,15 +6,13 @@ devices differ in their random numbers and so in their epochs: compare milliseco
 """
 
 import argparse
-import csv
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from _commands import changed_settings, check_devices
+from _commands import add_output, changed_settings, check_devices, write_rows
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_blobs
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
@@ -59,13 +57,22 @@ def measure(
     return {"seconds": fitted, "epochs": epochs, "rows a second": speed}
 
 
-def print_line(found: dict[str, Any]) -> None:
-    print(
+def measured(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    settings = changed_settings(arguments)
+    for name in arguments.tables:
+        rows = TABLES[name]()
+        for estimator in (ILVAETransformer, ILVAEOutlierDetector):
+            for device in arguments.devices:
+                fit = {"table": name, "estimator": estimator.__name__, "device": device}
+                yield fit | measure(estimator, rows, device, settings)
+
+
+def line_of(found: dict[str, Any]) -> str:
+    return (
         f"{found['table']:22s} {found['estimator']:21s} {found['device']:5s} "
         f"{found['seconds']:7.2f} s  {found['epochs']:3d} epochs  "
         f"{1e3 * found['seconds'] / found['epochs']:6.1f} ms an epoch  "
-        f"{found['rows a second']:9.0f} rows a second",
-        flush=True,
+        f"{found['rows a second']:9.0f} rows a second"
     )
 
 
@@ -75,31 +82,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=4, help="of the processor")
     parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
     parser.add_argument("--max-iter", type=int, help="default: that of the estimator")
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/fit_devices.csv")
-    )
+    add_output(parser, "fit_devices")
     arguments = parser.parse_args()
     check_devices(parser, arguments.devices)
-    settings = changed_settings(arguments)
     torch.set_num_threads(arguments.threads)
     for device in arguments.devices:  # libraries are set up by their first use
         ILVAETransformer(max_iter=10, device=device).fit(blobs(200, 5))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for name in arguments.tables:
-            rows = TABLES[name]()
-            for estimator in (ILVAETransformer, ILVAEOutlierDetector):
-                for device in arguments.devices:
-                    found = {
-                        "table": name,
-                        "estimator": estimator.__name__,
-                        "device": device,
-                        **measure(estimator, rows, device, settings),
-                    }
-                    writer.writerow(found)
-                    print_line(found)
+    write_rows(measured(arguments), COLUMNS, arguments.output, line_of)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,14 @@ precision. Seconds are by the clock; errors are ``Σ‖ŝ − s‖² / Σ‖s‖
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from _commands import check_devices
+from _commands import add_output, check_devices, write_rows
 from score_estimation import FRESH_ROWS
 from score_tasks import Task, banana, four_clusters
 
@@ -75,7 +73,7 @@ def kernel_part_of(
     spectrum = decompose(total.whitened(whitening.basis), whitening.basis)
     strength = spectrum.eigenvalues.new_tensor([report.regularization])
     gains = filter_gains("tikhonov", spectrum.eigenvalues, strength, form.trace())
-    coefficients = spectrum.coefficients(total.linear[0].double(), gains)[0]
+    coefficients = spectrum.filtered(total.linear.double(), gains).coefficients()[0, 0]
     return ScoreModel(
         rows.center,
         rows.inverse_scale,
@@ -142,31 +140,30 @@ def measure(task: Task, n: int, devices: list[str]) -> Iterator[dict[str, Any]]:
             }
 
 
+def line_of(row: dict[str, Any]) -> str:
+    return (
+        f"{row['task']:14s} {row['device']:5s} {row['fit']:32s} "
+        f"{row['seconds']:8.2f} s  error {row['error']:.5f}  "
+        f"{row['gpu_mib']:6.0f} MiB  {row['setting']}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--devices", nargs="*", default=["cpu", "cuda"])
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/score_devices.csv")
-    )
+    add_output(parser, "score_devices")
     arguments = parser.parse_args()
     check_devices(parser, arguments.devices)
     torch.set_grad_enabled(False)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for task in (four_clusters(10), banana()):
-            for row in measure(task, arguments.rows, arguments.devices):
-                writer.writerow(row)
-                print(
-                    f"{row['task']:14s} {row['device']:5s} {row['fit']:32s} "
-                    f"{row['seconds']:8.2f} s  error {row['error']:.5f}  "
-                    f"{row['gpu_mib']:6.0f} MiB  {row['setting']}",
-                    flush=True,
-                )
+    rows = (
+        row
+        for task in (four_clusters(10), banana())
+        for row in measure(task, arguments.rows, arguments.devices)
+    )
+    write_rows(rows, COLUMNS, arguments.output, line_of)
 
 
 if __name__ == "__main__":

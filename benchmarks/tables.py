@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from _commands import changed_settings
+from _commands import RESULTS, changed_settings
 from _datasets import PROTOCOLS, SOURCE
 from _mixed_tables import AUSTRALIAN, mixed_table, numbers, one_hot
 from _table_detectors import with_codes, with_gaps
@@ -325,7 +325,7 @@ def main() -> None:
     arguments.tables = arguments.tables or TABLES[arguments.part]
     arguments.settings = changed_settings(arguments)
     if arguments.output is None:
-        arguments.output = Path(f"benchmarks/results/tables_{arguments.part}.csv")
+        arguments.output = RESULTS / f"tables_{arguments.part}.csv"
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ConvergenceWarning)
     found = run(arguments)

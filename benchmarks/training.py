@@ -35,7 +35,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from _commands import check_devices
+from _commands import add_output, check_devices
 from _contenders import estimator, pythae_trainer, train_bare, train_skorch
 from sklearn.datasets import make_blobs
 from sklearn.preprocessing import StandardScaler
@@ -295,9 +295,7 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, default=10, help="in the long training")
     parser.add_argument("--repetitions", type=int, default=7)
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/training.csv")
-    )
+    add_output(parser, "training")
     arguments = parser.parse_args()
     check_devices(parser, [arguments.device])
     torch.set_num_threads(1)

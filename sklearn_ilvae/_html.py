@@ -26,7 +26,7 @@ Few: it happens in every fit, and tells the living from the dead, not a nat from
 MOST_COLUMNS = 50
 """Columns of a table that a notebook shows."""
 
-BASES = {
+NAMES_OF_BASES = {
     "gaussian": "Gaussian base",
     "student_t": "Student t base",
     "mixture": "mixture of Gaussians as base",
@@ -164,7 +164,7 @@ def summary_of_detector(estimator: Any) -> str:
 
 def summary_of_score(estimator: Any) -> str:
     """Say which base and form were chosen, and what the loss is."""
-    base = BASES[estimator.base_]
+    base = NAMES_OF_BASES[estimator.base_]
     if estimator.kernel_ is None:
         chosen = f"{base} alone"
     else:

@@ -15,7 +15,6 @@ from ._columns import (
     explain_other_order,
     float_dtypes,
     from_tensor,
-    library_of,
     names_in,
     rows_of_weight,
     to_tensor,
@@ -28,6 +27,7 @@ from ._sklearn import Interval, StrOptions, check_same_namespace, fit_context
 from ._state import unchanged_on_error
 from .stein import Settings, fit_score
 from .stein.model import Score
+from .stein.settings import CHOICES
 from .stein.state import model_from_arrays, model_to, model_to_arrays
 
 
@@ -171,8 +171,8 @@ default="auto"
     _names: list[Any]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "kernel": [StrOptions({"auto", "rbf", "inverse_multiquadric"})],
-        "form": [StrOptions({"auto", "diagonal", "curl_free"})],
+        "kernel": [StrOptions(set(CHOICES["kernel"]))],
+        "form": [StrOptions(set(CHOICES["form"]))],
         "bandwidth": [
             StrOptions({"auto", "median"}),
             Interval(Real, 0, None, closed="neither"),
@@ -182,12 +182,8 @@ default="auto"
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="neither"),
         ],
-        "base": [StrOptions({"auto", "gaussian", "student_t", "mixture"}), None],
-        "method": [
-            StrOptions(
-                {"auto", "tikhonov", "stein", "spectral_cutoff", "nu", "landweber"}
-            )
-        ],
+        "base": [StrOptions(set(CHOICES["base"]) - {None}), None],
+        "method": [StrOptions(set(CHOICES["method"]))],
         "n_averaged": [Interval(Integral, 1, None, closed="left")],
         "n_landmarks": [
             StrOptions({"auto", "all"}),
@@ -252,7 +248,7 @@ default="auto"
         # Torch could never differentiate a model that is made in inference mode.
         with unchanged_on_error(self), torch.inference_mode(False), torch_defaults():
             table = validated_table(self, X, reset=True, min_samples=2)
-            self._names = names_in(X, library_of(X))
+            self._names = names_in(X)
             weights = sample_weight
             if weights is not None:
                 weights = checked_weights(weights, X, min_samples=2)
@@ -425,7 +421,7 @@ default="auto"
         if self.bandwidth_ is not None:
             check_same_namespace(X, self, attribute="bandwidth_", method=method)
         rows = validated_table(self, X, reset=False)
-        difference = explain_other_order(self._names, names_in(X, library_of(X)))
+        difference = explain_other_order(self._names, names_in(X))
         if difference is not None:
             raise ValueError(difference)
         return rows

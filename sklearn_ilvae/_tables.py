@@ -116,7 +116,7 @@ def read_training_table(
     X: Any,
     sample_weight: Any,
     method: str,
-    fitted: "TableMixin | None" = None,
+    fitted: "TableMixin | None",
 ) -> TrainingTable:
     """Read the table of a fit and set, or check, number and names of its columns.
 
@@ -130,9 +130,9 @@ def read_training_table(
         Non-negative weights.
     method : {"fit", "partial_fit"}
         Whose table it is. A batch to train a fitted autoencoder on may be one row.
-    fitted : TableMixin, default=None
+    fitted : TableMixin or None
         The autoencoder to train on, whose columns the table must have, and whose
-        namespace.
+        namespace; None for a new one.
 
     Returns
     -------

@@ -15,7 +15,6 @@ from sklearn_ilvae.vae import (
     diagnostics,
     linear_model,
     principal_axes,
-    start,
 )
 from sklearn_ilvae.vae.networks import jacobian_at_zero
 
@@ -205,7 +204,8 @@ class TestPrincipalAxes:
         rows[::2] = 0
         expected = principal_axes(rows, torch.ones(400)).variances.sum()
         rows[::5, 0] = torch.nan
-        monkeypatch.setattr(start, "EM_NUMBERS", 200 * 4)  # half of the rows
+        half_of_the_rows = 200 * 4
+        monkeypatch.setattr("sklearn_ilvae.vae.axes.EM_NUMBERS", half_of_the_rows)
         found = principal_axes(rows, torch.ones(400)).variances.sum()
         torch.testing.assert_close(found, expected, rtol=0.2, atol=0)
 

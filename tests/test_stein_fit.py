@@ -105,6 +105,23 @@ def test_fixed_settings_are_used_as_given(form, kernel):
     assert model.n_landmarks == 50
 
 
+@pytest.mark.parametrize("n", [3, 9, 10])
+def test_kernels_are_centred_at_each_of_a_handful_of_rows(n):
+    """What is drawn at random then changes nothing."""
+    x, queries = points(n, 2, 0), points(20, 2, 1)
+    fixed = Settings(
+        kernel="rbf",
+        form="diagonal",
+        bandwidth=1.0,
+        regularization=0.1,
+        base=None,
+        n_landmarks="all",
+    )
+    first, second = (fit_score(x, fixed, seed=seed)[0] for seed in (0, 1))
+    assert first.n_landmarks == n
+    torch.testing.assert_close(first.score(queries), second.score(queries))
+
+
 @pytest.mark.parametrize("kernel", ["rbf", "inverse_multiquadric"])
 def test_a_kernel_narrower_than_all_distances_takes_from_the_base_at_each_row(kernel):
     """There ``f = −s₀ w/(w + λ)`` for the weight ``w`` of a row."""
@@ -328,7 +345,7 @@ def test_read_in_chunks_equals_read_at_once(monkeypatch):
     fixed = Settings(kernel="rbf", form="curl_free", regularization=1e-3)
     whole, _ = fit_score(x, fixed)
     monkeypatch.setattr("sklearn_ilvae.stein.sample.rows.CHUNK_ELEMENTS", 1)
-    monkeypatch.setattr("sklearn_ilvae.stein.model.CHUNK_ELEMENTS", 1)
+    monkeypatch.setattr("sklearn_ilvae.stein.model.NUMBERS_AT_ONCE", 1)
     pieces, _ = fit_score(x, fixed)
     torch.testing.assert_close(pieces.score(x), whole.score(x), rtol=1e-6, atol=1e-6)
 

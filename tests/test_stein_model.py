@@ -11,7 +11,7 @@ import torch
 from samples import points, two_clusters
 
 from sklearn_ilvae.stein import AveragedScore, Settings, fit_score
-from sklearn_ilvae.stein.bases.fitted import BASE_NAMES
+from sklearn_ilvae.stein.bases.fitted import BASES
 from sklearn_ilvae.stein.state import model_from_arrays, model_to, model_to_arrays
 
 METHODS = ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
@@ -234,7 +234,7 @@ def test_a_model_saved_as_arrays_comes_back_the_same(method, form):
     assert torch.equal(model_from_arrays(saved).score(x), model.score(x))
 
 
-@pytest.mark.parametrize("base", BASE_NAMES)
+@pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("form", ["diagonal", "curl_free"])
 def test_numbers_of_a_model_lie_in_memory_as_in_arrays(base, form):
     """Products round by their order, so that any other would not come back the same."""

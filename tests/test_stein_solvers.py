@@ -252,7 +252,7 @@ def test_ridge_is_the_tikhonov_filter_of_the_decomposition(bandwidth, strength):
     basis = whitening.basis
     spectrum = decompose(whitened_gram(gram, basis), basis)
     gains = 1.0 / (spectrum.eigenvalues[None] + strength)
-    expected = u @ spectrum.coefficients(linear, gains)[0]
+    expected = u @ spectrum.filtered(linear[None], gains).coefficients()[0, 0]
     found = u @ solve("tikhonov", gram, whitening, linear, strength, 1.0)
     error = (found - expected).norm() / expected.norm()
     assert error < 1e-8

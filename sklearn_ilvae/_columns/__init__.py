@@ -4,7 +4,7 @@ from .arrays import float_dtypes, from_tensor, to_numpy, to_tensor
 from .building import build_frame, restored_row
 from .frames import DATES, as_frame, is_missing, library_of, names_in
 from .keeping import keep_observed
-from .kinds import asked_likelihood, categorical_columns, column_name, fitted_names
+from .kinds import asked_kinds, column_name, fitted_names, numbered_names
 from .levels import LevelGroups
 from .reading import decoded_levels, read_known_table, read_new_table
 from .scaling import BY_TAILS, ColumnScaling, find_scaling, range_of
@@ -24,9 +24,8 @@ __all__ = [
     "LevelGroups",
     "TableSchema",
     "as_frame",
-    "asked_likelihood",
+    "asked_kinds",
     "build_frame",
-    "categorical_columns",
     "check_binary",
     "check_counts",
     "check_support",
@@ -43,6 +42,7 @@ __all__ = [
     "keep_observed",
     "library_of",
     "names_in",
+    "numbered_names",
     "range_of",
     "read_known_table",
     "read_new_table",

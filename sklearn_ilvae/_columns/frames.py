@@ -106,7 +106,7 @@ def number_columns(X: Any, library: str) -> list[RawColumn] | None:
     ValueError
         For two columns of one name.
     """
-    names = names_in(X, library)
+    names = names_in(X)
     twice = explain_repeated_names(names)
     if twice is not None:
         raise ValueError(twice)
@@ -123,11 +123,12 @@ def number_columns(X: Any, library: str) -> list[RawColumn] | None:
     ]
 
 
-def names_in(X: Any, library: str | None) -> list[Any]:
+def names_in(X: Any) -> list[Any]:
     """Return the names of the columns, which need not be text; an array has none."""
+    X = as_frame(X)
+    library = library_of(X)
     if library is None:
         return []
-    X = as_frame(X)
     return list(X.column_names if library == "pyarrow" else X.columns)
 
 
@@ -155,7 +156,7 @@ def read_columns(X: Any, library: str) -> Iterator[RawColumn]:
         For a dtype without a kind (lists, times of day…), or a column that mixes
         numbers and text.
     """
-    names = names_in(X, library)
+    names = names_in(X)
     series = nw.from_native(X, eager_only=True).iter_columns()
     for name, each in zip(names, series, strict=True):
         yield read_column(name, each, library)

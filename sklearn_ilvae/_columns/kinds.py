@@ -1,7 +1,7 @@
 """The likelihood of every column: what the user asks for, and what its dtype says."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,41 +21,73 @@ def column_name(index: int, names: Sequence[Any] | None) -> str:
     return f"Column {index}" if names is None else f"Column {names[index]!r}"
 
 
+def numbered_names(n_features: int) -> list[str]:
+    """Return ``x0``, ``x1``… for columns without names, as scikit-learn does."""
+    return [f"x{index}" for index in range(n_features)]
+
+
 def fitted_names(estimator: Any) -> list[Any]:
-    """Return the names of columns seen in fit; ``x0``, ``x1``… without any.
+    """Return the names of columns seen in fit, or `numbered_names`.
 
     Names of a data frame need not be text, which scikit-learn alone keeps.
     """
     named = getattr(estimator, "_column_names", None)
     names = named() if named else getattr(estimator, "feature_names_in_", None)
     if names is None:
-        return [f"x{index}" for index in range(estimator.n_features_in_)]
+        return numbered_names(estimator.n_features_in_)
     return list(names)
 
 
-def asked_likelihood(
-    likelihood: Any, n_features: int, names: Sequence[Any] | None = None
-) -> list[str]:
-    """Return the likelihood that the user asks for in every column, or ``"auto"``.
+class AskedKinds(NamedTuple):
+    """What a user asks of every column.
 
     Parameters
     ----------
-    likelihood : str, mapping or sequence of str
-        One for all columns, some by name or number, or one a column.
+    likelihood : list of str
+        The likelihood, or ``"auto"``.
+    categorical : list of bool
+        Whether its numbers are categories.
+    by_name : bool
+        Whether each likelihood is for its column. One for all columns applies only to
+        columns of numbers.
+    """
+
+    likelihood: list[str]
+    categorical: list[bool]
+    by_name: bool
+
+
+def asked_kinds(
+    estimator: Any, n_features: int, names: Sequence[Any] | None
+) -> AskedKinds:
+    """Return what `likelihood` and `categorical_features` of an estimator ask for.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        With both parameters.
     n_features : int
         Number of columns.
-    names : sequence, default=None
+    names : sequence or None
         Names of the columns.
-
-    Returns
-    -------
-    list of str
 
     Raises
     ------
     ValueError
-        For an unknown likelihood or column, or too few.
+        For an unknown likelihood or column, or a list or mask of another length.
     """
+    likelihood, categorical = estimator.likelihood, estimator.categorical_features
+    return AskedKinds(
+        _asked_likelihood(likelihood, n_features, names),
+        _categorical_columns(categorical, n_features, names),
+        by_name=not isinstance(likelihood, str),
+    )
+
+
+def _asked_likelihood(
+    likelihood: Any, n_features: int, names: Sequence[Any] | None
+) -> list[str]:
+    """Return what one for all, some by name or number, or one a column ask for."""
     if isinstance(likelihood, str):
         asked = [likelihood] * n_features
     elif isinstance(likelihood, Mapping):
@@ -80,16 +112,10 @@ def asked_likelihood(
     return asked
 
 
-def categorical_columns(
+def _categorical_columns(
     categorical_features: Any, n_features: int, names: Sequence[Any] | None
 ) -> list[bool]:
-    """Return which columns `categorical_features` names, as in scikit-learn.
-
-    Raises
-    ------
-    ValueError
-        For an unknown column, or a mask of another length.
-    """
+    """Return which columns a mask, numbers or names stand for, as in scikit-learn."""
     mask = [False] * n_features
     if categorical_features is None or (
         isinstance(categorical_features, str) and categorical_features == FROM_DTYPE
@@ -167,8 +193,7 @@ def family_of_levels(
     ordered : bool
         Whether the dtype orders them.
     by_name : bool
-        Whether `asked` is for this column. One likelihood for all columns applies only
-        to columns of numbers.
+        See `AskedKinds`.
 
     Raises
     ------

@@ -14,9 +14,6 @@ from torch import Tensor
 from ..vae.observed import level_frequencies
 from .arrays import to_tensor
 
-MOST_LEVELS = 50
-"""Levels of a category that a network tells apart, by default."""
-
 
 @dataclass(frozen=True)
 class LevelGroups:

@@ -26,8 +26,7 @@ from .frames import (
     read_objects,
 )
 from .kinds import (
-    asked_likelihood,
-    categorical_columns,
+    asked_kinds,
     family_of_dates,
     family_of_levels,
 )
@@ -49,7 +48,7 @@ LARGEST_WHOLE = 2.0**53
 
 
 def read_new_table(
-    estimator: Any, X: Any, sample_weight: Any = None
+    estimator: Any, X: Any, sample_weight: Any
 ) -> tuple[Tensor, Tensor, TableSchema, list[str]]:
     """Read the rows of positive weight of the table of a fit.
 
@@ -60,7 +59,7 @@ def read_new_table(
         `categorical_features` say what the columns are.
     X : DataFrame or array-like of shape (n_samples, n_features)
         The table.
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : array-like of shape (n_samples,) or None
         Non-negative weights.
 
     Returns
@@ -97,9 +96,7 @@ def read_new_table(
             columns = _array_columns(table)
     table, weights = rows_of_weight(table, X, sample_weight)
     names = [column.name for column in columns] if library else None
-    asked = asked_likelihood(estimator.likelihood, len(columns), names)
-    chosen = categorical_columns(estimator.categorical_features, len(columns), names)
-    by_name = not isinstance(estimator.likelihood, str)
+    asked, chosen, by_name = asked_kinds(estimator, len(columns), names)
     families: list[str] = []
     fitted: list[Column] = []
     codes: dict[int, np.ndarray] = {}
@@ -185,7 +182,7 @@ def read_known_table(
     X = as_frame(X)
     library = library_of(X)
     columns = number_columns(X, library) if library else None
-    difference = explain_other_order(schema.names or [], names_in(X, library))
+    difference = explain_other_order(schema.names or [], names_in(X))
     if schema.numbers_only and (library is None or columns is not None):
         table = validated_table(
             estimator,

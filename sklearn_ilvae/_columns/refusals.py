@@ -34,7 +34,7 @@ def explain_no_table(X: Any, name: str = "X") -> str | None:
         return _explain_array(X, name)
     library, kind = library_of(X), type(X).__name__
     if library is not None:
-        return explain_repeated_names(names_in(X, library))
+        return explain_repeated_names(names_in(X))
     if isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
         return f"{name} is a {kind} without values yet. Pass {name}.collect()."
     if nw.dependencies.is_into_series(X):
@@ -89,7 +89,7 @@ def explain_other_kinds(X: Any) -> str | None:
     if library is None:
         return None
     kinds = nw.from_native(X, eager_only=True).schema.values()
-    for name, kind in zip(names_in(X, library), kinds, strict=True):
+    for name, kind in zip(names_in(X), kinds, strict=True):
         if isinstance(kind, nw.String | nw.Categorical | nw.Enum):
             step = ENCODE_TEXT
         elif isinstance(kind, nw.Date | nw.Datetime | nw.Duration | nw.Time):

@@ -15,7 +15,7 @@ from ..vae.likelihoods import CONTINUOUS, COUNTS, EMPTY, LEVELS, NUMBERS
 from ..vae.symlog import symexp, symlog, symlog_log_slopes
 from .cores import hidden_cores
 from .kinds import NUMBER, column_name
-from .levels import MOST_LEVELS, LevelGroups, group_levels
+from .levels import LevelGroups, group_levels
 from .support import check_support
 
 CONSTANT_UNIT = 1e-3
@@ -207,7 +207,7 @@ def find_scaling(
     likelihood: str | Sequence[str],
     names: Sequence[str] | None = None,
     n_levels: Sequence[int] = (),
-    max_categories: int = MOST_LEVELS,
+    max_categories: int = 50,
     family_of_numbers: str = "student_t",
 ) -> ColumnScaling:
     """Find kind, centre and spread of every column.

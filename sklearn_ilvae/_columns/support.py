@@ -9,7 +9,7 @@ from .kinds import column_name
 
 
 def check_support(
-    table: Tensor, likelihood: Sequence[str], names: Sequence[str] | None = None
+    table: Tensor, likelihood: Sequence[str], names: Sequence[str] | None
 ) -> None:
     """Raise an error that names the first column with impossible values.
 
@@ -19,7 +19,7 @@ def check_support(
         Values in the units of the table.
     likelihood : sequence of str
         Family of every column.
-    names : sequence of str, default=None
+    names : sequence of str or None
         Names of the columns, for the error.
 
     Raises
@@ -33,7 +33,7 @@ def check_support(
 
 
 def check_counts(
-    table: Tensor, likelihood: Sequence[str], names: Sequence[str] | None = None
+    table: Tensor, likelihood: Sequence[str], names: Sequence[str] | None
 ) -> None:
     """Raise an error that names the first column of counts with other values.
 
@@ -53,7 +53,7 @@ def check_counts(
 
 
 def check_binary(
-    table: Tensor, likelihood: Sequence[str], names: Sequence[str] | None = None
+    table: Tensor, likelihood: Sequence[str], names: Sequence[str] | None
 ) -> None:
     """Raise an error that names the first Bernoulli column with other values.
 

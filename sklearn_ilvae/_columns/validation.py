@@ -71,9 +71,7 @@ def validated_table(
     return to_tensor(table)
 
 
-def checked_numbers(
-    X: Any, name: str, *, min_samples: int = 1, finite: bool = True
-) -> Tensor:
+def checked_numbers(X: Any, name: str, *, min_samples: int, finite: bool) -> Tensor:
     """Return a table that belongs to no estimator, or raise an error that names it.
 
     Parameters
@@ -82,9 +80,9 @@ def checked_numbers(
         The table.
     name : str
         What the user knows it by.
-    min_samples : int, default=1
+    min_samples : int
         Least number of rows.
-    finite : bool, default=True
+    finite : bool
         Whether all values must be finite.
 
     Returns
@@ -203,14 +201,14 @@ def rows_of_weight(
     return table[present], (weights * 2.0 ** (1 - size.double())).clamp(min=tiny)
 
 
-def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
+def explain_bad_table(table: Any, allow_missing: bool) -> str | None:
     """Describe the first column of a table that holds no usable number somewhere.
 
     Parameters
     ----------
     table : DataFrame or array-like
         What a user passed.
-    allow_missing : bool, default=False
+    allow_missing : bool
         Whether values may be missing.
 
     Returns
@@ -220,7 +218,7 @@ def explain_bad_table(table: Any, allow_missing: bool = False) -> str | None:
     """
     table = as_frame(table)
     library = library_of(table)
-    names = names_in(table, library) if library else None
+    names = None if library is None else names_in(table)
     if names == []:
         return "The table has no columns; at least one is required."
     if library == "pandas":

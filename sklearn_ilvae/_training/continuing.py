@@ -3,13 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .._columns import (
-    DATES,
-    ColumnScaling,
-    TableSchema,
-    asked_likelihood,
-    categorical_columns,
-)
+from .._columns import DATES, ColumnScaling, TableSchema, asked_kinds
 from ..vae import Architecture
 from ..vae.likelihoods import CONTINUOUS, EMPTY, LEVELS
 from .setup import layer_widths
@@ -67,10 +61,8 @@ def check_same_columns(
     ValueError
         With the column, what is asked for and what was fitted.
     """
-    names = [column.name for column in schema.columns]
-    asked = asked_likelihood(estimator.likelihood, len(names), names)
-    chosen = categorical_columns(estimator.categorical_features, len(names), names)
-    by_name = not isinstance(estimator.likelihood, str)
+    n_features = len(schema.columns)
+    asked, chosen, by_name = asked_kinds(estimator, n_features, schema.names)
     for index, (column, n_levels, fitted) in enumerate(
         zip(schema.columns, schema.n_levels, scaling.likelihood, strict=True)
     ):

@@ -21,8 +21,9 @@ from ..vae import (
     principal_axes,
     start_at_linear_model,
 )
+from ..vae.axes import PrincipalAxes, draw_rows
 from ..vae.likelihoods import CONTINUOUS
-from ..vae.start import LinearModel, PrincipalAxes, draw_rows
+from ..vae.start import LinearModel
 from .batches import WeightedRows
 from .callbacks import EpochHooks, NonFiniteLossError
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_scalar
 
-from .._columns import is_missing
 from .._columns.summary import shortened
 from .._sklearn import check_matplotlib_support
 
@@ -29,6 +28,23 @@ MANY_COLOURS = (
 )
 MARKERS = "os^Dv*PX<>"
 COLOUR_MAP = "cividis"
+
+ABOVE: dict[str, Any] = {
+    "loc": "lower center",
+    "bbox_to_anchor": (0.5, 1.0),
+    "frameon": False,
+    "fontsize": "small",
+}
+"""A legend above its panel, where nothing that is drawn can lie."""
+
+FEW_DECADES = 20.0
+"""Ratio of values below which the powers of ten are too few to read a scale by."""
+
+LABEL_CHARACTERS = 30
+"""Characters of a name that leave room for a picture beside it."""
+
+LEAST_SPREAD = 1000
+"""Units in the last place that values must spread over for bins to tell them apart."""
 
 
 def single_axes(ax: Any, caller: str) -> Any:
@@ -114,10 +130,6 @@ def _is_axes(value: Any) -> bool:
     return hasattr(value, "get_subplotspec")
 
 
-FEW_DECADES = 20.0
-"""Ratio of values below which the powers of ten are too few to read a scale by."""
-
-
 def write_log_scale(axis: Any, ratio: float) -> None:
     """Write the numbers of a logarithmic axis as they are, and enough of them.
 
@@ -154,10 +166,6 @@ def check_drawn_number(value: Any, name: str, **limits: Any) -> None:
         raise ValueError(f"{name}={value} must be finite; pass None to draw none")
 
 
-LABEL_CHARACTERS = 30
-"""Characters of a name that leave room for a picture beside it."""
-
-
 def label_of(name: Any) -> str:
     """Return a name on one line that leaves room for the picture."""
     return shortened(str(name), LABEL_CHARACTERS)
@@ -174,10 +182,6 @@ def as_written(texts: Iterable[Any]) -> None:
     """
     for text in texts:
         text.set_parse_math(False)
-
-
-LEAST_SPREAD = 1000
-"""Units in the last place that values must spread over for bins to tell them apart."""
 
 
 def margin_of(low: float, high: float, share: float) -> float:
@@ -197,119 +201,3 @@ def margin_of(low: float, high: float, share: float) -> float:
     """
     least = LEAST_SPREAD * float(np.spacing(max(abs(low), abs(high))))
     return share * (high - low) if high - low >= least else max(0.5, least)
-
-
-MISSING = "missing"
-
-
-def groups_of(y: Any, n_rows: int) -> list[tuple[str, np.ndarray]]:
-    """Return label and rows of every group; without targets one without a label.
-
-    Rows whose label is missing are a group of their own, the last.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_rows,) or None
-        Labels: text, numbers, dates or anything else that can be sorted.
-    n_rows : int
-        Number of rows.
-
-    Returns
-    -------
-    list of (str, ndarray of shape (n_rows,), bool)
-
-    Raises
-    ------
-    ValueError
-        For more groups than can be told apart, and for `y` of another length.
-    """
-    if y is None:
-        return [("", np.ones(n_rows, dtype=bool))]
-    labels, missing = _labels(y, n_rows)
-    values = np.unique(labels[~missing])
-    groups = [(label_of(value), (labels == value) & ~missing) for value in values]
-    if missing.any():
-        groups.append((MISSING, missing))
-    if len(groups) > len(MANY_COLOURS):
-        raise ValueError(
-            f"y has {len(groups)} groups, and at most {len(MANY_COLOURS)} can be told "
-            "apart. Merge the rarer groups, or divide numbers into intervals, for "
-            "example with numpy.digitize."
-        )
-    return groups
-
-
-def group_colours(groups: list[tuple[str, np.ndarray]]) -> list[str]:
-    """Return a colour for each group, grey for the missing."""
-    colours = FEW_COLOURS if len(groups) <= len(FEW_COLOURS) else MANY_COLOURS
-    return [
-        GREY if label == MISSING else colour
-        for (label, _), colour in zip(groups, colours, strict=False)
-    ]
-
-
-def scale_of(y: Any, n_rows: int) -> np.ndarray | None:
-    """Return targets for a scale of colours, NaN where missing; None for groups.
-
-    Numbers are drawn on a scale where they are more than can be told apart as groups,
-    or few that are not whole.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_rows,) or None
-        Labels, as in `groups_of`.
-    n_rows : int
-        Number of rows.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,), float64, or None
-    """
-    if y is None:
-        return None
-    labels, missing = _labels(y, n_rows)
-    if labels.dtype.kind not in "iuf":
-        return None
-    values = np.unique(labels[~missing])
-    few = len(values) + missing.any() <= len(MANY_COLOURS)
-    if few and (values == np.round(values)).all():
-        return None
-    return np.where(missing, np.nan, labels)
-
-
-def _labels(y: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels of one dtype that can be sorted, and which of them are missing."""
-    given = np.asarray(y)
-    if given.shape != (n_rows,):
-        raise ValueError(
-            f"y must have one label a row, {n_rows} in all, got an array of shape "
-            f"{given.shape}"
-        )
-    found, missing = without_gaps(given)
-    labels = given
-    if given.dtype == object and len(found):
-        labels = np.full(n_rows, found[0], dtype=found.dtype)
-        labels[~missing] = found
-    return labels, missing
-
-
-def without_gaps(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values that are there, and which are missing.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_values,)
-        Numbers, dates, text, or objects.
-
-    Returns
-    -------
-    found : ndarray
-        Objects in the dtype that NumPy finds without the gaps: numbers again, or text
-        for all.
-    missing : ndarray of shape (n_values,), bool
-    """
-    if values.dtype.kind in "OT":  # NumPy's text of any length is a dtype of its own
-        missing = np.array([is_missing(v) or v != v for v in values], dtype=bool)
-        return np.array(values[~missing].tolist()), missing
-    missing = values != values  # as NumPy's gaps are, of numbers and of dates
-    return values[~missing], missing

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from .._columns import as_frame, library_of
+from .._columns import as_frame, is_missing, library_of
 from .._columns.frames import MICROSECONDS_A_DAY, read_columns
 from .._columns.readable import local_stamps, readable_level
 from .._columns.reading import fitted_column
 from .._columns.refusals import explain_no_table
 from .._columns.schema import as_array
-from ._style import without_gaps
 
 LARGEST = 1e307
 """Size of the largest numbers that matplotlib has an axis for."""
@@ -114,3 +113,25 @@ def numbers(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind != "M":
         return values.astype(float)
     return values.astype("datetime64[us]").astype(np.int64) / MICROSECONDS_A_DAY
+
+
+def without_gaps(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values that are there, and which are missing.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+        Numbers, dates, text, or objects.
+
+    Returns
+    -------
+    found : ndarray
+        Objects in the dtype that NumPy finds without the gaps: numbers again, or text
+        for all.
+    missing : ndarray of shape (n_values,), bool
+    """
+    if values.dtype.kind in "OT":  # NumPy's text of any length is a dtype of its own
+        missing = np.array([is_missing(v) or v != v for v in values], dtype=bool)
+        return np.array(values[~missing].tolist()), missing
+    missing = values != values  # as NumPy's gaps are, of numbers and of dates
+    return values[~missing], missing

@@ -9,7 +9,14 @@ import numpy as np
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from .._columns import as_frame, fitted_names, library_of, names_in, to_numpy
+from .._columns import (
+    as_frame,
+    fitted_names,
+    library_of,
+    names_in,
+    numbered_names,
+    to_numpy,
+)
 from .._columns.readable import readable_number
 from .._columns.summary import shortened
 from .._pipelines import check_gives, last_step
@@ -163,9 +170,8 @@ class FeatureContributionsDisplay:
         -------
         FeatureContributionsDisplay
         """
-        library = library_of(contributions)
-        if feature_names is None and library is not None:
-            feature_names = names_in(contributions, library)
+        if feature_names is None:
+            feature_names = names_in(contributions) or None
         if row_names is None:
             row_names = _row_names(contributions)
         display = cls(
@@ -242,7 +248,7 @@ class FeatureContributionsDisplay:
 
     def _names(self, n_columns: int) -> list[str]:
         if self.feature_names is None:
-            return [f"x{number}" for number in range(n_columns)]
+            return numbered_names(n_columns)
         names = [str(name) for name in self.feature_names]
         if len(names) == n_columns - 1:
             return [*names, LATENT_NAME]

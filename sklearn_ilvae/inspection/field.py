@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from .._columns import as_frame, library_of, names_in
+from .._columns import as_frame, names_in
 from .._pipelines import check_gives, last_step
 from .._text import counted
 from ._style import COLOUR_MAP, GREY, RED, as_written, label_of, single_axes
@@ -122,12 +122,12 @@ class ScoreFieldDisplay:
         names = getattr(estimator, "feature_names_in_", None)
         grid = points
         X = as_frame(X)
-        library = library_of(X)
-        if names is not None and library is not None:
+        given = names_in(X)
+        if names is not None and given:
             # Rows with the names of the table, in its own library: the estimator
             # refuses those that fit has not seen.
             make = getattr(type(X), "from_pydict", type(X))  # the first is pyarrow's
-            grid = make(dict(zip(names_in(X, library), points.T, strict=True)))
+            grid = make(dict(zip(given, points.T, strict=True)))
         gradients = np.asarray(estimator.score_gradient(grid))
         return cls.from_predictions(
             points, gradients, sample=sample, feature_names=names, ax=ax

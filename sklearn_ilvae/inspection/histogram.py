@@ -10,16 +10,14 @@ from .._pipelines import check_gives, last_step
 from .._text import counted
 from ._style import (
     GREY,
-    MISSING,
     RED,
     as_written,
     check_drawn_number,
-    group_colours,
-    groups_of,
     margin_of,
     single_axes,
     write_log_scale,
 )
+from ._targets import MISSING, group_colours, groups_of
 
 LEAST_SHOWN = 0.6
 """Rows at the bottom of the picture, at least: below one the scale has no meaning."""

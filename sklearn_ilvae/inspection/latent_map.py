@@ -16,13 +16,10 @@ from ._style import (
     COLOUR_MAP,
     GREY,
     MARKERS,
-    MISSING,
     as_written,
     grid_of_axes,
-    group_colours,
-    groups_of,
-    scale_of,
 )
+from ._targets import MISSING, group_colours, groups_of, scale_of
 
 MOST_UNITS = 4
 """Units drawn by default where there are more."""

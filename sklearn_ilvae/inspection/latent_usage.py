@@ -10,7 +10,7 @@ from .. import metrics
 from .._pipelines import autoencoder
 from .._text import counted, share_of
 from ..vae.diagnostics import ALIVE
-from ._style import BLUE, RED, check_drawn_number, grid_of_axes, write_log_scale
+from ._style import ABOVE, BLUE, RED, check_drawn_number, grid_of_axes, write_log_scale
 
 
 class LatentUsageDisplay:
@@ -216,10 +216,7 @@ class LatentUsageDisplay:
         panel.set_ylabel("Fisher divergence\n(1 / unit of code²)")
         low, high = panel.get_ylim()
         panel.set_ylim(low / 1.3, high * 1.3)
-        above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
-        panel.legend(
-            ncols=3, frameon=False, fontsize="small", columnspacing=1.0, **above
-        )
+        panel.legend(ncols=3, columnspacing=1.0, **ABOVE)
 
 
 def _one_a_unit(name: str, values: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import check_array, check_scalar
 
-from .._columns import fitted_names, library_of, names_in
+from .._columns import fitted_names, names_in, numbered_names
 from .._pipelines import autoencoder
 from .._text import counted, share_of
 from ._style import BLUE, GREY, as_written, grid_of_axes, label_of
@@ -125,9 +125,8 @@ class MissingnessDisplay:
         -------
         MissingnessDisplay
         """
-        library = library_of(missing)
-        if feature_names is None and library is not None:
-            feature_names = names_in(missing, library)
+        if feature_names is None:
+            feature_names = names_in(missing) or None
         display = cls(
             missing=missing,
             feature_names=feature_names,
@@ -193,7 +192,7 @@ class MissingnessDisplay:
 
     def _names(self, n_columns: int) -> list[str]:
         if self.feature_names is None:
-            return [f"x{number}" for number in range(n_columns)]
+            return numbered_names(n_columns)
         if len(self.feature_names) != n_columns:
             raise ValueError(
                 f"missing has {counted(n_columns, 'column')} but feature_names has "

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._pipelines import check_gives
 from .._text import counted
-from ._style import FEW_COLOURS, GREY, MARKERS, grid_of_axes
+from ._style import ABOVE, FEW_COLOURS, GREY, MARKERS, grid_of_axes
 
 WIDE_RANGE = 50.0
 """Ratio of the largest to the least positive value that asks for logarithms."""
@@ -305,8 +305,7 @@ def _explain_lines(panel: Any) -> None:
     if len(handles) > 2:
         panel.legend(edgecolor=GREY)
     elif handles:
-        above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
-        panel.legend(ncols=2, frameon=False, fontsize="small", **above)
+        panel.legend(ncols=2, **ABOVE)
         panel.set_title(panel.get_title(), pad=22)
 
 

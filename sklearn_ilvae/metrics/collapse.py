@@ -161,7 +161,7 @@ def mutual_information(
     module, rows = _prepared(estimator, X, "mutual_information")
     mean, log_variance = diagnostics.posterior(module, rows)
     seed = draw_seed(random_state)
-    noise = _noise(n_draws, mean.shape[1], seed, len(rows))
+    noise = _noise(n_draws, module, seed, len(rows))
     # Successive points a row: those further apart may be much alike. That is also why
     # rows get theirs in random order: every fourth row may be of another kind.
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
@@ -226,7 +226,7 @@ def relative_fisher_divergence(
     (178,)
     """
     module, rows = _prepared(estimator, X, "relative_fisher_divergence", exact=True)
-    noise = _noise(n_draws, module.architecture.n_components, random_state)
+    noise = _noise(n_draws, module, random_state)
     return diagnostics.relative_fisher_divergence(module, rows, noise).numpy()
 
 
@@ -276,7 +276,7 @@ def fisher_divergence_per_unit(
     (3,)
     """
     module, rows = _prepared(estimator, X, "fisher_divergence_per_unit", exact=True)
-    noise = _noise(n_draws, module.architecture.n_components, random_state)
+    noise = _noise(n_draws, module, random_state)
     shares = diagnostics.fisher_divergence_per_unit(module, rows, noise)
     return shares.mean(0).numpy()
 
@@ -336,7 +336,7 @@ def fisher_divergence_lower_bound(
     np.True_
     """
     module, rows = _prepared(estimator, X, "fisher_divergence_lower_bound", exact=True)
-    noise = _noise(n_draws, module.architecture.n_components, random_state)
+    noise = _noise(n_draws, module, random_state)
     return diagnostics.fisher_divergence_lower_bound(module, rows, noise).numpy()
 
 
@@ -395,7 +395,7 @@ def _prepared(
 
 def _noise(
     n_draws: int,
-    n_components: int,
+    module: VariationalAutoencoder,
     random_state: int | np.random.RandomState | None,
     n_rows: int = 1,
 ) -> Tensor:
@@ -403,4 +403,5 @@ def _noise(
     if isinstance(n_draws, bool):
         raise TypeError("n_draws must be an instance of int, not bool.")
     check_scalar(n_draws, "n_draws", Integral, min_val=1)
+    n_components = module.architecture.n_components
     return shared_noise(n_draws * n_rows, n_components, draw_seed(random_state))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import stein
-from .._columns import checked_numbers, library_of, names_in
+from .._columns import checked_numbers, names_in
 from .._device import torch_defaults
 from .._random import draw_seed
 from .._text import counted
@@ -163,7 +163,7 @@ def fisher_divergence_from_sample(
             f"X has {counted(rows.shape[1], 'column')} but Y has {others.shape[1]}; "
             "both samples must have the same"
         )
-    names, other_names = _names(X), _names(Y)
+    names, other_names = names_in(X), names_in(Y)
     if names and other_names and names != other_names:
         raise ValueError(
             f"X has the columns {names} but Y has {other_names}; both samples must "
@@ -248,7 +248,7 @@ def kernel_stein_discrepancy(
             "pass the score at every row"
         )
     _check_finite(scores, "score is")
-    names, score_names = _names(X), _names(score)
+    names, score_names = names_in(X), names_in(score)
     # Scores may have names of their own.
     if names != score_names and set(names) == set(score_names):
         raise ValueError(
@@ -264,10 +264,6 @@ def kernel_stein_discrepancy(
 
 def _rows(X: Any, name: str, finite: bool = True) -> Tensor:
     return checked_numbers(X, name, min_samples=2, finite=finite).cpu().double()
-
-
-def _names(X: Any) -> list[Any]:
-    return names_in(X, library_of(X))
 
 
 def _constant(rows: Tensor) -> Tensor:

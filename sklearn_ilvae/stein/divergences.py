@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .kernels.radial import Kernel, squared_distances, unit_of_length
 from .sample.reading import numbered, row_keys
-from .settings import counts
+from .settings import is_count
 
 CHUNK_ROWS = 1024
 """Rows whose pairs with all others are computed at once."""
@@ -223,7 +223,7 @@ def fisher_divergence_cross_fitted(
     tensor(True)
     """
     distinct, which = numbered(row_keys(X, X.device))
-    if not counts(n_folds) or not 2 <= n_folds <= len(distinct):
+    if not is_count(n_folds) or not 2 <= n_folds <= len(distinct):
         raise ValueError(
             f"n_folds={n_folds!r} is not allowed; choose a whole number from 2 to the "
             f"number of distinct rows, {len(distinct)}"

@@ -13,7 +13,7 @@ from .kernels.radial import (
     unit_of_length,
 )
 from .sample.reading import check_tensor
-from .settings import positive
+from .settings import is_positive
 
 
 def stein_score(
@@ -182,7 +182,7 @@ def width_of(bandwidth: str | float, X: Tensor) -> float:
 def _check_number(name: str, value: Any, X: Tensor, others: str) -> None:
     """Refuse what is no positive number in the precision of the samples."""
     limits = torch.finfo(X.dtype)
-    one = positive(value) and not getattr(value, "ndim", 0)
+    one = is_positive(value) and not getattr(value, "ndim", 0)
     # A number of NumPy in single precision would round the limits to 0 and infinity.
     if not one or not limits.tiny <= float(value) <= limits.max:
         raise ValueError(

@@ -10,7 +10,7 @@ from torch import Tensor
 from .bases.fitted import BaseScore
 from .kernels.curl_free import CurlFreeForm
 from .kernels.forms import Form
-from .kernels.published import CHUNK_ELEMENTS, PublishedStein
+from .kernels.published import NUMBERS_AT_ONCE, PublishedStein
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class ScoreModel:
                 f"X has shape {tuple(X.shape)}; pass points of shape "
                 f"(n, {len(self.center)}), with the columns of the sample"
             )
-        step = max(1, CHUNK_ELEMENTS // max(self.n_landmarks, X.shape[1]))
+        step = max(1, NUMBERS_AT_ONCE // max(self.n_landmarks, X.shape[1]))
         for start in range(0, len(X), step):
             place = slice(start, start + step)
             U = (X[place].to(self.center) - self.center) * self.inverse_scale

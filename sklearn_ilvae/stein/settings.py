@@ -71,16 +71,16 @@ class Settings:
             if getattr(self, name) not in choices:
                 raise _refused(name, getattr(self, name), f"one of {choices}")
         number = "a positive number"
-        if self.bandwidth not in ("auto", "median") and not positive(self.bandwidth):
+        if self.bandwidth not in ("auto", "median") and not is_positive(self.bandwidth):
             allowed = f"'auto', 'median', {number} or one for each column"
             raise _refused("bandwidth", self.bandwidth, allowed)
         strength: Any = self.regularization
-        one = isinstance(strength, Real) and positive(strength)
+        one = isinstance(strength, Real) and is_positive(strength)
         if strength != "auto" and not one:
             raise _refused("regularization", strength, f"'auto' or {number}")
-        if not counts(self.n_averaged):
+        if not is_count(self.n_averaged):
             raise _refused("n_averaged", self.n_averaged, "a whole number from 1 on")
-        if self.n_landmarks not in ("auto", "all") and not counts(self.n_landmarks):
+        if self.n_landmarks not in ("auto", "all") and not is_count(self.n_landmarks):
             allowed = "'auto', 'all' or a whole number from 1 on"
             raise _refused("n_landmarks", self.n_landmarks, allowed)
 
@@ -89,7 +89,7 @@ def _refused(name: str, value: Any, allowed: str) -> ValueError:
     return ValueError(f"{name}={value!r} is not allowed; choose {allowed}")
 
 
-def positive(value: Any) -> bool:
+def is_positive(value: Any) -> bool:
     """Tell whether a value is a positive finite number, or a tensor of some in a row.
 
     For Python, unlike here, a truth value is a number.
@@ -103,7 +103,7 @@ def positive(value: Any) -> bool:
     return bool(((value > 0) & torch.isfinite(value)).all())
 
 
-def counts(value: Any) -> bool:
+def is_count(value: Any) -> bool:
     """Tell whether a value is a whole number from 1 on."""
     return isinstance(value, Integral) and int(value) >= 1
 

@@ -2,6 +2,7 @@
 
 from .autoencoder import Architecture, VariationalAutoencoder
 from .averaging import RunningAverage
+from .axes import choose_n_components, principal_axes
 from .bounds import (
     evidence_lower_bound,
     importance_log_weights,
@@ -16,13 +17,7 @@ from .encoders import EncoderInputs
 from .imputation import drawn_rows, expected_rows
 from .laplace import LikelihoodTerms, laplace_terms
 from .neighbours import comparable_points, neighbour_terms
-from .start import (
-    choose_inverse_lipschitz,
-    choose_n_components,
-    linear_model,
-    principal_axes,
-    start_at_linear_model,
-)
+from .start import choose_inverse_lipschitz, linear_model, start_at_linear_model
 
 __all__ = [
     "DECODERS",

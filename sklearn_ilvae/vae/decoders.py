@@ -51,10 +51,10 @@ class MultilayerPerceptronDecoder(nn.Module):
         self, directions: Tensor, hidden_layer_sizes: Sequence[int], activation: str
     ) -> None:
         super().__init__()
-        n_features, n_components = directions.shape
+        n_parameters, n_components = directions.shape
         self.linear = nn.Parameter(directions.clone())
         self.network = MultilayerPerceptron(
-            n_components, hidden_layer_sizes, n_features, activation
+            n_components, hidden_layer_sizes, n_parameters, activation
         )
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class AnchoredDecoder(nn.Module):
         inverse_lipschitz: float,
     ) -> None:
         super().__init__()
-        n_features, n_components = directions.shape
+        n_parameters, n_components = directions.shape
         self.directions = OrthonormalColumns(directions)
         self.along = compose_ridge_maps(
             n_components, hidden_layer_sizes, inverse_lipschitz, activation
@@ -106,7 +106,7 @@ class AnchoredDecoder(nn.Module):
         self.along.point_along(directions)
         self.across = (
             MultilayerPerceptronDecoder(directions, hidden_layer_sizes, activation)
-            if n_components < n_features
+            if n_components < n_parameters
             else None
         )
 
@@ -129,7 +129,7 @@ class AnchoredDecoder(nn.Module):
 
 
 class EmbeddedMap(nn.Module):
-    """``z ↦ V g(z)``: a map of the latent space, embedded in the data space.
+    """``z ↦ V g(z)``: a map of codes, embedded in the space of natural parameters.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class EmbeddedMap(nn.Module):
         self.directions = OrthonormalColumns(directions)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Map codes (…, n_components) to points (…, n_features)."""
+        """Map codes (…, n_components) to natural parameters (…, n_parameters)."""
         return self.latent_map(codes) @ self.directions().T
 
     def inverse_lipschitz(self) -> float:
@@ -158,28 +158,28 @@ class EmbeddedMap(nn.Module):
 
 
 class WarpedDecoder(nn.Module):
-    """``f(z) = warp(inner(z))`` with a gradient map of the data space.
+    """``f(z) = warp(inner(z))`` with a gradient map of the natural parameters.
 
     Parameters
     ----------
     inner : AnchoredDecoder or EmbeddedMap
-        From codes to the data space.
+        From codes to natural parameters.
     warp : ComposedMap
-        From the data space to itself, starting at the identity.
-    n_features : int
-        Dimension of the data space.
+        From natural parameters to others, starting at the identity.
+    n_parameters : int
+        Number of natural parameters.
     """
 
     def __init__(
         self,
         inner: AnchoredDecoder | EmbeddedMap,
         warp: ComposedMap,
-        n_features: int,
+        n_parameters: int,
     ) -> None:
         super().__init__()
         self.inner = inner
         self.warp = warp
-        self.n_features = n_features
+        self.n_parameters = n_parameters
 
     def forward(self, codes: Tensor) -> Tensor:
         """Map codes (…, n_components) to natural parameters (…, n_parameters)."""
@@ -192,7 +192,7 @@ class WarpedDecoder(nn.Module):
     def start_at(self, slopes: Tensor) -> None:
         """Start at ``f(z) ≈ V diag(slopes) z``."""
         self.inner.start_at(slopes)
-        self.warp.start_at(slopes.new_ones(self.n_features))
+        self.warp.start_at(slopes.new_ones(self.n_parameters))
 
 
 DECODERS = ("anchored", "anchored_warped", "gradient_network", "brenier", "mlp")
@@ -211,7 +211,7 @@ def make_decoder(
     ----------
     family : {"anchored", "anchored_warped", "gradient_network", "brenier", "mlp"}
         ``"anchored"`` is `AnchoredDecoder`; ``"anchored_warped"`` adds a ridge
-        gradient map of the data space; ``"gradient_network"`` and ``"brenier"`` are
+        gradient map of the parameters; ``"gradient_network"`` and ``"brenier"`` are
         ``g₂(V g₁(z))`` (arXiv 2304.12770, Eq. 8) with ridge gradient maps and with
         gradients of input-convex networks; ``"mlp"`` is unconstrained.
     directions : Tensor of shape (n_parameters, n_components)
@@ -242,7 +242,7 @@ def make_decoder(
     >>> bool((rows[1] - rows[0]).norm() >= 0.5 * 5)
     True
     """
-    n_features, n_components = directions.shape
+    n_parameters, n_components = directions.shape
     if family not in DECODERS:
         raise ValueError(f"decoder must be one of {DECODERS}, got {family!r}.")
     if not inverse_lipschitz >= 0:
@@ -256,11 +256,11 @@ def make_decoder(
             f"hidden_layer_sizes={hidden_layer_sizes!r} must hold at least one width "
             f"for decoder={family!r}, for example (64,)."
         )
-    if n_components > n_features:
+    if n_components > n_parameters:
         raise ValueError(
             f"n_components={n_components} must not exceed the number of natural "
-            f"parameters, {n_features}: more codes than that cannot be kept apart. Use "
-            "fewer, or decoder='mlp', which guarantees nothing."
+            f"parameters, {n_parameters}: more codes than that cannot be kept apart. "
+            "Use fewer, or decoder='mlp', which guarantees nothing."
         )
     if family == "anchored":
         return AnchoredDecoder(
@@ -272,8 +272,8 @@ def make_decoder(
         convex = ConvexNetworkGradientMap
         latent = convex(n_components, hidden_layer_sizes, inner_constant)
         inner = EmbeddedMap(ComposedMap([latent]), directions)
-        outer = convex(n_features, hidden_layer_sizes, LATER_CONSTANT)
-        return WarpedDecoder(inner, ComposedMap([outer]), n_features)
+        outer = convex(n_parameters, hidden_layer_sizes, LATER_CONSTANT)
+        return WarpedDecoder(inner, ComposedMap([outer]), n_parameters)
     if family == "gradient_network":
         maps = compose_ridge_maps(
             n_components, hidden_layer_sizes, inner_constant, activation
@@ -284,7 +284,7 @@ def make_decoder(
             directions, hidden_layer_sizes, activation, inner_constant
         )
     ridges = RidgeGradientMap(
-        n_features, hidden_layer_sizes[-1], LATER_CONSTANT, activation
+        n_parameters, hidden_layer_sizes[-1], LATER_CONSTANT, activation
     )
-    ridges.point_along(torch.eye(n_features))
-    return WarpedDecoder(inner, ComposedMap([ridges]), n_features)
+    ridges.point_along(torch.eye(n_parameters))
+    return WarpedDecoder(inner, ComposedMap([ridges]), n_parameters)

@@ -38,16 +38,13 @@ def expected_rows(
     Examples
     --------
     >>> import torch
-    >>> from sklearn.datasets import load_wine
-    >>> from sklearn_ilvae import ILVAETransformer
-    >>> from sklearn_ilvae.vae import expected_rows, shared_noise
-    >>> model = ILVAETransformer(n_components=2, max_iter=5, random_state=0)
-    >>> module = model.fit(load_wine().data).module_
-    >>> rows = torch.zeros(3, 13)
-    >>> rows[0, 0] = torch.nan
-    >>> noise = shared_noise(50, 2, seed=0).float()
+    >>> from sklearn_ilvae import vae
+    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.1, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
+    >>> rows = torch.tensor([[0.0, 1.0, torch.nan], [1.0, torch.nan, 2.0]])
+    >>> noise = vae.shared_noise(50, 2, seed=0).float()
     >>> with torch.no_grad():
-    ...     filled = expected_rows(module, rows, noise)
+    ...     filled = vae.expected_rows(model, rows, noise)
     >>> bool(filled.isfinite().all())
     True
     """
@@ -84,16 +81,13 @@ def drawn_rows(
     Examples
     --------
     >>> import torch
-    >>> from sklearn.datasets import load_wine
-    >>> from sklearn_ilvae import ILVAETransformer
-    >>> from sklearn_ilvae.vae import drawn_rows, shared_noise
-    >>> model = ILVAETransformer(n_components=2, max_iter=5, random_state=0)
-    >>> module = model.fit(load_wine().data).module_
-    >>> rows = torch.zeros(3, 13)
-    >>> rows[0, 0] = torch.nan
-    >>> noise = shared_noise(50, 2, seed=0).float()
+    >>> from sklearn_ilvae import vae
+    >>> shape = vae.Architecture("anchored", 2, ("gaussian",) * 3, (8,), "elu", 0.1, 0)
+    >>> model = vae.VariationalAutoencoder(shape, torch.eye(3)[:, :2])
+    >>> rows = torch.tensor([[0.0, 1.0, torch.nan], [1.0, torch.nan, 2.0]])
+    >>> noise = vae.shared_noise(50, 2, seed=0).float()
     >>> with torch.no_grad():
-    ...     filled = drawn_rows(module, rows, noise, torch.Generator())
+    ...     filled = vae.drawn_rows(model, rows, noise, torch.Generator())
     >>> bool(filled.isfinite().all())
     True
     """

@@ -6,8 +6,9 @@ with eigenvalues of at least `L`, so that ``‖g(a) − g(b)‖ ≥ L‖a − b�
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,18 @@ STEEPNESS = 3.0
 Columns with few distinct values have steps along the column, not along an oblique
 direction. Ridges that start along the columns find such steps; oblique ones rarely turn
 far enough.
+"""
+
+LATER_CONSTANT = 0.8
+"""Product of the constants of the maps after the first, which start at the identity.
+
+Below 1, so that they can shrink as well as stretch; the first map carries the rest.
+"""
+
+MAPS_PER_LAYER = 2
+"""Ridge gradient maps for each hidden layer.
+
+A single one has a symmetric Jacobian; a composition can turn as well as stretch.
 """
 
 
@@ -217,19 +230,6 @@ class ConvexNetworkGradientMap(StronglyMonotoneMap):
         return list(self.input_weight)
 
 
-LATER_CONSTANT = 0.8
-"""Product of the constants of the maps after the first, which start at the identity.
-
-Below 1, so that they can shrink as well as stretch; the first map carries the rest.
-"""
-
-MAPS_PER_LAYER = 2
-"""Ridge gradient maps for each hidden layer.
-
-A single one has a symmetric Jacobian; a composition can turn as well as stretch.
-"""
-
-
 class ComposedMap(nn.Module):
     """Composition of monotone maps, whose constants multiply.
 
@@ -261,12 +261,10 @@ class ComposedMap(nn.Module):
 
     def point_along(self, axes: Tensor) -> None:
         """Point the last map along the columns of a table, see `RidgeGradientMap`."""
-        last = self.maps[-1]
-        if isinstance(last, RidgeGradientMap):
-            last.point_along(axes)
+        cast("RidgeGradientMap", self.maps[-1]).point_along(axes)
 
     def _monotone(self) -> Iterator[StronglyMonotoneMap]:
-        return (each for each in self.maps if isinstance(each, StronglyMonotoneMap))
+        return iter(cast("Iterable[StronglyMonotoneMap]", self.maps))
 
 
 def compose_ridge_maps(

@@ -10,8 +10,8 @@ former, though the latter may weigh more by tens of nats. Rows with values far o
 therefore fitted a second time, from the prior on.
 """
 
-from dataclasses import dataclass, replace
 from math import log
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,8 +45,7 @@ most of the weight.
 """
 
 
-@dataclass(frozen=True)
-class GaussianPosterior:
+class GaussianPosterior(NamedTuple):
     """``N(m, FFᵀ)`` over the code of every row.
 
     Parameters
@@ -69,21 +68,18 @@ class GaussianPosterior:
     def broadened(self) -> "GaussianPosterior":
         """Return the Gaussian to draw from, `BREADTH` times as wide."""
         volume = self.log_volume + self.mean.shape[-1] * log(BREADTH)
-        return replace(self, factor=BREADTH * self.factor, log_volume=volume)
+        return self._replace(factor=BREADTH * self.factor, log_volume=volume)
 
     def at(self, rows: Tensor) -> "GaussianPosterior":
         """Return the Gaussians of some rows, by a mask or their positions."""
-        return GaussianPosterior(*(each[rows] for each in self._fields()))
+        return GaussianPosterior(*(each[rows] for each in self))
 
     def with_others(
         self, rows: Tensor, others: "GaussianPosterior"
     ) -> "GaussianPosterior":
         """Return the Gaussians with those of some rows, by position, replaced."""
-        pairs = zip(self._fields(), others._fields(), strict=True)
+        pairs = zip(self, others, strict=True)
         return GaussianPosterior(*(old.index_copy(0, rows, new) for old, new in pairs))
-
-    def _fields(self) -> tuple[Tensor, ...]:
-        return self.mean, self.factor, self.log_volume, self.unsettled
 
     def draw(self, noise: Tensor) -> Tensor:
         """Return ``m + F noise``: codes of shape (n_draws, n_rows, n_components).
@@ -188,9 +184,8 @@ def _better_of_two(
 
     Returns the positions of rows where the two differ, and the better ones there.
     """
-    first = replace(posterior, unsettled=torch.ones_like(posterior.unsettled))
-    prior = replace(
-        first,
+    first = posterior._replace(unsettled=torch.ones_like(posterior.unsettled))
+    prior = first._replace(
         mean=torch.zeros_like(first.mean),
         factor=torch.eye(first.mean.shape[-1]).to(rows).expand_as(first.factor),
         log_volume=torch.zeros_like(first.log_volume),
@@ -262,8 +257,7 @@ def _newton_step(
     highest = heights.nan_to_num(nan=-torch.inf).argmax(0)
     narrower = torch.linalg.solve_triangular(root, factor.mT, upper=False).mT
     narrowing = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return replace(
-        posterior,
+    return posterior._replace(
         mean=candidates[highest, torch.arange(len(rows), device=rows.device)],
         factor=narrower,
         log_volume=posterior.log_volume - narrowing,

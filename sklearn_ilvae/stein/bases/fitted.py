@@ -19,9 +19,6 @@ from .gaussian import GaussianFit
 from .mixture import MixtureScore
 from .student import StudentScore
 
-BASE_NAMES = ("gaussian", "student_t", "mixture")
-"""Families from the simplest: a later one must be better by a standard error."""
-
 
 class BaseScore(Protocol):
     """The score of a parametric density."""
@@ -44,6 +41,7 @@ BASES: dict[str, type[GaussianScore] | type[StudentScore] | type[MixtureScore]] 
     "student_t": StudentScore,
     "mixture": MixtureScore,
 }
+"""Families from the simplest: a later one must be better by a standard error."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def fit_bases(
     gaussian : GaussianFit
         Of the rows, with the same parts.
     names : tuple of str
-        Among "none" and `BASE_NAMES`.
+        "none", or some of `BASES`.
     seed : int
         Seed of the first centers of a mixture.
     metric : Tensor of shape (r,)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..sample.rows import Rows
-from ..sample.splits import N_FOLDS, Split
+from ..sample.splits import N_FOLDS, Split, folds_of
 from .elliptical import GaussianScore
 from .few_rows import FewRows
 from .many_rows import ManyRows, Target
@@ -128,11 +128,9 @@ def _targets(rows: Rows) -> list[Target]:
 
 def _folds(rows: Rows, seed: int) -> Split:
     """Return folds that depend on the number of rows and the seed alone."""
-    n = len(rows)
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(n, generator=generator, device=generator.device)
-    labels = (order % N_FOLDS).to(rows.device)
-    return Split(labels, N_FOLDS, N_FOLDS, rows.lowest_ranks(n), n - -(-n // N_FOLDS))
+    order = torch.randperm(len(rows), generator=generator, device=generator.device)
+    return folds_of(rows, order.to(rows.device), N_FOLDS)
 
 
 def _own_scale(variances: Tensor) -> Tensor:

@@ -132,7 +132,7 @@ class Student:
 
 
 def fit_student(
-    V: Tensor, weights: Tensor, shrinkage: float, heaviest: float, n_across: int = 0
+    V: Tensor, weights: Tensor, shrinkage: float, heaviest: float, n_across: int
 ) -> Student | None:
     """Fit a Student t, its degrees of freedom by the likelihood.
 
@@ -146,7 +146,7 @@ def fit_student(
     heaviest : float
         The largest share of one row in this or any other sample that the degrees of
         freedom are to fit.
-    n_across : int, default=0
+    n_across : int
         Number of directions along which all rows are 0.
 
     Returns

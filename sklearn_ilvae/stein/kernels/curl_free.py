@@ -47,12 +47,9 @@ class CurlFreeForm:
 
         With this factor a strength means the same in any units, and for both forms.
         """
-        return self._curvature() * kernel_matrix(
-            self.kernel, self.landmarks, self.landmarks
-        )
-
-    def _curvature(self) -> Tensor:
-        return -2.0 * self.kernel.first_derivative(self.landmarks.new_ones(()))
+        slope = self.kernel.first_derivative(self.landmarks.new_ones(()))
+        values = kernel_matrix(self.kernel, self.landmarks, self.landmarks)
+        return -2.0 * slope * values
 
     def accumulate(
         self,

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from .radial import Kernel, kernel_gradient, kernel_matrix
 
-CHUNK_ELEMENTS = 2**20
-"""Numbers of the arrays computed at once: 8 MiB of float64."""
+NUMBERS_AT_ONCE = 2**20
+"""Numbers of the arrays of an evaluation at once: 8 MiB of float64, half a chunk."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class PublishedStein:
         return torch.cat([-each.N / each.c for each in quotients])
 
     def _blocks(self, Y: Tensor) -> tuple[Tensor, ...]:
-        return Y.split(max(1, CHUNK_ELEMENTS // self.sample.numel()))
+        return Y.split(max(1, NUMBERS_AT_ONCE // self.sample.numel()))
 
     def _quotient(self, Y: Tensor) -> "_Quotient":
         often = self.counts.sqrt()[:, None]

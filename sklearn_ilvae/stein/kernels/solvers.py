@@ -20,41 +20,8 @@ ROUNDING_OF_SUMS = 1e-13
 SMALLEST_PIVOT = 1e-5
 """Larger pivots, relative to the first, need no order but that of the landmarks."""
 
-
 MOST_STEPS = 1_000_000
 """Steps of the ν-method, of which a processor makes some ten thousand a second."""
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """The pencil ``(G, K)`` diagonalised: ``BᵀKB = I`` and ``BᵀGB = diag(σ)``.
-
-    Attributes
-    ----------
-    basis : Tensor of shape (m, r)
-        The matrix ``B``.
-    eigenvalues : Tensor of shape (r,)
-        The ``σ``, at least 0.
-    """
-
-    basis: Tensor
-    eigenvalues: Tensor
-
-    def coefficients(self, linear: Tensor, gains: Tensor) -> Tensor:
-        """Return ``−B g(σ) Bᵀ b`` for each filter.
-
-        Parameters
-        ----------
-        linear : Tensor of shape (m, q)
-            The linear term ``b`` of the loss.
-        gains : Tensor of shape (l, r)
-            Values ``g(σ)`` of `l` filters.
-
-        Returns
-        -------
-        coefficients : Tensor of shape (l, m, q)
-        """
-        return -self.basis @ (gains[..., None] * (self.basis.T @ linear))
 
 
 @dataclass(frozen=True)
@@ -78,6 +45,38 @@ class FilteredFields:
     def coefficients(self) -> Tensor:
         """Return the ``−B g(σ) Bᵀ b``, of shape (v, l, m, q)."""
         return -self.basis @ (self.gains[..., None] * self.moments[:, None])
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The pencil ``(G, K)`` diagonalised: ``BᵀKB = I`` and ``BᵀGB = diag(σ)``.
+
+    Attributes
+    ----------
+    basis : Tensor of shape (m, r)
+        The matrix ``B``.
+    eigenvalues : Tensor of shape (r,)
+        The ``σ``, at least 0.
+    """
+
+    basis: Tensor
+    eigenvalues: Tensor
+
+    def filtered(self, linear: Tensor, gains: Tensor) -> FilteredFields:
+        """Return the fields that filters make of linear terms.
+
+        Parameters
+        ----------
+        linear : Tensor of shape (v, m, q)
+            Linear terms ``b`` of losses.
+        gains : Tensor of shape (l, r)
+            Values ``g(σ)`` of each filter.
+
+        Returns
+        -------
+        fields : FilteredFields
+        """
+        return FilteredFields(self.basis, self.basis.T @ linear, gains)
 
 
 @dataclass(frozen=True)
@@ -317,7 +316,8 @@ def solve(
     rotation, roots, _ = torch.linalg.svd(factor)
     eigenvalues = (roots.square() - strength).clamp(min=0.0)
     gains = filter_gains(method, eigenvalues, gram.new_tensor([strength]), bound)
-    return Spectrum(basis @ rotation, eigenvalues).coefficients(linear, gains)[0]
+    fields = Spectrum(basis @ rotation, eigenvalues).filtered(linear[None], gains)
+    return fields.coefficients()[0, 0]
 
 
 def _landweber(share: Tensor, steps: Tensor) -> Tensor:

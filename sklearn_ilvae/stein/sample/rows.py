@@ -16,7 +16,6 @@ CHUNK_ELEMENTS = 2**21
 FEWEST_ROWS_OF_A_CHUNK = 256
 """Rows of a chunk, however many columns go with them."""
 
-
 COMMENSURABLE = 100.0
 """Columns whose deviations differ by a smaller factor may share a unit."""
 

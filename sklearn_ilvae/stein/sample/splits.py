@@ -1,5 +1,6 @@
 """Which rows are held out to compare fits to the others."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -72,12 +73,18 @@ def split_rows(rows: Rows) -> Split:
     n = len(rows)
     if n > MOST_ROWS_IN_FOLDS:
         return hold_out(rows, HELD_OUT_ROWS)
+    if n < 2 * N_FOLDS:
+        # Too few to choose by: none is held out.
+        return Split(torch.zeros_like(rows.rank), 1, 0, rows.lowest_ranks(n), n)
     count = N_FOLDS if n < ROWS_FOR_FEWER_FOLDS else FEWER_FOLDS
-    count = count if n >= 2 * N_FOLDS else 0
-    labels = rows.rank % max(count, 1)
-    validated = rows.lowest_ranks(n)
-    kept = n - -(-n // (count or N_FOLDS))
-    return Split(labels, max(count, 1), count, validated, kept)
+    return folds_of(rows, rows.rank, count)
+
+
+def folds_of(rows: Rows, order: Tensor, count: int) -> Split:
+    """Split into `count` folds, of rows that take turns in a random order."""
+    n = len(rows)
+    kept = n - math.ceil(n / count)
+    return Split(order % count, count, count, rows.lowest_ranks(n), kept)
 
 
 def hold_out(rows: Rows, count: int) -> Split:

@@ -56,14 +56,6 @@ def choose(choices: list[Choice]) -> Choice:
     A rule of one standard error, which pays where a simpler model is an end in itself,
     here mostly smooths too much: neighbouring settings differ by less than the noise
     of either. It decides about families and about the kernel part as a whole.
-
-    Parameters
-    ----------
-    choices : list of Choice
-
-    Returns
-    -------
-    choice : Choice
     """
     return min(choices, key=lambda choice: choice.loss)
 

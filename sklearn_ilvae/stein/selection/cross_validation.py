@@ -77,9 +77,7 @@ def cross_validate(
     return choices
 
 
-def strengths_of(
-    method: str, form: Form, n_rows: int, given: float | None = None
-) -> Tensor:
+def strengths_of(method: str, form: Form, n_rows: int, given: float | None) -> Tensor:
     """Return the regularisation strengths to compare, strongest first.
 
     None is weaker than ``n^(−5/2)``: far below the rates at which ``λ`` must fall for

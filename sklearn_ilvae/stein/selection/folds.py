@@ -96,8 +96,8 @@ class Fold:
     def losses(self, frame: Frame, fit: int) -> Tensor:
         """Return the loss of each row held out by one fit on the only base."""
         (score,) = self.scores
-        coordinates = -self.fields.gains[fit, :, None] * self.fields.moments[0]
-        coefficients = (self.fields.basis @ coordinates)[None]
+        only = replace(self.fields, gains=self.fields.gains[[fit]])
+        (coefficients,) = only.coefficients()
         found = []
         for chunk in self.positions.split(CHUNK_ROWS):
             U = frame.rows.read(chunk)
@@ -224,8 +224,7 @@ def _fold(
         filter_gains(method, spectrum.eigenvalues, grid, form.trace())
         for method, grid in grids.items()
     ]
-    moments = spectrum.basis.T @ (rest.linear / share)
-    fields = FilteredFields(spectrum.basis, moments, torch.cat(gains))
+    fields = spectrum.filtered(rest.linear / share, torch.cat(gains))
     return Fold(form, scores, spectrum.eigenvalues, fields, part.positions)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..bases.fitted import BASE_NAMES
+from ..bases.fitted import BASES
 from ..kernels.forms import FORMS
 from ..kernels.radial import KERNELS
 from ..settings import Settings
@@ -121,4 +121,4 @@ def _bases(settings: Settings, *, several: bool) -> tuple[str, ...]:
         return ("none",)
     if settings.base != "auto":
         return (settings.base,)
-    return BASE_NAMES if several else BASE_NAMES[:1]
+    return tuple(BASES) if several else tuple(BASES)[:1]
