@@ -91,6 +91,7 @@ def test_no_global_generator_is_read_or_moved(table):
         model.partial_fit(table)
         model.score_samples(table)
         model.sample(3, random_state=0)
+        pickle.loads(pickle.dumps(model))
         after = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
         for state_before, state_after in zip(before, after, strict=True):
             assert_array_equal(state_before, state_after)
@@ -288,6 +289,21 @@ def test_partial_fit_keeps_the_scaling_of_its_first_rows(table):
     assert_allclose(mean, table[:100].mean(0))
     model.partial_fit(table[100:])
     assert_array_equal(model.mean_, mean)
+
+
+@pytest.mark.parametrize(
+    ("methods", "validated"),
+    [
+        (["fit", "partial_fit"], [True, True, False]),
+        (["partial_fit", "fit"], [False, True, True]),
+    ],
+)
+def test_every_epoch_has_a_validation_score_if_one_has(table, methods, validated):
+    model = short(warm_start=True, max_iter=2)
+    for method in methods:
+        getattr(model, method)(table)
+    assert model.n_iter_ == len(model.loss_curve_) == 3
+    assert_array_equal(np.isfinite(model.validation_scores_), validated)
 
 
 def test_every_pass_meets_other_noise(table):

@@ -124,6 +124,13 @@ def test_scaling_and_start_of_weighted_rows_are_those_of_repeated_rows(table, se
         assert_allclose(value, repeated[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+def test_the_summary_of_weighted_rows_is_that_of_repeated_rows():
+    frame, weights = people(60, gaps=0.2), np.arange(60) % 3
+    weighted = short(max_iter=1).fit(frame, sample_weight=weights)
+    repeated = short(max_iter=1).fit(frame.loc[frame.index.repeat(weights)])
+    assert repr(weighted.column_summary_) == repr(repeated.column_summary_)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_discrete_columns_of_weighted_rows_start_as_those_of_repeated_rows(seed):

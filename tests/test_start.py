@@ -218,14 +218,22 @@ class TestPrincipalAxes:
         torch.testing.assert_close(found.variances, expected.variances)
         torch.testing.assert_close(found.directions, expected.directions)
 
-    def test_weights_repeat_rows(self):
-        rows = correlated_rows(50, 4, 2, seed=1)
+    @pytest.mark.parametrize("n_features", [4, 60])
+    @pytest.mark.parametrize("gaps", [False, True])
+    def test_weights_repeat_rows(self, n_features, gaps):
+        rows = correlated_rows(50, n_features, 2, seed=1)
+        if gaps:
+            rows[::3, 0] = rows[1::4, 1] = torch.nan
         counts = torch.arange(50) % 3
         repeated = rows.repeat_interleave(counts, dim=0)
-        weighted = principal_axes(rows, counts.double())
-        plain = principal_axes(repeated, torch.ones(len(repeated)))
-        torch.testing.assert_close(weighted.variances, plain.variances)
-        torch.testing.assert_close(weighted.directions, plain.directions)
+        weighted, plain = (
+            axes.directions * axes.variances @ axes.directions.T
+            for axes in (
+                principal_axes(rows, counts.double()),
+                principal_axes(repeated, torch.ones(len(repeated))),
+            )
+        )
+        torch.testing.assert_close(weighted, plain)
 
 
 class TestChoices:

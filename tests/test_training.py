@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from autoencoders import short, weights_of
+from autoencoders import correlated_rows, short, started_model, weights_of
 from numpy.testing import assert_allclose, assert_array_equal
 
+from sklearn_ilvae._training import batches
 from sklearn_ilvae._training.batches import InMemoryBatches, WeightedRows
 from sklearn_ilvae._training.net import AutoencoderNet
 from sklearn_ilvae._training.setup import choose_batch_size, choose_patience
@@ -21,16 +22,28 @@ def numbered(n_rows, batch_size, generator=None):
 
 
 def test_every_pass_meets_all_rows_with_their_weights_in_another_order():
-    batches = numbered(10, 4, torch.Generator().manual_seed(0))
+    shuffled = numbered(10, 4, torch.Generator().manual_seed(0))
     passes = []
     for _ in range(3):
-        parts = list(batches)
+        parts = list(shuffled)
         assert [len(rows) for rows, _ in parts] == [4, 4, 2]
         rows, weights = map(torch.cat, zip(*parts, strict=True))
         assert_array_equal(weights, rows[:, 0] + 1)
         assert_array_equal(rows[:, 0].sort().values, range(10))
         passes.append(tuple(rows[:, 0].tolist()))
     assert len({*passes, tuple(range(10))}) == 4
+
+
+def test_inputs_are_the_same_whatever_number_of_rows_is_turned_at_once(monkeypatch):
+    """Also where only some of the rows turned together have gaps."""
+    rows = correlated_rows(30, 5, 2, seed=0)
+    encoder = started_model(rows, "anchored", 2).encoder
+    rows[3, 1] = rows[25, 4] = torch.nan
+    dataset = WeightedRows(rows, torch.ones(30))
+    whole = dataset.with_inputs(encoder).tensors
+    monkeypatch.setattr(batches, "CHUNK", 4)
+    for part, each in zip(dataset.with_inputs(encoder).tensors, whole, strict=True):
+        torch.testing.assert_close(part, each, equal_nan=True)
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_its_rows():
@@ -53,6 +66,17 @@ def test_the_first_step_takes_noise_variances_ten_times_as_far(table):
     noise = steps.pop("likelihood.heads.0.raw_variance")
     assert_allclose(noise, 1e-2, rtol=1e-3)
     assert_allclose(max(steps.values()), 1e-3, rtol=1e-3)
+
+
+def test_another_random_state_begins_with_other_weights(table):
+    settings = ONE_STEP | {"learning_rate_init": 1e-12}
+    ridges = [
+        weights_of(short(random_state=seed, **settings).fit(table))[
+            "decoder.along.maps.0.weight"
+        ]
+        for seed in (0, 1)
+    ]
+    assert (ridges[0] != ridges[1]).all()
 
 
 def test_the_loss_is_linear_in_the_weight_of_the_divergence(table):
