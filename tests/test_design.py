@@ -93,6 +93,13 @@ def test_coordinates_and_natural_parameters_are_told_from_each_other(counts, see
     torch.testing.assert_close(natural, natural.T)
 
 
+def test_the_noise_of_levels_is_given_by_their_likelihood():
+    kinds = ["gaussian", "student_t", *COUNTS, "bernoulli", "ordinal", "categorical"]
+    rows = torch.tensor([0.0, 1, 2])[:, None].expand(-1, 7)
+    units = Design(kinds, [1] * 5 + [3, 3]).fit(rows, torch.full((3,), 1 / 3))
+    assert units.discrete.tolist() == [False] * 4 + [True] * 4
+
+
 def test_units_of_rare_levels_have_a_limit():
     """Of frequencies below 4%; they would be estimated from few rows."""
     rows = torch.zeros(1000, 3)
