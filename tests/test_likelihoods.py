@@ -302,7 +302,7 @@ def test_ordered_levels_start_at_their_frequencies_however_rare():
 
 @pytest.mark.parametrize("noise", [0.2, 0.7])
 def test_numbers_start_with_the_variance_of_their_noise(noise):
-    likelihood = MixedLikelihood(["gaussian", "student_t"])
+    likelihood = randomise(MixedLikelihood(["gaussian", "student_t"]), 1.0, 0)
     likelihood.start_at(torch.full((2,), noise), torch.zeros(3, 2), torch.ones(3) / 3)
     normal, heavy = likelihood.heads
     assert normal.variance().item() == pytest.approx(noise)

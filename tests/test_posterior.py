@@ -162,7 +162,7 @@ def test_a_single_draw_from_the_prior_has_its_variance(n_draws):
     """Over many seeds of the noise."""
     model, rows = clustered_model(distance=2.0)
     empty = rows[:1] * torch.nan
-    noises = [shared_noise(n_draws, 1, seed) for seed in range(400)]
+    noises = [shared_noise(n_draws, 1, seed) for seed in range(100)]
     with torch.no_grad():
         drawn = [importance_log_weights(model, empty, each)[0][-1] for each in noises]
     assert float(torch.cat(drawn).var()) == pytest.approx(1, abs=0.2)
@@ -279,10 +279,10 @@ def test_few_draws_give_the_likelihood_of_a_value_that_the_code_gives_up(far):
     torch.testing.assert_close(same, bound)
 
 
-@pytest.mark.parametrize("size", [0.5, 2.0])
+@pytest.mark.parametrize("size", [2.0, 4.0])
 def test_the_fit_is_never_farther_down_than_the_encoder(size):
     rows = correlated_rows(100, 4, 2, seed=0)
-    model = randomise(started_model(rows, "mlp", 2), size, 0)
+    model = randomise(started_model(rows, "anchored", 2), size, 0)
     with torch.no_grad():
         codes = torch.stack(
             [model.encoder(rows)[0], fit_posterior(model, rows, False).mean]
@@ -319,8 +319,8 @@ def test_gradients_reach_all_but_the_encoder():
 
 def test_any_number_below_one_chooses_a_gaussian_of_the_prior():
     """Whatever the rounded weights sum to."""
-    for seed in range(20):
-        prior = randomise(MixturePrior(2, 7), 1.0, seed)
+    for seed in range(100):
+        prior = randomise(MixturePrior(2, 16), 1.0, seed)
         uniform = torch.tensor([0.0, 1 - 2**-24])
         assert prior.draw(torch.zeros(2, 2), uniform).isfinite().all()
 
