@@ -257,6 +257,21 @@ def test_continuing_with_other_kinds_of_columns_is_an_error(parameters, message)
         model.fit(frame)
 
 
+@pytest.mark.parametrize("likelihood", ["auto", "gaussian", {"only": "ordinal"}])
+def test_continuing_with_the_same_parameters_is_no_error(likelihood):
+    """Also where the kind of a column is not the one that was asked for."""
+    frame = people(60).assign(nothing=np.nan, only="one level")
+    model = short(likelihood=likelihood).partial_fit(frame).partial_fit(frame)
+    assert model.n_iter_ == 2
+
+
+def test_continuing_with_another_likelihood_of_dates_is_an_error():
+    dates = people(60)[["joined"]]
+    model = short(likelihood="student_t").partial_fit(dates)
+    with pytest.raises(ValueError, match="likelihood of column 'joined'=student_t"):
+        model.set_params(likelihood="gaussian").partial_fit(dates)
+
+
 def test_fit_without_warm_start_forgets_the_last_fit(table):
     model = short().fit(table * 2).fit(table)
     assert_same_weights(weights_of(model), weights_of(short().fit(table)), rtol=0)
