@@ -48,9 +48,9 @@ def test_units_and_origin_of_the_columns_do_not_matter(seed, shift, exponent):
 
 
 @settings(max_examples=20, deadline=None)
-@given(seeds)
-def test_a_weight_of_two_is_two_rows(seed):
-    rows = normal_rows(seed, 60, 3)
+@given(seeds, st.sampled_from([3, 80]))
+def test_a_weight_of_two_is_two_rows(seed, n_features):
+    rows = normal_rows(seed, 60, n_features)
     counts = torch.tensor(np.random.default_rng(seed).integers(1, 4, 60))
     repeated = rows.repeat_interleave(counts, 0)
     assert_allclose(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_ilvae.vae import Design
+from sklearn_ilvae.vae.design import LARGEST_UNIT
 from sklearn_ilvae.vae.likelihoods import COUNTS, MixedLikelihood
 from sklearn_ilvae.vae.observed import level_frequencies, observed_mean
 
@@ -90,6 +91,24 @@ def test_coordinates_and_natural_parameters_are_told_from_each_other(counts, see
     torch.testing.assert_close(units.from_natural(units.to_natural(vectors)), vectors)
     natural = units.to_natural(torch.eye(design.n_parameters).double())
     torch.testing.assert_close(natural, natural.T)
+
+
+def test_the_noise_of_levels_is_given_by_their_likelihood():
+    kinds = ["gaussian", "student_t", *COUNTS, "bernoulli", "ordinal", "categorical"]
+    rows = torch.tensor([0.0, 1, 2])[:, None].expand(-1, 7)
+    units = Design(kinds, [1] * 5 + [3, 3]).fit(rows, torch.full((3,), 1 / 3))
+    assert units.discrete.tolist() == [False] * 4 + [True] * 4
+
+
+def test_units_of_rare_levels_have_a_limit():
+    """Of frequencies below 4%; they would be estimated from few rows."""
+    rows = torch.zeros(1000, 3)
+    rows[0] = 1
+    design = Design(["bernoulli", "ordinal", "categorical"], [1, 2, 2])
+    units = design.fit(rows, torch.full((1000,), 1 / 1000))
+    ((place, matrix),) = units.blocks
+    assert units.diagonal[:place].tolist() == [LARGEST_UNIT] * 2
+    assert matrix.item() == pytest.approx(LARGEST_UNIT)
 
 
 @pytest.mark.parametrize("kinds", [["poisson"], ["gaussian", "poisson"]])

@@ -91,6 +91,7 @@ def test_no_global_generator_is_read_or_moved(table):
         model.partial_fit(table)
         model.score_samples(table)
         model.sample(3, random_state=0)
+        pickle.loads(pickle.dumps(model))
         after = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
         for state_before, state_after in zip(before, after, strict=True):
             assert_array_equal(state_before, state_after)
@@ -256,6 +257,21 @@ def test_continuing_with_other_kinds_of_columns_is_an_error(parameters, message)
         model.fit(frame)
 
 
+@pytest.mark.parametrize("likelihood", ["auto", "gaussian", {"only": "ordinal"}])
+def test_continuing_with_the_same_parameters_is_no_error(likelihood):
+    """Also where the kind of a column is not the one that was asked for."""
+    frame = people(60).assign(nothing=np.nan, only="one level")
+    model = short(likelihood=likelihood).partial_fit(frame).partial_fit(frame)
+    assert model.n_iter_ == 2
+
+
+def test_continuing_with_another_likelihood_of_dates_is_an_error():
+    dates = people(60)[["joined"]]
+    model = short(likelihood="student_t").partial_fit(dates)
+    with pytest.raises(ValueError, match="likelihood of column 'joined'=student_t"):
+        model.set_params(likelihood="gaussian").partial_fit(dates)
+
+
 def test_fit_without_warm_start_forgets_the_last_fit(table):
     model = short().fit(table * 2).fit(table)
     assert_same_weights(weights_of(model), weights_of(short().fit(table)), rtol=0)
@@ -288,6 +304,21 @@ def test_partial_fit_keeps_the_scaling_of_its_first_rows(table):
     assert_allclose(mean, table[:100].mean(0))
     model.partial_fit(table[100:])
     assert_array_equal(model.mean_, mean)
+
+
+@pytest.mark.parametrize(
+    ("methods", "validated"),
+    [
+        (["fit", "partial_fit"], [True, True, False]),
+        (["partial_fit", "fit"], [False, True, True]),
+    ],
+)
+def test_every_epoch_has_a_validation_score_if_one_has(table, methods, validated):
+    model = short(warm_start=True, max_iter=2)
+    for method in methods:
+        getattr(model, method)(table)
+    assert model.n_iter_ == len(model.loss_curve_) == 3
+    assert_array_equal(np.isfinite(model.validation_scores_), validated)
 
 
 def test_every_pass_meets_other_noise(table):

@@ -5,7 +5,7 @@ import pytest
 from autoencoders import assert_same_weights, short, validation_score, weights_of
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae import ILVAETransformer, _transformer
 from sklearn_ilvae._training import net
 from sklearn_ilvae.vae import evidence_lower_bound
 
@@ -77,6 +77,29 @@ def test_an_infinite_loss_is_explained_and_changes_nothing(
     fitted = before.keys() - model.get_params().keys()
     assert all(vars(model)[name] is before[name] for name in fitted)
     assert_array_equal(model.transform(table), codes)
+
+
+def test_weights_that_the_last_step_makes_infinite_are_explained(table):
+    """The loss, which is computed before a step, says nothing of them."""
+    model = short(max_iter=1, early_stopping=False, batch_size=1000)
+    with pytest.raises(ValueError, match="learning_rate_init=1e\\+39 is probably too"):
+        model.set_params(learning_rate_init=1e39).fit(table)
+    assert not hasattr(model, "module_")
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_ctrl_c_outside_of_the_epochs_changes_nothing(monkeypatch, table, method):
+    model = short().fit(table)
+    before = dict(vars(model))
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_transformer, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(model, method)(table[:50])
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[name] is value for name, value in before.items())
 
 
 def test_an_infinite_loss_is_explained_where_a_subclass_has_fewer_parameters(table):

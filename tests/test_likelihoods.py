@@ -290,6 +290,27 @@ def test_columns_start_at_their_own_distribution(families):
         torch.testing.assert_close(found, seen.mean(0), rtol=1e-6, atol=1e-6)
 
 
+def test_ordered_levels_start_at_their_frequencies_however_rare():
+    likelihood = MixedLikelihood(["ordinal"], [4]).double()
+    rows = torch.tensor([0, 1, 3]).repeat(2000, 1).double().T.reshape(-1, 1)
+    shares = torch.full((6000,), 1 / 6000).double()
+    likelihood.start_at(torch.ones(1), rows, shares)
+    found = likelihood.statistics(torch.zeros(1, 1).double())[0]
+    expected = torch.tensor([1 / 3, 1 / 3, 0, 1 / 3]).double()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("noise", [0.2, 0.7])
+def test_numbers_start_with_the_variance_of_their_noise(noise):
+    likelihood = randomise(MixedLikelihood(["gaussian", "student_t"]), 1.0, 0)
+    likelihood.start_at(torch.full((2,), noise), torch.zeros(3, 2), torch.ones(3) / 3)
+    normal, heavy = likelihood.heads
+    assert normal.variance().item() == pytest.approx(noise)
+    freedom = heavy.freedom().item()
+    variance = heavy.squared_scale().item() * freedom / (freedom - 2)
+    assert variance == pytest.approx(noise)
+
+
 def test_variances_have_a_floor():
     for family in ("gaussian", "student_t"):
         (head,) = MixedLikelihood([family]).heads

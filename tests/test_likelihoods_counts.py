@@ -58,6 +58,7 @@ def exact_negative_binomial(value, log_rate, log_size):
     log_ratio=st.floats(-20, 10) | st.floats(-1e-3, 1e-3),
 )
 @example(log_size=2.875, value=1, log_ratio=0.0)
+@example(log_size=2.0, value=3, log_ratio=-200.0)
 @settings(max_examples=200, deadline=None)
 def test_the_negative_binomial_is_exact_whatever_size_and_count(
     dtype, log_size, value, log_ratio
@@ -132,3 +133,38 @@ def test_a_column_starts_at_its_mean_however_large(family, count):
     likelihood.start_at(halves[:1], rows, halves)
     mean = likelihood.mean(torch.zeros_like(rows[:1]))
     torch.testing.assert_close(mean, rows[1:] / 2)
+
+
+def test_counts_far_above_lie_twenty_standard_deviations_above_their_rates():
+    """Of the rates 1 and 1/4, in columns of any family; of one at least."""
+    likelihood = MixedLikelihood(["poisson", "negative_binomial"])
+    rows = torch.tensor(
+        [[21, 29], [22, 29], [21, 30], [torch.nan, 30], [22, torch.nan]]
+    )
+    found = likelihood.have_counts_far_above(rows, torch.zeros(5, 2))
+    assert found.tolist() == [False, True, True, True, True]
+    small = torch.full((2, 2), 0.25).log()  # whose deviations count as 1
+    found = likelihood.have_counts_far_above(torch.tensor([[20, 0], [21, 0]]), small)
+    assert found.tolist() == [False, True]
+
+
+def test_a_negative_binomial_of_no_size_has_all_mass_at_zero():
+    likelihood = MixedLikelihood(["negative_binomial"])
+    torch.nn.init.constant_(likelihood.heads[0].log_size, -1000.0)
+    found = likelihood.log_prob(torch.tensor([[0.0], [5.0]]), torch.ones(2, 1))
+    found.sum().backward()
+    assert found[0].item() == pytest.approx(0)
+    assert -100 < found[1].item() < -30
+    assert likelihood.heads[0].log_size.grad.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("counts", "size"), [([0, 6], 9 / 6), ([2, 2], 1e3), ([0] * 99 + [99], 0.1)]
+)
+def test_a_negative_binomial_starts_at_the_variance_of_its_column(counts, size):
+    """By the size, mean² / (variance − mean), from 0.1 to 1000."""
+    likelihood = MixedLikelihood(["negative_binomial"]).double()
+    rows = torch.tensor(counts).double()[:, None]
+    shares = torch.full((len(rows),), 1 / len(rows)).double()
+    likelihood.start_at(torch.ones(1), rows, shares)
+    assert likelihood.heads[0].log_size.exp().item() == pytest.approx(size)

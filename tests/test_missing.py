@@ -46,6 +46,7 @@ def test_a_row_with_gaps_scores_the_density_of_what_is_observed(table):
         device="cpu",
         random_state=0,
     ).fit(rows.numpy())
+    rows = rows[:100]
     network, scaling = model._inference_module(torch.float64), model._scaling()
     codes = torch.linspace(-8, 8, 2001, dtype=torch.float64)[:, None]
     observed = ~rows.isnan()
@@ -107,7 +108,7 @@ def test_imputed_values_stay_within_the_range_of_the_fit(n_imputations):
     assert filled().min() == rows[:, 1].min()
     assert filled().max() == rows[:, 1].max()
     wider = 2 * rows
-    model.partial_fit(wider)
+    model.partial_fit(wider).partial_fit(rows / 2)
     assert filled().max() == wider[:, 1].max()
 
 
@@ -263,9 +264,11 @@ def test_an_array_with_categories_keeps_its_floating_dtype(table, n_imputations)
             assert set(np.unique(each[:, -1])) <= set(np.unique(rows[seen[:, -1], -1]))
 
 
-def test_a_first_batch_without_gaps_can_be_followed_by_one_with_gaps(table):
+def test_batches_with_gaps_and_without_can_follow_each_other(table):
     model = short().partial_fit(table)
     model.partial_fit(with_gaps(table, 0.3))
+    assert np.isfinite(model.loss_curve_).all()
+    model = short().partial_fit(with_gaps(table, 0.3)).partial_fit(table)
     assert np.isfinite(model.loss_curve_).all()
 
 

@@ -142,6 +142,8 @@ def test_an_impossible_value_of_a_new_row_need_not_change_the_model(
     new.loc[3, column] = -1.0
     with pytest.raises(ValueError, match="Correct such values, make them missing, or"):
         model.score_samples(new)
+    with pytest.raises(ValueError, match="Correct such values, make them missing, or"):
+        model.partial_fit(new)
     new.loc[3, column] = np.nan
     assert np.isfinite(model.score_samples(new)).all()
 

@@ -154,6 +154,13 @@ def test_a_point_of_the_sample_is_known_again_by_what_is_observed():
     assert_allclose(terms, expected, rtol=1e-12)
 
 
+def test_a_point_with_gaps_that_equals_all_of_the_nearest_lies_as_near():
+    sample = torch.tensor([[0.0, 1.0]] * 3 + [[9.0, 1.0]] * 3)
+    observed = torch.tensor([[True, False], [True, True]])
+    terms = neighbour_terms(sample[:2], sample, 1, observed)
+    assert terms.tolist() == [[0, 0], [81, 0]]
+
+
 def test_columns_of_many_kinds_are_compared_in_nats():
     frame = pd.DataFrame(
         {

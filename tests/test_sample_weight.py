@@ -16,6 +16,8 @@ from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
 from sklearn_ilvae._columns import find_scaling
 from sklearn_ilvae._random import draw_held_out, draw_seed
 from sklearn_ilvae._training.setup import split_validation, start_model
+from sklearn_ilvae.vae import Design
+from sklearn_ilvae.vae.likelihoods import COUNTS, LEVELS, MixedLikelihood
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
@@ -120,6 +122,40 @@ def test_scaling_and_start_of_weighted_rows_are_those_of_repeated_rows(table, se
     repeated = begin(rows.repeat(weights, axis=0), np.ones(weights.sum()))
     for name, value in weighted.items():
         assert_allclose(value, repeated[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_the_summary_of_weighted_rows_is_that_of_repeated_rows():
+    frame, weights = people(60, gaps=0.2), np.arange(60) % 3
+    weighted = short(max_iter=1).fit(frame, sample_weight=weights)
+    repeated = short(max_iter=1).fit(frame.loc[frame.index.repeat(weights)])
+    assert repr(weighted.column_summary_) == repr(repeated.column_summary_)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_discrete_columns_of_weighted_rows_start_as_those_of_repeated_rows(seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, 3, (40, 5)).astype(float)
+    rows[rng.random(rows.shape) < 0.1] = np.nan
+    # As many rows either way: every level counts as half a row more.
+    weights = rng.multinomial(40, np.full(40, 1 / 40))
+    columns = ("bernoulli", *COUNTS, *LEVELS), (1, 1, 1, 3, 3)
+
+    def start(rows, weights):
+        rows, shares = torch.tensor(rows), torch.tensor(weights / weights.sum())
+        design, likelihood = Design(*columns), MixedLikelihood(*columns).double()
+        units = design.double().fit(rows, shares)
+        likelihood.start_at(torch.ones(design.n_parameters), rows, shares)
+        matrices = {str(place): matrix for place, matrix in units.blocks}
+        states = design.state_dict() | likelihood.state_dict()
+        return states | matrices | {"units": units.diagonal}
+
+    weighted, repeated = (
+        start(rows, weights),
+        start(rows.repeat(weights, 0), np.ones(40)),
+    )
+    for name, value in weighted.items():
+        assert_allclose(value, repeated[name], atol=1e-12, err_msg=name)
 
 
 def test_rows_held_out_for_validation_leave_no_trace_in_the_start(table):

@@ -16,7 +16,9 @@ from sklearn_ilvae.vae import (
     linear_model,
     principal_axes,
 )
+from sklearn_ilvae.vae.maps import StronglyMonotoneMap
 from sklearn_ilvae.vae.networks import jacobian_at_zero
+from sklearn_ilvae.vae.observed import observed_mean
 
 
 def linear_posterior(model):
@@ -27,6 +29,10 @@ def linear_posterior(model):
     scaled = loadings.T / model.likelihood.heads[0].variance()
     precision = scaled @ loadings + torch.eye(n_components, dtype=torch.float64)
     return loadings, torch.linalg.solve(precision, scaled), -precision.diagonal().log()
+
+
+def covariance_of(axes):
+    return axes.directions * axes.variances @ axes.directions.T
 
 
 def log_likelihood_of_linear_model(rows, others):
@@ -68,6 +74,15 @@ class TestStart:
         ridges = decoder.along.maps[-1].weight.detach()
         along = torch.nn.functional.cosine_similarity(columns[:, None], ridges, dim=-1)
         torch.testing.assert_close(along.amax(1), torch.ones_like(along[:, 0]))
+
+    @pytest.mark.parametrize("family", ["anchored_warped", "gradient_network"])
+    def test_warps_have_a_ridge_along_every_parameter(self, family):
+        rows = correlated_rows(200, 6, 3, seed=0)
+        decoder = started_model(rows, family, 3, hidden_layer_sizes=(32,)).decoder
+        ridges = decoder.warp.maps[0].weight.detach()
+        along = ridges.abs().amax(1) / ridges.norm(dim=1)
+        pointed = ridges[along > 1 - 1e-6].abs().argmax(1)
+        assert set(pointed.tolist()) == set(range(6))
 
     @pytest.mark.parametrize("family", DECODERS)
     @pytest.mark.parametrize("n_components", [3, 6])
@@ -117,6 +132,31 @@ class TestStart:
         along = axes.directions[:, :2]
         modelled = (along.T @ covariance @ along).diagonal()
         torch.testing.assert_close(modelled, axes.variances[:2])
+
+    def test_so_does_that_of_coordinates_beside_counts(self):
+        rows = correlated_rows(2000, 6, 2, seed=2)
+        rows[:, 4:] = (2 + rows[:, 4:]).exp().round()
+        kinds = ("gaussian",) * 4 + ("poisson",) * 2
+        model = started_model(rows, "mlp", 2, likelihood=kinds)
+        encoder, directions = model.encoder, model.decoder.linear.detach()
+        axes = principal_axes(encoder.design.coordinates(rows), torch.ones(2000))
+        loadings, scaled = encoder.completion.loadings, encoder.completion.scaled
+        noise = (loadings / scaled)[:, 0]
+        along = axes.directions[:, :2]
+        modelled = along.T @ (loadings @ loadings.T + noise.diag()) @ along
+        torch.testing.assert_close(
+            modelled.diagonal(), axes.variances[:2], rtol=1e-4, atol=0
+        )
+        assert (directions.amax(0) == directions.abs().amax(0)).all()  # their signs
+
+    @pytest.mark.parametrize("family", CERTIFIED)
+    @pytest.mark.parametrize("constant", [0.1, 5.0])
+    def test_every_slope_starts_free_to_move(self, family, constant):
+        """Slopes are squares: one of zero would get no gradient."""
+        rows = correlated_rows(100, 5, 2, seed=1)
+        decoder = started_model(rows, family, 5, inverse_lipschitz=constant).decoder
+        maps = [m for m in decoder.modules() if isinstance(m, StronglyMonotoneMap)]
+        assert min(each.root_slope.square().min() for each in maps) > 1e-4
 
     def test_linear_model_has_a_share_of_the_most_likely_noise(self):
         rows = correlated_rows(500, 6, 2, seed=2, noise=1.0)
@@ -209,6 +249,25 @@ class TestPrincipalAxes:
         found = principal_axes(rows, torch.ones(400)).variances.sum()
         torch.testing.assert_close(found, expected, rtol=0.2, atol=0)
 
+    def test_gaps_may_depend_on_other_columns(self):
+        """The mean of what is observed is then that of some kinds of rows alone."""
+        rows = correlated_rows(500, 6, 2, seed=0)
+        complete = covariance_of(principal_axes(rows, torch.ones(500)))
+        rows[rows[:, 0] > 0.3, 1:3] = torch.nan
+        found = covariance_of(principal_axes(rows, torch.ones(500)))
+        assert (found - complete).norm() < 0.1 * complete.norm()
+
+    def test_a_column_may_have_values_in_rows_without_weight_alone(self):
+        rows, weights = correlated_rows(50, 4, 2, seed=0), torch.ones(50)
+        weights[:5] = 0
+        rows[5:, 0] = torch.nan
+        assert principal_axes(rows, weights).directions.isfinite().all()
+        assert observed_mean(rows, weights.double())[0] == 0
+
+    def test_variances_are_not_negative(self):
+        rows = correlated_rows(50, 1, 1, seed=0) * torch.arange(1.0, 7)
+        assert principal_axes(rows, torch.ones(50)).variances.min() >= 0
+
     def test_do_not_depend_on_gaps_in_rows_without_weight(self):
         rows = correlated_rows(50, 4, 2, seed=0)
         weights = (torch.arange(50) % 5 != 0).double()
@@ -218,14 +277,22 @@ class TestPrincipalAxes:
         torch.testing.assert_close(found.variances, expected.variances)
         torch.testing.assert_close(found.directions, expected.directions)
 
-    def test_weights_repeat_rows(self):
-        rows = correlated_rows(50, 4, 2, seed=1)
+    @pytest.mark.parametrize("n_features", [4, 60])
+    @pytest.mark.parametrize("gaps", [False, True])
+    def test_weights_repeat_rows(self, n_features, gaps):
+        rows = correlated_rows(50, n_features, 2, seed=1)
+        if gaps:
+            rows[::3, 0] = rows[1::4, 1] = torch.nan
         counts = torch.arange(50) % 3
         repeated = rows.repeat_interleave(counts, dim=0)
-        weighted = principal_axes(rows, counts.double())
-        plain = principal_axes(repeated, torch.ones(len(repeated)))
-        torch.testing.assert_close(weighted.variances, plain.variances)
-        torch.testing.assert_close(weighted.directions, plain.directions)
+        weighted, plain = (
+            covariance_of(axes)
+            for axes in (
+                principal_axes(rows, counts.double()),
+                principal_axes(repeated, torch.ones(len(repeated))),
+            )
+        )
+        torch.testing.assert_close(weighted, plain)
 
 
 class TestChoices:

@@ -203,6 +203,14 @@ def test_activations_rise_and_do_not_depend_on_autograd(
     assert (values.diff() >= -rounding * values[1:].abs().clamp(min=1)).all()
 
 
+def test_no_row_moves_a_log_variance_by_more_than_ten():
+    rows = correlated_rows(40, 5, 2, seed=0)
+    encoder = randomise(started_model(rows, "mlp", 2), 1.0, 0).encoder
+    with torch.no_grad():
+        moved = encoder(1e6 * rows)[1] - encoder.log_variance
+    torch.testing.assert_close(moved.abs(), torch.full_like(moved, 10.0))
+
+
 @pytest.mark.parametrize("family", DECODERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_converted_network_computes_as_a_deep_copy_does(family, dtype):

@@ -62,8 +62,7 @@ def _median_and_spread(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]
     squares = (shares[order] * sizes.square()).cumsum(0)
     # With all but the first values clipped, s² = squares + (3 s)² (1 − inside).
     left = 1 - LINEAR_RANGE**2 * (1 - inside)
-    spreads = (squares / left.clamp(min=torch.finfo(left.dtype).tiny)).sqrt()
+    spreads = (squares / left).sqrt()
     following = torch.cat([sizes[1:], sizes.new_full((1,), torch.inf)])
     solves = (left > 0) & (LINEAR_RANGE * spreads <= following)
-    solves[-1] = True  # but for rounding of the sum of all shares
     return centre, spreads[solves.double().argmax()]

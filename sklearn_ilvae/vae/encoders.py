@@ -132,6 +132,5 @@ class GaussianEncoder(nn.Module):
         linear = torch.linalg.solve(precision, scaled)
         log_variance = -precision.diagonal().log()
         self.completion.start_at(loadings, noise)
-        self.linear.zero_()
         self.linear[:, : linear.shape[1]] = linear
         self.log_variance.copy_(log_variance)
