@@ -153,7 +153,7 @@ def read_training_table(
     check_same_namespace(X, fitted, attribute="mean_", method=method)
     schema, families = fitted._table_schema(), fitted.likelihood_
     unknown, min_samples = estimator.handle_unknown, 1 if method == "partial_fit" else 2
-    table = read_known_table(estimator, X, schema, unknown, min_samples)
+    table = read_known_table(estimator, X, schema, unknown, min_samples, sample_weight)
     rows, weights = rows_of_weight(table, X, sample_weight, min_samples)
     return TrainingTable(rows, weights, schema, families, X)
 

@@ -1,10 +1,12 @@
 """Weights act as repetition: exactly where no randomness differs, else in the mean."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from autoencoders import short
+from autoencoders import short, short_detector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixed import LIBRARIES, people, rows_of, same_form
@@ -45,6 +47,19 @@ def test_a_level_in_rows_of_no_weight_alone_is_none(library, alone):
     assert repr(weighted.column_summary_) == repr(removed.column_summary_)
     assert_array_equal(weighted.score_samples(kept), removed.score_samples(kept))
     assert same_form(weighted.sample(2, random_state=0), removed.sample(2))
+
+
+@pytest.mark.parametrize("make", [short, short_detector])
+def test_an_unknown_level_in_rows_of_no_weight_is_none_where_training_goes_on(make):
+    X, weights = people(30)[["height", "city"]], np.arange(30) > 1
+    model = make(n_components=1).partial_fit(X)
+    X["city"] = X["city"].where(weights, "Riga")
+    removed = copy.deepcopy(model).partial_fit(X[weights])
+    weighted = model.partial_fit(X, sample_weight=weights)
+    kept = X[weights]
+    assert_array_equal(weighted.score_samples(kept), removed.score_samples(kept))
+    with pytest.raises(ValueError, match="'Riga' in row 0"):
+        model.partial_fit(X, sample_weight=1 - 0.5 * weights)
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])

@@ -41,7 +41,7 @@ from .schema import (
     explain_other_order,
     in_order,
 )
-from .validation import rows_of_weight, validated_table
+from .validation import checked_weights, rows_of_weight, validated_table
 
 LARGEST_WHOLE = 2.0**53
 """Up to it every whole number has a float64 of its own."""
@@ -148,6 +148,7 @@ def read_known_table(
     schema: TableSchema,
     handle_unknown: str = "error",
     min_samples: int = 1,
+    sample_weight: Any = None,
 ) -> Tensor:
     """Read a table of a fitted schema.
 
@@ -163,6 +164,8 @@ def read_known_table(
         What to do with a category that was not fitted.
     min_samples : int, default=1
         Least number of rows.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights. A level of rows of weight 0 alone is none.
 
     Returns
     -------
@@ -213,6 +216,10 @@ def read_known_table(
         difference = difference or explain_other_groups(schema, columns)
     if difference is not None:
         raise ValueError(difference)
+    absent = np.zeros(len(table), dtype=bool)
+    if sample_weight is not None:
+        weights = checked_weights(sample_weight, X, min_samples)
+        absent = (weights == 0).cpu().numpy()
     codes = {}
     for index, column in enumerate(schema.columns):
         raw = None if columns is None else columns[index]
@@ -220,6 +227,7 @@ def read_known_table(
             if raw is None:
                 values = table[:, index].double().cpu().numpy()
                 raw = RawColumn(column.name, column.dtype, column.group, values)
+            raw = replace(raw, values=np.where(absent, np.nan, raw.values))
             codes[index] = encode_levels(raw, column.levels, handle_unknown)
         elif column.group == "empty":  # no value says what the numbers stand for
             codes[index] = np.full(len(table), np.nan)
