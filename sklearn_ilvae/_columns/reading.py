@@ -216,10 +216,10 @@ def read_known_table(
         difference = difference or explain_other_groups(schema, columns)
     if difference is not None:
         raise ValueError(difference)
-    absent = np.zeros(len(table), dtype=bool)
+    weightless = None
     if sample_weight is not None:
         weights = checked_weights(sample_weight, X, min_samples)
-        absent = (weights == 0).cpu().numpy()
+        weightless = (weights == 0).cpu().numpy()
     codes = {}
     for index, column in enumerate(schema.columns):
         raw = None if columns is None else columns[index]
@@ -227,7 +227,8 @@ def read_known_table(
             if raw is None:
                 values = table[:, index].double().cpu().numpy()
                 raw = RawColumn(column.name, column.dtype, column.group, values)
-            raw = replace(raw, values=np.where(absent, np.nan, raw.values))
+            if weightless is not None:
+                raw = replace(raw, values=np.where(weightless, np.nan, raw.values))
             codes[index] = encode_levels(raw, column.levels, handle_unknown)
         elif column.group == "empty":  # no value says what the numbers stand for
             codes[index] = np.full(len(table), np.nan)
