@@ -291,6 +291,22 @@ def test_without_a_base_there_is_always_a_kernel_part(n, seed, form, bandwidth):
     assert model.score(x).abs().max() > 0
 
 
+def test_the_published_ridge_is_the_strength_of_tikhonov_times_the_rows():
+    x, given = banana(60, 0), {"kernel": "rbf", "bandwidth": "median"}
+    _, published = fit_score(x, Settings(**given, method="stein"))
+    same = {"form": "diagonal", "base": None, "method": "tikhonov"}
+    _, tikhonov = fit_score(x, Settings(**given, **same))
+    assert published.regularization == pytest.approx(60 * tikhonov.regularization)
+
+
+def test_a_published_ridge_is_searched_with_as_the_strength_of_tikhonov():
+    x = banana(30, 0)
+    _, published = fit_score(x, Settings("rbf", method="stein", regularization=0.3))
+    same = {"form": "diagonal", "base": None, "method": "tikhonov"}
+    _, tikhonov = fit_score(x, Settings("rbf", regularization=0.01, **same))
+    torch.testing.assert_close(published.bandwidth, tikhonov.bandwidth)
+
+
 def test_settings_compared_keep_no_fits_in_memory(monkeypatch):
     """A search compares dozens: their fits together are many times a wide sample."""
     built, build = [], Candidate.build
