@@ -97,6 +97,24 @@ def test_a_gain_counts_in_standard_errors_of_its_mean(asked, size):
         assert found is expected
 
 
+def test_forms_compared_together_are_compared_as_each_alone():
+    frame, landmarks = frame_of(banana(40, 0)), torch.arange(40)
+    candidates = [Candidate("rbf", form, 2.0) for form in ("diagonal", "curl_free")]
+    together, *alone = (
+        cross_validate(frame, some, landmarks, methods=("tikhonov",))
+        for some in (candidates, candidates[:1], candidates[1:])
+    )
+    for found, (expected,) in zip(together, alone, strict=True):
+        assert found.strength == expected.strength
+        assert found.loss == pytest.approx(expected.loss)
+        assert found.degrees_of_freedom == pytest.approx(expected.degrees_of_freedom)
+
+
+def test_rows_taken_from_a_sample_are_one():
+    rows = frame_of(banana(40, 0)).rows
+    assert float(rows.take(rows.lowest_ranks(15)).weights.sum()) == pytest.approx(1.0)
+
+
 def dense_loss(frame, candidate, landmarks, strength: float) -> torch.Tensor:
     """Return the mean loss by a ridge on all fields, by least squares."""
     rows, base, total = frame.rows, frame.bases["gaussian"], 0.0
