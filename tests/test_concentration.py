@@ -189,6 +189,19 @@ def test_a_threshold_has_its_share_of_rows_below(n_rows, percent, seed):
     assert int((scores < threshold).sum()) == n_rows * percent // 100
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 100), st.integers(1, 50), seeds)
+def test_a_threshold_below_weighted_rows_is_that_below_repeated_rows(
+    n_rows, percent, seed
+):
+    rng = np.random.default_rng(seed)
+    scores = torch.tensor(np.sort(rng.normal(size=n_rows)))
+    weights = torch.tensor(rng.integers(1, 4, n_rows))
+    repeated = scores.repeat_interleave(weights)
+    expected = threshold_below(repeated, ones(repeated), percent / 100)
+    assert threshold_below(scores, weights.double(), percent / 100) == expected
+
+
 @given(st.floats(-1e6, 1e6), st.integers(1, 10))
 def test_no_row_of_equal_scores_lies_below_the_fence(score, n_rows):
     scores = torch.full((n_rows,), score, dtype=torch.float64)

@@ -196,6 +196,19 @@ def test_what_missing_values_gain_in_common_is_measured(n_features, share_with_g
     assert_allclose(found, [0] + [0.3 * k for k in range(n_features)], atol=1e-9)
 
 
+def test_common_gains_are_means_by_weight():
+    slopes, weights = random_rows(40, 1)[:, 0], random_rows(40, 2)[:, 0].square()
+
+    def terms_of(rows):
+        missing = rows.isnan().double()
+        return torch.cat([0 * missing, (slopes * missing.sum(1))[:, None]], dim=1)
+
+    zeros = torch.zeros(5, dtype=torch.float64)
+    found = common_gains(terms_of, random_rows(40, 5), weights, zeros, zeros, 0)
+    mean = float(weights @ slopes / weights.sum())
+    assert_allclose(found, [0, 0, *(mean * k for k in range(2, 6))])
+
+
 def test_common_gains_are_the_same_for_the_same_seed():
     rows = random_rows(50, 6)
     gains = means = torch.zeros(6, dtype=torch.float64)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from displays import legend_texts
 from mixed import LIBRARIES, people, rows_of
+from numpy.testing import assert_allclose
 
 from sklearn_ilvae import ILVAEOutlierDetector, SteinScoreEstimator
 from sklearn_ilvae.inspection import (
@@ -51,6 +52,11 @@ def test_scores_far_below_share_the_leftmost_bin():
     assert any(
         f"{below} of 302 rows below" in text for text in legend_texts(display.ax_)
     )
+
+
+def test_a_row_on_the_threshold_is_not_below_it():
+    display = ScoreHistogramDisplay.from_predictions([0.0, 1.0, 2.0], threshold=1.0)
+    assert "threshold 1: 1 of 3 rows below (33.3%)" in legend_texts(display.ax_)
 
 
 @pytest.mark.parametrize("threshold", [-50.0, 0.0, 50.0])
@@ -149,6 +155,10 @@ def test_names_that_do_not_match_are_refused():
 
 def test_the_field_points_up_the_density(field, plane):
     display = ScoreFieldDisplay.from_estimator(field, plane, grid_resolution=5)
+    sizes = np.linalg.norm(display.gradients, axis=1)
+    assert_allclose(display.quiver_.get_array(), sizes)
+    shown = np.hypot(display.quiver_.U, display.quiver_.V)
+    assert_allclose(shown, np.minimum(sizes, np.quantile(sizes, 0.75)))
     towards_centre = -(display.points * display.gradients).sum(1)
     assert (towards_centre[np.linalg.norm(display.points, axis=1) > 1] > 0).all()
 

@@ -90,6 +90,7 @@ def test_rare_levels_share_a_bar():
 def test_the_difference_of_columns_is_a_share_of_the_rows():
     assert difference(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0])) == 0
     assert difference(np.array([0.0, 1.0]), np.array([0.0, 9.0])) == 0.5
+    assert difference(np.arange(4.0), np.arange(4.0, 8.0)) == 1
     assert difference(np.array(["a", "b"]), np.array(["c", "d"])) == 1
     assert difference(np.array(["a", "b"]), np.array(["b"])) == 0.5
 
@@ -99,6 +100,14 @@ def test_whole_numbers_get_bins_of_their_own():
     edges = bin_edges(counts, counts)
     assert (np.diff(edges) == 1).all()
     assert (edges % 1 == 0.5).all()
+
+
+def test_values_past_the_outermost_bins_are_counted_in_them():
+    values = np.append(np.linspace(0, 1, 999), 50.0)
+    panel = ColumnSummaryDisplay.from_predictions({"a": values}, {"a": values}).ax_[0]
+    for steps in panel.patches:
+        assert steps.get_data().edges[-1] < 2
+        assert steps.get_data().values.sum() == pytest.approx(100)
 
 
 def test_columns_that_were_not_drawn_are_refused():
@@ -116,6 +125,9 @@ def test_gaps_are_counted_by_column_and_by_pattern():
     assert [tick.get_text() for tick in display.ax_[1].get_xticklabels()] == ["a", "c"]
     lines = [tick.get_text() for tick in display.ax_[1].get_yticklabels()]
     assert lines == ["2 rows, complete", "2 rows", "1 row"]
+    dots = display.ax_[1].collections[1].get_offsets().tolist()
+    assert dots == [[0, 1], [1, 1], [0, 2]]
+    assert display.ax_[1].yaxis_inverted()
 
 
 def test_one_row_and_one_column_are_counted_in_the_singular():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sklearn_ilvae import stein
+from sklearn_ilvae._random import draw_seed
 from sklearn_ilvae.metrics import (
     fisher_divergence_from_density,
     fisher_divergence_from_sample,
@@ -52,6 +53,21 @@ def test_draws_come_from_any_source_that_scikit_learn_takes(reference):
     assert measured(None) != measured(None)
     with pytest.raises(ValueError, match="'often' cannot be used to seed"):
         measured("often")
+
+
+def test_both_samples_are_fitted_with_the_settings_and_the_source():
+    X, Y = sample(80, 2, 0), sample(80, 2, 1)
+    settings = stein.Settings("rbf", "diagonal", 0.5, 1e-2, n_landmarks=10)
+    options = {"settings": settings, "method": "plug_in", "random_state": 3}
+    seed = draw_seed(3)
+    rows = torch.tensor(X)
+    first, second = (
+        stein.fit_score(torch.tensor(each), settings, seed=seed)[0].score(rows)
+        for each in (X, Y)
+    )
+    expected = (first - second).square().sum(1).mean()
+    found = fisher_divergence_from_sample(X, Y, **options)
+    assert found == pytest.approx(float(expected))
 
 
 def test_only_the_plug_in_divergence_is_positive_for_equal_distributions():

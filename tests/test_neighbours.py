@@ -292,6 +292,14 @@ def test_a_large_table_leaves_a_sample():
     assert set(map(tuple, sample.rows)) < set(map(tuple, rows))
 
 
+def test_rows_that_count_little_in_training_are_sampled_like_others(table, monkeypatch):
+    monkeypatch.setattr("sklearn_ilvae._outlier.SAMPLE_ROWS", 100)
+    detector = short_detector(max_iter=1).fit(table)
+    sampled = (table[:, None] == detector._sample.rows).all(2).any(1)
+    assert sampled.sum() == 100
+    assert (sampled & ~detector.support_).sum() > 15
+
+
 def test_rows_that_are_dropped_are_nobodys_neighbours(table):
     detector = short_detector(support_fraction=0.8).fit(table)
     kept = np.unique(table[detector.support_], axis=0)

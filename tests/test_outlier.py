@@ -89,6 +89,15 @@ def test_contamination_is_the_share_of_training_rows_called_outliers(
     assert (model.predict(table) == -1).sum() == round(contamination * len(table))
 
 
+def test_contamination_is_a_share_of_the_weight(table):
+    weights = np.random.default_rng(0).integers(1, 20, len(table))
+    model = short_detector(contamination=0.1).fit(table, sample_weight=weights)
+    scores = model.score_samples(table)
+    below = scores < model.offset_
+    nearest = scores == scores[~below].min()
+    assert weights[below].sum() <= 0.1 * weights.sum() < weights[below | nearest].sum()
+
+
 def test_a_threshold_set_after_fit_is_that_of_a_new_fit(table):
     refitted = short_detector(contamination=0.2).fit(table)
     moved = (
@@ -172,9 +181,13 @@ def test_a_value_that_a_binary_column_never_held_is_scored_not_refused(table):
     model = short_detector().fit(rows)
     odd = rows[:5].copy()
     odd[:, -1] = [0, 1, 2, -1, 0.5]
-    terms = model.feature_contributions(odd)
+    tell = 5 * np.sign(np.corrcoef(table.T)[0]) * table.std(0)
+    odd[3:, :-1] = table.mean(0) + np.array([tell, -tell])
+    terms, expected = model.feature_contributions(odd, return_expected=True)
     assert (terms[:2, -2] > terms[2:, -2].max()).any()
-    assert (terms[2:, -2] <= -np.log(302)).all()
+    rarer = np.minimum(expected[2:, -1], 1 - expected[2:, -1])
+    assert (rarer < 1 / 302).any()
+    assert_allclose(terms[2:, -2], np.log(np.minimum(rarer, 1 / 302)))
     assert_allclose(terms.sum(1), model.score_samples(odd), rtol=1e-12)
 
 

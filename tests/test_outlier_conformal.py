@@ -87,6 +87,14 @@ def test_calibration_rows_are_kept_out_of_training(detector, normal):
     )
 
 
+def test_two_rows_are_trained_on_at_least(normal):
+    model = ILVAEOutlierDetector(
+        2, calibration_fraction=0.99, max_iter=1, random_state=0
+    ).fit(normal[:9])
+    assert len(model.training_scores_) == 2
+    assert len(model.calibration_scores_) == 7
+
+
 def test_nothing_that_is_fitted_depends_on_rows_of_the_calibration():
     rows = np.random.default_rng(0).integers(0, 2, (80, 3)).astype(float)
     rows[:, 0] += np.linspace(0, 1, 80)

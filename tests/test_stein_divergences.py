@@ -129,6 +129,16 @@ def test_cross_fitted_divergence_of_few_rows_is_that_in_other_units(copies):
     assert float(9.0 * divergence(3.0)) == pytest.approx(float(divergence(1.0)))
 
 
+def test_folds_of_unequal_size_count_by_their_rows():
+    """Where nothing is fitted, cross-fitting is holding out."""
+    x = points(7, 2, 0)
+    found = fisher_divergence_cross_fitted(
+        x, lambda rows: gaussian(0.5), standard, n_folds=3
+    )
+    expected = fisher_divergence_held_out(x, gaussian(0.5), standard)
+    assert float(found) == pytest.approx(float(expected))
+
+
 def test_no_score_has_seen_a_row_equal_to_one_that_judges_it():
     x = points(10, 2, 0).repeat(3, 1)
     fitted = []
@@ -180,6 +190,16 @@ def test_clusters_far_apart_add_up_to_the_sum_of_each(name, statistic, distance)
     expected = (terms * pairs).sum() / pairs.sum()
     found = kernel_stein_discrepancy(x, s, kernel, statistic=statistic)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("statistic", ["U", "V"])
+@pytest.mark.parametrize("spread", [1.0, 1e4])
+def test_a_discrepancy_hangs_on_no_chunk(monkeypatch, spread, statistic):
+    x, kernel = spread * points(10, 2, 0), make_kernel("rbf", 1.0)
+    at_once = kernel_stein_discrepancy(x, -x, kernel, statistic=statistic)
+    monkeypatch.setattr("sklearn_ilvae.stein.divergences.CHUNK_ROWS", 3)
+    found = kernel_stein_discrepancy(x, -x, kernel, statistic=statistic)
+    assert float(found) == pytest.approx(float(at_once))
 
 
 def test_a_row_of_a_huge_score_hides_no_pairs_of_others():

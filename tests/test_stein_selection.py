@@ -97,6 +97,24 @@ def test_a_gain_counts_in_standard_errors_of_its_mean(asked, size):
         assert found is expected
 
 
+def test_forms_compared_together_are_compared_as_each_alone():
+    frame, landmarks = frame_of(banana(40, 0)), torch.arange(40)
+    candidates = [Candidate("rbf", form, 2.0) for form in ("diagonal", "curl_free")]
+    together, *alone = (
+        cross_validate(frame, some, landmarks, methods=("tikhonov",))
+        for some in (candidates, candidates[:1], candidates[1:])
+    )
+    for found, (expected,) in zip(together, alone, strict=True):
+        assert found.strength == expected.strength
+        assert found.loss == pytest.approx(expected.loss)
+        assert found.degrees_of_freedom == pytest.approx(expected.degrees_of_freedom)
+
+
+def test_rows_taken_from_a_sample_are_one():
+    rows = frame_of(banana(40, 0)).rows
+    assert float(rows.take(rows.lowest_ranks(15)).weights.sum()) == pytest.approx(1.0)
+
+
 def dense_loss(frame, candidate, landmarks, strength: float) -> torch.Tensor:
     """Return the mean loss by a ridge on all fields, by least squares."""
     rows, base, total = frame.rows, frame.bases["gaussian"], 0.0
@@ -289,6 +307,22 @@ def test_without_a_base_there_is_always_a_kernel_part(n, seed, form, bandwidth):
     )
     assert report.kernel == "rbf"
     assert model.score(x).abs().max() > 0
+
+
+def test_the_published_ridge_is_the_strength_of_tikhonov_times_the_rows():
+    x, given = banana(60, 0), {"kernel": "rbf", "bandwidth": "median"}
+    _, published = fit_score(x, Settings(**given, method="stein"))
+    same = {"form": "diagonal", "base": None, "method": "tikhonov"}
+    _, tikhonov = fit_score(x, Settings(**given, **same))
+    assert published.regularization == pytest.approx(60 * tikhonov.regularization)
+
+
+def test_a_published_ridge_is_searched_with_as_the_strength_of_tikhonov():
+    x = banana(30, 0)
+    _, published = fit_score(x, Settings("rbf", method="stein", regularization=0.3))
+    same = {"form": "diagonal", "base": None, "method": "tikhonov"}
+    _, tikhonov = fit_score(x, Settings("rbf", regularization=0.01, **same))
+    torch.testing.assert_close(published.bandwidth, tikhonov.bandwidth)
 
 
 def test_settings_compared_keep_no_fits_in_memory(monkeypatch):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from samples import points, two_clusters
 
@@ -49,12 +49,21 @@ def test_the_published_estimator_counts_equal_rows_once_each():
 
 
 @few
-@given(seeds, st.integers(-1000, 1000))
+@given(seeds, st.integers(-1074, 1000))
+@example(0, -1074)
 def test_only_the_ratios_of_weights_matter(seed, exponent):
     x, weights = points(60, 2, seed), whole_weights(60, seed)
     model, _ = fit_score(x, FIXED, weights=weights)
     scaled, _ = fit_score(x, FIXED, weights=weights * 2.0**exponent)
     assert torch.equal(scaled.score(x), model.score(x))
+
+
+def test_a_weight_lost_to_rounding_is_none():
+    x, weights = points(20, 2, 0), whole_weights(20, 0)
+    model, _ = fit_score(x, FIXED, weights=weights)
+    far = torch.cat([x, torch.full((1, 2), 50.0)])
+    more, _ = fit_score(far, FIXED, weights=torch.cat([weights, torch.tensor([1e-17])]))
+    assert torch.equal(more.score(x), model.score(x))
 
 
 def test_equal_weights_are_no_weights():

@@ -290,7 +290,7 @@ def _values(score: Callable[[Tensor], Tensor], rows: Tensor, otherwise: str) -> 
             f"return a tensor of their shape. {otherwise}"
         )
     _check_finite(found, "score returned")
-    return found.detach().to(rows)
+    return found.detach()
 
 
 def _check_finite(scores: Tensor, what: str) -> None:

@@ -176,8 +176,9 @@ def _checked_weights(X: Tensor, weights: Tensor | None, device: torch.device) ->
             )
     if not (weights > 0).any():
         raise ValueError("weights are all 0; pass a positive one for at least one row")
-    # By a power of two, which rounds nothing, so that no sum overflows.
-    size = torch.frexp(weights.max()).exponent.clamp(min=-1000)
+    # By a power of two, which rounds nothing, so that no sum overflows: at most by the
+    # largest one.
+    size = torch.frexp(weights.max()).exponent.clamp(min=-1023)
     shares = weights * 2.0 ** -size.double()
     # Sums lose what is at their rounding.
     return shares.masked_fill(shares < torch.finfo(shares.dtype).eps, 0.0)
