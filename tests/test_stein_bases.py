@@ -1,5 +1,6 @@
 """Laws of the parametric base scores, against automatic differentiation and truth."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,11 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import points
+from scipy.stats import multivariate_t
 
 from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.bases.fitted import BASES, fit_bases
 from sklearn_ilvae.stein.bases.gaussian import fit_gaussian
 from sklearn_ilvae.stein.bases.mixture import fit_components, fit_like, run_em
+from sklearn_ilvae.stein.bases.student import Student, log_likelihood, run_student_em
 from sklearn_ilvae.stein.kernels.forms import FORMS
 from sklearn_ilvae.stein.kernels.radial import make_kernel
 from sklearn_ilvae.stein.kernels.solvers import whiten
@@ -198,6 +201,32 @@ def test_rows_held_out_have_no_say_in_a_mixture(seed, tied):
     )
     torch.testing.assert_close(found.centers, expected.centers)
     torch.testing.assert_close(found.covariances, expected.covariances)
+
+
+@few
+@given(seeds, st.sampled_from([1.0, 4.0, 50.0]))
+def test_a_student_t_is_of_rows_by_their_weights(seed, freedom):
+    """Those held out, of weight 0, have no say; its likelihood is that of SciPy.
+
+    EM ends where that does not rise along the location: the mean score is 0.
+    """
+    V = points(60, 2, seed) / points(60, 1, seed + 1).abs()
+    weights = torch.arange(60).remainder(3).double() / 60
+    kept = weights > 0
+    moved = torch.where(kept[:, None], V, points(60, 2, seed + 2))
+    start = Student(V[0], torch.eye(2).double(), 50.0, torch.ones(()).double(), 0)
+    found, expected = (
+        run_student_em(rows, shares, start, freedom, 1e-3)
+        for rows, shares in ((moved, 0.8 * weights), (V[kept], weights[kept]))
+    )
+    torch.testing.assert_close(found.location, expected.location)
+    torch.testing.assert_close(found.scatter, expected.scatter)
+    truth = multivariate_t(found.location, found.scatter, df=freedom)
+    mean = float(weights.numpy() @ truth.logpdf(V)) + math.log(math.pi)
+    assert log_likelihood(V, weights, found) == pytest.approx(mean)
+    end = run_student_em(V, weights, start, freedom, 1e-3, iterations=200)
+    slope = weights @ end.as_score().score(V)
+    torch.testing.assert_close(slope, 0.0 * slope, rtol=0, atol=1e-6)
 
 
 def test_a_student_t_is_recovered_with_its_tails():

@@ -10,6 +10,7 @@ from samples import error, points
 
 from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.bases.fitted import hyvarinen_loss
+from sklearn_ilvae.stein.fitting import best_base_alone
 from sklearn_ilvae.stein.sample.reading import read_rows
 from sklearn_ilvae.stein.sample.splits import split_rows
 from sklearn_ilvae.stein.selection.candidates import Candidate, Neighbourhood
@@ -31,10 +32,14 @@ def banana(n: int, seed: int) -> torch.Tensor:
     return torch.stack([x[:, 0], x[:, 0].square() + 0.3 * x[:, 1]], 1)
 
 
-def frame_of(x: torch.Tensor):
+def frame_of(x: torch.Tensor, weights=None, bases=("gaussian",)):
     generator = torch.Generator().manual_seed(0)
-    rows = read_rows(x, generator=generator, device=torch.device("cpu"))
-    return make_frame(rows, split_rows(rows), ("gaussian",), 0)
+    rows = read_rows(x, weights, generator=generator, device=torch.device("cpu"))
+    return make_frame(rows, split_rows(rows), bases, 0)
+
+
+def unequal(n: int) -> torch.Tensor:
+    return torch.linspace(0.1, 4.0, n).double()
 
 
 @pytest.mark.parametrize("n", [10, 23, 999, 1000, 25_001])
@@ -108,6 +113,55 @@ def test_forms_compared_together_are_compared_as_each_alone():
         assert found.strength == expected.strength
         assert found.loss == pytest.approx(expected.loss)
         assert found.degrees_of_freedom == pytest.approx(expected.degrees_of_freedom)
+
+
+def test_a_row_without_weight_has_no_say_in_a_gain():
+    values, weights = points(40, 2, 0), unequal(40)
+    weights[:10] = 0.0
+    found, expected = (
+        mean_and_error(values, weights),
+        mean_and_error(values[10:], weights[10:]),
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_rows_of_weights_are_fitted_and_judged_by_them():
+    """Degrees of freedom are the trace of the map from scores at rows to a field.
+
+    Of rows that are the landmarks too it is ``K (K + λ/w)⁻¹`` in each coordinate.
+    """
+    frame, strength = frame_of(banana(40, 0), unequal(40)), 0.3
+    (choice,) = cross_validate(
+        frame,
+        [Candidate("rbf", "diagonal", 0.3)],
+        torch.arange(40),
+        methods=("tikhonov",),
+        strength=strength,
+    )
+    traces = []
+    for part in range(frame.split.n_held_out):
+        others = frame.split.others(part)
+        U, weights = frame.rows.read(others), frame.rows.weights[others]
+        K = (-0.5 * (torch.cdist(U, U) / 0.3).square()).exp()
+        ridge = (strength * weights.sum() / weights).diag()
+        traces.append(2.0 * torch.linalg.solve(K + ridge, K).trace())
+    expected = float(torch.stack(traces).mean())
+    assert choice.degrees_of_freedom == pytest.approx(expected, rel=1e-5)
+    mean = frame.weights @ choice.losses / frame.weights.sum()
+    assert choice.loss == pytest.approx(float(mean), rel=1e-9)
+
+
+def test_a_base_alone_is_that_of_the_least_mean_loss():
+    heavy = points(80, 2, 0) / points(80, 3, 1).square().mean(1, keepdim=True).sqrt()
+    frame = frame_of(heavy, unequal(80), ("gaussian", "student_t"))
+    means = {
+        name: float(frame.weights @ base.losses / frame.weights.sum())
+        for name, base in frame.bases.items()
+    }
+    model, report = best_base_alone(frame)
+    assert report.base == min(means, key=lambda name: means[name]) == "student_t"
+    assert model.base is frame.bases["student_t"].full
+    assert report.loss == report.base_loss == pytest.approx(means["student_t"])
 
 
 def test_rows_taken_from_a_sample_are_one():

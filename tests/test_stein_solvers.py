@@ -258,6 +258,21 @@ def test_ridge_is_the_tikhonov_filter_of_the_decomposition(bandwidth, strength):
     assert error < 1e-8
 
 
+@pytest.mark.parametrize("bound", [2.0, 50.0])
+@pytest.mark.parametrize("method", ["spectral_cutoff", "nu", "landweber"])
+def test_a_solution_is_the_filter_of_the_decomposition(method, bound):
+    x, strength = points(20, 2, 0), 1e-2
+    u = kernel_matrix(make_kernel("rbf", 0.3), points(90, 2, 1), x)
+    gram, linear = u.T @ u / 90, u.T @ points(90, 3, 2) / 90
+    whitening = whiten(kernel_matrix(make_kernel("rbf", 0.3), x, x))
+    spectrum = decompose(whitened_gram(gram, whitening.basis), whitening.basis)
+    one = linear.new_tensor([strength])
+    gains = filter_gains(method, spectrum.eigenvalues, one, bound)
+    expected = spectrum.filtered(linear[None], gains).coefficients()[0, 0]
+    found = solve(method, gram, whitening, linear, strength, bound)
+    torch.testing.assert_close(found, expected)
+
+
 def test_a_ridge_below_the_rounding_of_the_gram_matrix_is_not_solved():
     x = points(40, 2, 0)
     whitening = whiten(kernel_matrix(make_kernel("rbf", 0.1), x, x))
@@ -304,6 +319,20 @@ def test_iterative_filters_equal_their_iterations(method):
     torch.testing.assert_close(found, gain)
 
 
+@pytest.mark.parametrize("method", ["nu", "landweber"])
+def test_an_eigenvalue_rounded_beyond_the_bound_is_filtered_as_the_bound(method):
+    rounded = torch.tensor([2.0, 2.0 * (1.0 + 1e-12)], dtype=torch.float64)
+    gains = filter_gains(method, rounded, torch.tensor([1e-2]).double(), 2.0)[0]
+    assert gains[0] == gains[1]
+
+
+def test_a_cut_off_keeps_what_is_no_smaller_than_the_strength():
+    strengths = torch.tensor([0.1, 1e-3], dtype=torch.float64)
+    gains = filter_gains("spectral_cutoff", eigenvalues, strengths, 1.0)
+    expected = torch.tensor([[0.0, 0, 0, 10, 1], [0, 0, 1e3, 10, 1]]).double()
+    torch.testing.assert_close(gains, expected)
+
+
 def test_a_filter_keeps_what_was_asked_for_in_the_order_asked_for():
     strengths = torch.tensor([1e-2, 1.0, 1e-2, 1e-6]).double()
     together = filter_gains("nu", eigenvalues, strengths, 1.0)
@@ -341,7 +370,9 @@ def test_unknown_method_names_the_known_ones():
         filter_gains("lasso", eigenvalues, torch.ones(1).double(), 1.0)
 
 
-def test_ridge_too_small_for_equal_rows_is_explained():
-    x = torch.zeros(5, 2, dtype=torch.float64)
+@pytest.mark.parametrize(("apart", "ridge"), [(0.0, 1e-300), (100.0, 1e-17)])
+def test_a_ridge_lost_to_rounding_is_explained(apart, ridge):
+    """Of equal rows in their matrix, of others in what a score is divided by."""
+    x = apart * torch.arange(10.0).double().view(5, 2)
     with pytest.raises(ValueError, match="choose a larger one"):
-        fit_published(make_kernel("rbf", 1.0), x, 1e-300)
+        fit_published(make_kernel("rbf", 1.0), x, ridge)
