@@ -83,6 +83,14 @@ def test_the_detector_counts_the_training_rows_that_it_flags(table):
     assert caption.startswith(f"{flagged} of {len(table)} training rows below")
 
 
+def test_a_row_on_the_threshold_is_not_below_it(table):
+    detector = ILVAEOutlierDetector(n_components=2, max_iter=1, random_state=0)
+    detector.fit(table)
+    detector.offset_ = np.sort(detector.training_scores_)[30]
+    (caption,) = captions(detector)
+    assert caption.startswith("30 of 300 training rows below")
+
+
 @pytest.mark.parametrize(
     "kind", [ILVAETransformer, ILVAEOutlierDetector, SteinScoreEstimator]
 )

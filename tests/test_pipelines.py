@@ -16,6 +16,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from sklearn_ilvae import ILVAETransformer
+from sklearn_ilvae.metrics import kl_per_unit
 
 NAMES = list("abcde")
 FRAMES = {
@@ -145,3 +146,10 @@ def test_a_data_frame_scores_like_its_array(table, library):
     frame = FRAMES[library](table)
     scores = short().fit(frame).score_samples(frame)
     assert_array_equal(scores, short().fit(table).score_samples(table))
+
+
+def test_a_measure_finds_the_autoencoder_of_a_pipeline_within_another(table):
+    inner = make_pipeline(StandardScaler(), short())
+    outer = make_pipeline(FunctionTransformer(np.negative), inner).fit(table)
+    rows = inner[:-1].transform(-table)
+    assert_array_equal(kl_per_unit(outer, table), kl_per_unit(inner[-1], rows))

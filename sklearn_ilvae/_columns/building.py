@@ -89,16 +89,17 @@ def _whole(values: np.ndarray, dtype: str) -> np.ndarray:
         # A little below the largest, because the library rounds once more.
         limit = (10**precision - 1) / 10**scale * (1 - 2**-50)
         return values.round(scale).clip(-limit, limit)
-    if dtype in ("Int128", "UInt128"):
-        return np.rint(values).clip(0 if dtype == "UInt128" else None)
-    found = re.match(r"(u?)int(8|16|32|64)\b", dtype.lower())
+    found = re.match(r"(u?)int(8|16|32|64|128)\b", dtype.lower())
     if found is None:
         return values
-    limits = np.iinfo(f"{found[1]}int{found[2]}")
-    largest = float(limits.max)
-    if int(largest) > limits.max:  # of 64 bits: it has no float64 of its own
+    unsigned, bits = found[1] == "u", int(found[2])
+    most = 2 ** (bits - (not unsigned)) - 1
+    largest = float(most)
+    if int(largest) > most:  # of 64 bits or more: it has no float64 of its own
         largest = np.nextafter(largest, 0)
-    return np.rint(values).clip(float(limits.min), largest).astype(limits.dtype)
+    whole = np.rint(values).clip(0.0 if unsigned else -most - 1.0, largest)
+    # NumPy has none of 128 bits.
+    return whole if bits == 128 else whole.astype(f"{found[1]}int{bits}")
 
 
 def _pandas(schema: TableSchema, table: np.ndarray, like: Any) -> Any:
