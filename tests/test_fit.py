@@ -267,7 +267,7 @@ def test_continuing_with_the_same_parameters_is_no_error(likelihood):
 
 def test_continuing_with_another_likelihood_of_dates_is_an_error():
     dates = people(60)[["joined"]]
-    model = short(likelihood="student_t").partial_fit(dates)
+    model = short(n_components=1, likelihood="student_t").partial_fit(dates)
     with pytest.raises(ValueError, match="likelihood of column 'joined'=student_t"):
         model.set_params(likelihood="gaussian").partial_fit(dates)
 
