@@ -14,7 +14,7 @@ from ..vae import (
     principal_axes,
     robust_distances,
 )
-from ..vae.concentration import CORE_SHARE, weighted_median
+from ..vae.concentration import mostly_hold_one_value
 from ..vae.design import NaturalUnits
 
 AUTO_SUPPORT = 0.75
@@ -64,26 +64,15 @@ def trusted_weights(
         return weights, torch.ones_like(weights, dtype=torch.bool)
     largest = weights.max()
     weights = weights / largest  # sums of equal weights other than 1 are rounded
-    numbers, shares = table.double().cpu(), (weights / weights.sum()).cpu()
-    levels = _mostly_one_value(numbers, shares)
+    rows, weights_of_rows = table.double().cpu(), weights.cpu()
+    like_levels = mostly_hold_one_value(rows, weights_of_rows)
     if discrete is not None:
-        levels |= discrete.to(levels.device)
-    distances = robust_distances(numbers, weights.cpu(), levels).to(weights)
+        like_levels |= discrete.to(like_levels.device)
+    distances = robust_distances(rows, weights_of_rows, like_levels).to(weights)
     kept = closest_weights(distances, weights, share)
     two = distances.argsort(stable=True)[:2]
     kept[two] = weights[two]
     return (kept + rest * (weights - kept)) * largest, kept > 0
-
-
-def _mostly_one_value(table: Tensor, shares: Tensor) -> Tensor:
-    """Return in which columns more than a core of the rows shares a value.
-
-    A core may hold that value alone, like one level, and then any other would lie
-    farther away than all outliers of other columns.
-    """
-    common = shares @ (table == weighted_median(table, shares)).to(shares)
-    rounding = torch.finfo(shares.dtype).eps * len(shares)
-    return common > CORE_SHARE + rounding
 
 
 def _automatic_share(table: Tensor, discrete: Tensor | None) -> float:

@@ -71,6 +71,18 @@ def robust_distances(
     return distances
 
 
+def mostly_hold_one_value(rows: Tensor, weights: Tensor) -> Tensor:
+    """Return in which columns a value has more weight than a core.
+
+    A core may hold that value alone, like one level, and then any other would lie
+    farther away than all outliers of other columns.
+    """
+    shares = weights / weights.sum()
+    common = shares @ (rows == weighted_median(rows, shares)).to(shares)
+    rounding = torch.finfo(shares.dtype).eps * len(shares)
+    return common > CORE_SHARE + rounding
+
+
 def closest_weights(distances: Tensor, weights: Tensor, share: float) -> Tensor:
     """Return the weights of the closest rows that make up a share of the total.
 
