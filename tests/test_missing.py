@@ -46,7 +46,6 @@ def test_a_row_with_gaps_scores_the_density_of_what_is_observed(table):
         device="cpu",
         random_state=0,
     ).fit(rows.numpy())
-    rows = rows[:100]
     network, scaling = model._inference_module(torch.float64), model._scaling()
     codes = torch.linspace(-8, 8, 2001, dtype=torch.float64)[:, None]
     observed = ~rows.isnan()
