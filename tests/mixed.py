@@ -18,6 +18,18 @@ LIBRARIES = {
 by_library = pytest.mark.parametrize("convert", LIBRARIES.values(), ids=LIBRARIES)
 
 
+N_ROWS = 24
+CODES = np.arange(N_ROWS) % 5
+BASE = np.arange(N_ROWS) % 3 * 0.5
+"""Small columns: codes, to be read as anything, and numbers to stand beside them."""
+
+
+def column(table):
+    """The column c of a table of any library, as a list."""
+    values = table["c"]
+    return values.to_list() if hasattr(values, "to_list") else values.to_pylist()
+
+
 def short(**parameters):
     return ILVAETransformer(
         **{"n_components": 2, "max_iter": 2, "hidden_layer_sizes": 8, "random_state": 0}

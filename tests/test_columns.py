@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
-from mixed import by_library, same_form, short
+from mixed import BASE, CODES, by_library, column, same_form, short
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae._columns.readable import readable_number
@@ -14,19 +14,9 @@ from sklearn_ilvae._columns.summary import MOST_CHARACTERS, ColumnSummary, short
 from sklearn_ilvae._random import draw_held_out
 from sklearn_ilvae._tables import rows_at_once
 
-N_ROWS = 24
-CODES = np.arange(N_ROWS) % 5
-BASE = np.arange(N_ROWS) % 3 * 0.5
-
 
 def quick(**parameters):
     return short(**{"n_components": 1, "max_iter": 1} | parameters)
-
-
-def column(table):
-    """The first column of a table of any library, as a list."""
-    first = table["c"]
-    return first.to_list() if hasattr(first, "to_list") else first.to_pylist()
 
 
 # Values

@@ -201,6 +201,11 @@ def test_distinct_rows_are_found_with_their_weights():
     assert rows.weights.tolist() == pytest.approx([0.6, 0.2, 0.2])
 
 
+def test_rows_taken_from_a_sample_are_one():
+    rows = distinct(points(40, 2, 0))
+    assert float(rows.take(rows.lowest_ranks(15)).weights.sum()) == pytest.approx(1.0)
+
+
 @few
 @given(seeds, st.integers(1, 5))
 def test_integer_tables_have_the_distinct_rows_that_numpy_finds(seed, d):

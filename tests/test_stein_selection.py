@@ -164,11 +164,6 @@ def test_a_base_alone_is_that_of_the_least_mean_loss():
     assert report.loss == report.base_loss == pytest.approx(means["student_t"])
 
 
-def test_rows_taken_from_a_sample_are_one():
-    rows = frame_of(banana(40, 0)).rows
-    assert float(rows.take(rows.lowest_ranks(15)).weights.sum()) == pytest.approx(1.0)
-
-
 def dense_loss(frame, candidate, landmarks, strength: float) -> torch.Tensor:
     """Return the mean loss by a ridge on all fields, by least squares."""
     rows, base, total = frame.rows, frame.bases["gaussian"], 0.0

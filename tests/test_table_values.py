@@ -8,14 +8,11 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from mixed import LIBRARIES, same_form, short
+from mixed import BASE, CODES, LIBRARIES, N_ROWS, column, same_form, short
 from numpy.testing import assert_array_equal
 
 from sklearn_ilvae import SteinScoreEstimator
 
-N_ROWS = 24
-CODES = np.arange(N_ROWS) % 5
-BASE = np.arange(N_ROWS) % 3 * 0.5
 GAPS = np.arange(N_ROWS) % 4 == 1
 
 LARGE = 2**60 + 1 + CODES.astype(object)
@@ -36,15 +33,6 @@ def with_gaps(name, library):
         values = values.astype("Int64")
     frame = pd.DataFrame({"c": values.mask(GAPS), "x": BASE})
     return LIBRARIES[library](frame)
-
-
-def column(table):
-    """The first column of a table of any library, as a list."""
-    return (
-        table["c"].to_list()
-        if hasattr(table["c"], "to_list")
-        else table["c"].to_pylist()
-    )
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
