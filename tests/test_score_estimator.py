@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_ilvae import SteinScoreEstimator
+from sklearn_ilvae.stein import fit_score
 
 FIXED = {"bandwidth": "median", "regularization": 1e-2}
 
@@ -32,6 +33,32 @@ def test_fitted_attributes_say_what_was_chosen(table):
     assert estimator.degrees_of_freedom_ > 0
     assert estimator.loss_ < estimator.base_loss_
     assert 0 <= estimator.shrinkage_ <= 1
+
+
+def test_fitted_attributes_are_those_of_the_report(table, monkeypatch):
+    reports = []
+
+    def noted(*args, **kwargs):
+        model, report = fit_score(*args, **kwargs)
+        reports.append(report)
+        return model, report
+
+    monkeypatch.setattr("sklearn_ilvae._score.fit_score", noted)
+    estimator = SteinScoreEstimator("rbf", form="diagonal", bandwidth="median")
+    estimator.set_params(base="gaussian", random_state=0).fit(table)
+    for name, value in vars(reports[0]).items():
+        np.testing.assert_array_equal(getattr(estimator, f"{name}_"), value)
+    assert estimator.degrees_of_freedom_ > 0
+    assert estimator.regularization_ > 0
+
+
+def test_landmarks_are_drawn_by_the_random_state(table):
+    def score(seed):
+        estimator = SteinScoreEstimator("rbf", form="diagonal", n_landmarks=20, **FIXED)
+        return estimator.set_params(random_state=seed).fit(table).score_gradient(table)
+
+    np.testing.assert_array_equal(score(0), score(0))
+    assert np.abs(score(0) - score(1)).max() > 1e-6
 
 
 def test_a_gaussian_needs_no_kernel():
@@ -156,8 +183,11 @@ def test_state_is_named_numpy_arrays(table):
 
 def test_float32_rows_give_float32_scores(table):
     estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(table)
-    single = estimator.score_gradient(table.astype(np.float32))
+    rows = table.astype(np.float32)
+    single = estimator.score_gradient(rows)
     assert single.dtype == np.float32
+    assert estimator.divergence(rows).dtype == np.float32
+    assert estimator.score_samples(rows).dtype == np.float32
     np.testing.assert_allclose(
         single, estimator.score_gradient(table), rtol=1e-3, atol=1e-4
     )
@@ -197,8 +227,6 @@ def test_memory_mapped_rows_are_read_in_place(table, tmp_path, monkeypatch):
     def spy(rows, *args, **kwargs):
         seen.append(rows.data_ptr())
         return fit_score(rows, *args, **kwargs)
-
-    from sklearn_ilvae.stein import fit_score
 
     monkeypatch.setattr("sklearn_ilvae._score.fit_score", spy)
     estimator = SteinScoreEstimator(random_state=0, **FIXED).fit(mapped)

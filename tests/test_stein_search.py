@@ -7,6 +7,9 @@ from samples import points
 from sklearn_ilvae.stein import Settings, fit_score
 from sklearn_ilvae.stein.sample.reading import read_rows
 from sklearn_ilvae.stein.sample.splits import split_rows
+from sklearn_ilvae.stein.selection.frames import OWN_SCALES
+from sklearn_ilvae.stein.selection.options import options_of
+from sklearn_ilvae.stein.selection.search import Search
 
 SMALL = {
     "selection.search.SUBSET_ROWS": 200,
@@ -69,3 +72,22 @@ def test_landmarks_are_none_of_the_rows_held_out():
     assert len(held_out) == 250
     assert len(landmarks) == len(x) - 250
     assert float(torch.cdist(held_out, landmarks).min()) > 1e-9
+
+
+@pytest.mark.parametrize("n", [300, 900])
+def test_a_given_strength_always_has_a_kernel_part(n):
+    given = Settings("rbf", form="diagonal", base="gaussian", regularization=0.1)
+    _, report = fit_score(points(n, 2, 0), given)
+    assert report.kernel == "rbf"
+    assert report.regularization == 0.1
+
+
+def test_bandwidths_are_multiples_of_the_median_distance_of_all_rows():
+    x = points(900, 2, 0)
+    generator = torch.Generator().manual_seed(0)
+    rows = read_rows(x, generator=generator, device=torch.device("cpu"))
+    options = options_of(Settings(base="gaussian"), len(rows), len(rows))
+    search = Search(rows, options, 0)
+    assert len(search.seen) == 200
+    expected = float(torch.pdist(rows.read(slice(None))).median())
+    assert search.neighbourhood.medians[OWN_SCALES] == pytest.approx(expected)
