@@ -58,6 +58,18 @@ def test_an_average_is_that_of_scores_and_divergences(averaged):
     torch.testing.assert_close(score, sum(part[0] for part in parts) / len(parts))
     torch.testing.assert_close(divergence, sum(part[1] for part in parts) / len(parts))
     torch.testing.assert_close(model.score(x), score, rtol=1e-12, atol=1e-12)
+    assert torch.equal(model.divergence(x), divergence)
+
+
+def test_an_average_has_the_landmarks_of_the_member_that_has_most():
+    x = points(30, 2, 0)
+    counts = (3, 8, 5)
+    fits = [
+        fit_score(x, Settings("rbf", "diagonal", 1.0, 0.1, n_landmarks=count))[0]
+        for count in counts
+    ]
+    assert [fit.n_landmarks for fit in fits] == list(counts)
+    assert AveragedScore(tuple(fits)).n_landmarks == 8
 
 
 def test_only_settings_of_one_form_are_averaged_the_reported_one_first(averaged):
@@ -126,6 +138,12 @@ def test_the_score_is_the_same_with_and_without_its_divergence(outgrown):
     torch.testing.assert_close(
         model.score(wide), model.evaluate(wide)[0], rtol=1e-12, atol=1e-12
     )
+
+
+def test_a_model_saved_as_arrays_is_shortened_as_before(outgrown):
+    _, model, _, beyond = outgrown
+    again = model_from_arrays(model_to_arrays(model))
+    assert torch.equal(again.score(beyond), model.score(beyond))
 
 
 def test_the_score_is_differentiable_where_the_kernel_part_vanishes():
@@ -212,6 +230,14 @@ def test_a_diagonal_form_has_no_log_density():
     x, _ = two_clusters(300, 0)
     model, _ = fit_score(x, Settings(form="diagonal", regularization=1e-2))
     with pytest.raises(ValueError, match="form='curl_free'"):
+        model.log_density(x)
+
+
+def test_the_published_estimator_has_all_rows_as_centres_and_no_log_density():
+    x = points(30, 2, 0)
+    model, _ = fit_score(x, Settings("rbf", "diagonal", 1.0, 0.1, method="stein"))
+    assert model.n_landmarks == 30
+    with pytest.raises(ValueError, match="method='tikhonov' and form='curl_free'"):
         model.log_density(x)
 
 

@@ -117,10 +117,13 @@ class ScoreModel:
         ValueError
             For a score that is the gradient of no function.
         """
-        if self.published is not None or not isinstance(self.form, CurlFreeForm | None):
+        published = self.published is not None
+        if published or not isinstance(self.form, CurlFreeForm | None):
+            # The published estimator has the diagonal form alone.
+            step = "method='tikhonov' and form" if published else "form"
             raise ValueError(
                 "the score is not the gradient of a function, so it has no "
-                "log-density; fit with form='curl_free'"
+                f"log-density; fit with {step}='curl_free'"
             )
         log_density = self.center.new_empty(len(X))
         for place, U in self._chunks(X):
