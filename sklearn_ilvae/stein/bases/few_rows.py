@@ -81,7 +81,7 @@ class FewRows:
             for part in range(draw.n_held_out):
                 total += self._losses_of(draw.labels == part, target, shrinkages)
         losses = (total / len(self.draws)).masked_fill(shrinkages == 0, torch.inf)
-        return losses.nan_to_num(nan=torch.inf)
+        return losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
     def _losses_of(
         self, held_out: Tensor, target: Target, shrinkages: Tensor

@@ -87,7 +87,7 @@ class ManyRows:
         if self.draws[0].n_kept <= self.rows.dimension + 1:
             losses[0] = torch.inf
         # A column that is constant among the training rows makes ∞ − ∞ at no shrinkage.
-        return losses.nan_to_num(nan=torch.inf)
+        return losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
     @cached_property
     def _parts_drawn(self) -> list[Moments]:
