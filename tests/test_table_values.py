@@ -380,6 +380,14 @@ def test_categories_beyond_what_float64_tells_apart_are_an_error():
     assert short(categorical_features=["c"]).fit(known).likelihood_[0] == "categorical"
 
 
+@pytest.mark.parametrize("entry", [[1], {"a": 1}], ids=["lists", "structs"])
+def test_a_dictionary_of_nested_values_is_named_with_what_to_do(entry):
+    codes = np.zeros(N_ROWS, dtype=np.int8)
+    table = with_base(pa.DictionaryArray.from_arrays(codes, pa.array([entry])))
+    with pytest.raises(ValueError, match=r"Column 'c' has dtype dicti.* Convert it to"):
+        short().fit(table)
+
+
 @pytest.mark.parametrize(
     "value", [Decimal("1.5"), date(2024, 1, 1), [1], {}], ids=lambda v: type(v).__name__
 )
