@@ -13,6 +13,7 @@ from ._columns.summary import ColumnSummary
 from ._sklearn import VisualBlock, is_fitted
 from ._text import counted
 from .vae import VariationalAutoencoder, diagnostics
+from .vae.axes import draw_rows
 
 SITE: str | None = None
 """Where our documentation lies; None asks the metadata of the installed package."""
@@ -116,14 +117,15 @@ def divergences_of_units(module: VariationalAutoencoder, rows: Tensor) -> list[f
     module : VariationalAutoencoder
         The trained model.
     rows : Tensor of shape (n_rows, n_features)
-        Standardised training rows in random order, on the device of the module.
+        Standardised training rows in any order, on the device of the module.
 
     Returns
     -------
     list of float, of length n_components
         In nats. Not an array: those of an estimator share the namespace of its table.
     """
-    mean, log_variance = module.encoder(rows[:SUMMARY_ROWS])
+    few = rows[draw_rows(len(rows), SUMMARY_ROWS)]
+    mean, log_variance = module.encoder(few)
     divergences = diagnostics.kl_per_unit(
         mean, log_variance, module.prior, SUMMARY_NODES
     )

@@ -187,6 +187,7 @@ BAD_PARAMETERS = {
     ),
     "unknown device": ({"device": "abacus"}, "device='abacus' cannot be used"),
     "missing device": ({"device": "xpu:7"}, "device='xpu:7' cannot be used.*'cpu'"),
+    "device of a plugin": ({"device": "hpu"}, "device='hpu' cannot be used"),
     "device without data": ({"device": "meta"}, "device='meta' cannot be used"),
     "device that is no name": ({"device": 0}, "'device' parameter"),
     "no batch": ({"batch_size": 0}, "'batch_size' parameter"),
@@ -198,7 +199,9 @@ BAD_WEIGHTS = {
     "all zero": (lambda n: np.zeros(n), "weights must contain at least one non-zero"),
     "one positive": (lambda n: np.eye(n)[0], "positive for at least 2 rows, got 1"),
     "negative": (lambda n: -np.ones(n), "[Nn]egative values .*sample_weight"),
-    "missing": (lambda n: np.full(n, np.nan), "sample_weight contains NaN"),
+    "missing": (lambda n: np.full(n, np.nan), "sample_weight: Input contains NaN"),
+    "text": (lambda n: ["a"] * n, "sample_weight: could not convert .* 'a'"),
+    "an array of text": (lambda n: np.full(n, "a"), "sample_weight: could not convert"),
     "too few": (lambda n: np.ones(n - 1), "sample_weight.shape"),
     "two dimensions": (lambda n: np.ones((n, 1)), "1D array"),
 }

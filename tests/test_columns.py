@@ -113,11 +113,46 @@ def test_truth_values_of_numpy_among_objects_are_truth_values():
     assert quick().fit(frame).likelihood_[0] == "bernoulli"
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.float32])
+def test_numbers_of_numpy_among_objects_are_numbers(kind):
+    numbers = pd.Series([np.float32("nan"), *map(kind, CODES[1:])], dtype=object)
+    frame = pd.DataFrame({"c": numbers, "x": BASE})
+    model, other = quick().fit(frame), quick().fit(frame.astype(float))
+    assert_array_equal(model.score_samples(frame), other.score_samples(frame))
+
+
+@pytest.mark.parametrize("gap", [pd.NaT, np.float32("nan")])
+def test_any_gap_among_text_is_a_gap(gap):
+    words = pd.Series([gap, *"ab" * 11, "a"], dtype=object)
+    model = quick().fit(pd.DataFrame({"c": words, "x": BASE}))
+    assert model.column_summary_[0]["values"] == "2 levels: a, b"
+
+
 def test_categories_can_be_chosen_by_a_mask():
     rows = np.column_stack([BASE, CODES])
     for mask in ([False, True], np.array([False, True])):
         model = quick(categorical_features=mask).fit(rows)
         assert model.likelihood_ == ["student_t", "categorical"]
+
+
+def test_numbers_that_are_names_come_before_positions():
+    frame = pd.DataFrame({1: CODES, 0: BASE})
+    for asked in ({"categorical_features": [1]}, {"likelihood": {1: "categorical"}}):
+        assert quick(**asked).fit(frame).likelihood_ == ["categorical", "student_t"]
+
+
+@pytest.mark.parametrize("kind", ["U", object])
+def test_an_array_of_text_holds_categories_alone(kind):
+    words = np.array(["red", "a", "blue"])[CODES % 3]
+    rows = np.column_stack([words, words[::-1]]).astype(kind)
+    both = {"categorical_features": [0, 1]}, {"likelihood": ["categorical"] * 2}
+    for asked in both:
+        model = quick(**asked).fit(rows)
+        assert set(model.sample(9, random_state=0).ravel()) <= set(words)
+    with pytest.raises(ValueError, match="has 1 features, but ILVAETransformer is exp"):
+        model.transform(rows[:, :1])
+    with pytest.raises(ValueError, match=r"Column 0 holds 'red' in row 0, not a numbe"):
+        quick().fit(rows)
 
 
 def ordered(n_levels):
@@ -140,6 +175,14 @@ def test_ordered_levels_are_all_told_apart():
     model = quick(max_categories=2).fit(frame)
     assert model.likelihood_[0] == "ordinal"
     assert model.module_.architecture.n_levels[0] == 5
+
+
+def test_an_order_has_256_levels_at_most():
+    rows = np.column_stack([np.arange(257.0), np.arange(257) % 3])
+    model = quick(likelihood=["ordinal", "auto"])
+    with pytest.raises(ValueError, match=r"Column 0 has 257 .* at most 256 are"):
+        model.fit(rows)
+    assert model.fit(rows[1:]).module_.architecture.n_levels[0] == 256
 
 
 @by_library

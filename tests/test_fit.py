@@ -212,6 +212,13 @@ def test_warm_start_validates_on_the_same_rows_without_a_seed(
     assert_array_equal(*validated)
 
 
+def test_warm_start_validates_with_the_same_noise_without_a_seed(table):
+    standing = {"learning_rate_init": 1e-12, "max_iter": 1, "random_state": None}
+    model = short(warm_start=True, **standing).fit(table).fit(table)
+    first, second = model.validation_scores_
+    assert second == pytest.approx(first, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [

@@ -63,6 +63,13 @@ def test_the_caption_counts_the_units_measured_in_fit(fitted):
     assert captions(model)[0].startswith("1 of 2 units alive")
 
 
+def test_rows_that_begin_a_table_do_not_decide_which_units_live(table):
+    """As where the oldest rows come first, and little was measured then."""
+    rows = np.vstack([np.full((200, 5), np.nan), table])
+    model = ILVAETransformer(n_components=2, max_iter=2, random_state=0).fit(rows)
+    assert captions(model)[0].startswith("2 of 2 units alive")
+
+
 def test_the_score_says_what_it_chose():
     X = np.random.default_rng(0).normal(size=(60, 2))
     (caption,) = captions(SteinScoreEstimator(random_state=0).fit(X))

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from mixed import by_library, people, short
+from mixed import by_library, people, rows_of, short
 from numpy.testing import assert_allclose, assert_array_equal
 
 
@@ -60,6 +60,16 @@ def test_an_unknown_level_that_is_a_number_is_named_as_the_table_has_it(frame, c
     message = r"holds False in row 0, .*Known are True\. Map"
     with pytest.raises(ValueError, match=message):
         model.transform(convert(table.assign(member=False)))
+
+
+@pytest.mark.parametrize(("n_levels", "more"), [(8, ""), (9, r", … \(9 in all\)")])
+def test_of_many_known_levels_the_first_eight_are_named(n_levels, more):
+    letters = list("ihgfedcba")[-n_levels:]
+    frame = pd.DataFrame({"c": letters, "x": np.arange(n_levels) % 3 * 0.5})
+    model = short(max_iter=1, n_components=1).fit(frame)
+    known = "Known are 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'"
+    with pytest.raises(ValueError, match=rf"{known}{more}\. Map"):
+        model.transform(frame.assign(c="z"))
 
 
 @by_library
@@ -167,6 +177,25 @@ def test_an_array_cannot_stand_for_a_mixed_table(frame, model):
     assert named == ["city", "grade", "kind"]  # not all, which may be hundreds
 
 
+@by_library
+def test_a_mixed_table_of_too_few_rows_is_refused(frame, model, convert):
+    with pytest.raises(ValueError, match=r"1 sample.* minimum of 2 is required by ILV"):
+        short().fit(rows_of(convert(frame), [0]))
+    with pytest.raises(ValueError, match=r"0 sample.* minimum of 1 is required by ILV"):
+        model.transform(frame[:0])
+
+
+@by_library
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_an_infinite_value_of_a_mixed_table_is_named(frame, model, convert, value):
+    other = frame.assign(height=frame["height"].where(frame.index != 5, value))
+    message = f"Column 'height' holds {value} in row 5. Replace infinite values"
+    with pytest.raises(ValueError, match=message):
+        short().fit(convert(other))
+    with pytest.raises(ValueError, match=message):
+        model.transform(other)
+
+
 # Choices that cannot be fitted
 
 
@@ -178,6 +207,12 @@ BAD_CHOICES = {
     "unknown column": ({"likelihood": {"town": "poisson"}}, "names column 'town'"),
     "unknown category": ({"categorical_features": ["town"]}, "names column 'town'"),
     "short mask": ({"categorical_features": [True]}, "has 1 truth value, but X has 8"),
+    "long mask": ({"categorical_features": [True] * 9}, "has 9 truth values, but X"),
+    "number of no column": ({"categorical_features": [8]}, "names column 8, which X"),
+    "likelihood of too many columns": (
+        {"likelihood": ["auto"] * 9},
+        "names 9 columns, but X has 8. Name one for every column",
+    ),
     "dates as categories": (
         {"categorical_features": ["joined"]},
         "Column 'joined' holds dates .* cannot be categories",

@@ -131,7 +131,7 @@ def test_columns_of_an_array_can_be_categories():
     assert set(decoded[:, 1]) <= {2, 5, 9}
     words = np.array(["x", "y", "z"])[rng.integers(0, 3, 60)]
     objects = np.column_stack([rows[:, 0].astype(object), words])
-    for table in (objects, objects.tolist()):
+    for table in (objects, objects.tolist(), tuple(objects.tolist())):
         model = short(categorical_features=[1]).fit(table)
         assert model.likelihood_ == ["student_t", "categorical"]
         assert set(model.sample(20, random_state=0)[:, 1]) <= {"x", "y", "z"}

@@ -90,6 +90,20 @@ def test_a_constant_bernoulli_column_has_its_value_for_certain(value):
     assert_allclose(model.impute(gaps), table)
 
 
+def test_a_zero_lies_a_unit_from_a_one_where_all_are_ones():
+    scaling = find_scaling(torch.ones(9, 1), torch.ones(9), "bernoulli")
+    zero, one = scaling.transform(torch.tensor([[0.0], [1.0]]).double())
+    assert one - zero == pytest.approx(1)
+    assert zero < 0 < one
+
+
+def test_the_next_number_of_single_precision_is_near_a_large_constant():
+    rows = torch.full((9, 1), 2.0**30)
+    scaling = find_scaling(rows, torch.ones(9), "gaussian")
+    (moved,) = scaling.transform(rows.nextafter(2 * rows)[:1])
+    assert 0 < moved < 1
+
+
 def test_a_row_far_from_all_others_has_a_finite_and_low_score(fitted, table):
     far = table.mean(0) + np.outer([1, 1e3, 1e6, 1e12, 1e100], 10 * table.std(0))
     scores = fitted.score_samples(far)

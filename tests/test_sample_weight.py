@@ -15,7 +15,8 @@ from sklearn import config_context
 from sklearn.base import clone
 
 from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer
-from sklearn_ilvae._columns import find_scaling
+from sklearn_ilvae._columns import find_scaling, rows_of_weight
+from sklearn_ilvae._columns.levels import group_levels
 from sklearn_ilvae._random import draw_held_out, draw_seed
 from sklearn_ilvae._training.setup import split_validation, start_model
 from sklearn_ilvae.vae import Design
@@ -65,10 +66,9 @@ def test_an_unknown_level_in_rows_of_no_weight_is_none_where_training_goes_on(ma
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_equal_weights_are_no_weights(table, early_stopping):
     plain = short(early_stopping=early_stopping).fit(table)
-    equal = short(early_stopping=early_stopping).fit(
-        table, sample_weight=np.full(len(table), 4)
-    )
-    assert_array_equal(equal.transform(table), plain.transform(table))
+    for weights in (np.full(len(table), 4), 4):
+        equal = short(early_stopping=early_stopping).fit(table, sample_weight=weights)
+        assert_array_equal(equal.transform(table), plain.transform(table))
 
 
 @settings(max_examples=5, deadline=None)
@@ -171,6 +171,28 @@ def test_discrete_columns_of_weighted_rows_start_as_those_of_repeated_rows(seed)
     )
     for name, value in weighted.items():
         assert_allclose(value, repeated[name], atol=1e-12, err_msg=name)
+
+
+def test_rare_levels_of_weighted_rows_are_those_of_repeated_rows():
+    rng = np.random.default_rng(0)
+    codes = np.minimum(rng.geometric(0.3, 40) - 1, 8).astype(float)
+    # As many rows either way: every level counts as half a row more.
+    weights = rng.multinomial(40, np.full(40, 1 / 40))
+    weighted, repeated = (
+        group_levels(
+            torch.tensor(values), torch.tensor(counts, dtype=torch.float64), 9, 4
+        )
+        for values, counts in ((codes, weights), (codes.repeat(weights), np.ones(40)))
+    )
+    assert_array_equal(weighted.group, repeated.group)
+    assert_allclose(weighted.log_share, repeated.log_share, rtol=1e-12)
+
+
+def test_weights_that_are_positive_stay_so():
+    weights = np.array([1e300, 1.0, 1e-300, 0.0])
+    rows, found = rows_of_weight(torch.eye(4), np.eye(4), weights)
+    assert_array_equal(rows, np.eye(4)[:3])
+    assert (found > 0).all()
 
 
 def test_rows_held_out_for_validation_leave_no_trace_in_the_start(table):

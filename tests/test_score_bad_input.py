@@ -19,6 +19,7 @@ def frame(table):
 NO_NUMBERS = {
     "text": (lambda n: ["red", "blue"] * (n // 2), "Encode it"),
     "categories": (lambda n: pd.Categorical(["red", "blue"] * (n // 2)), "Encode it"),
+    "levels": (lambda n: pd.Categorical(["a", "b"] * (n // 2), ["a", "b"], True), "En"),
     "dates": (lambda n: pd.date_range("2024-01-01", periods=n), "Convert it"),
     "durations": (lambda n: pd.to_timedelta(np.arange(n), unit="h"), "Convert it"),
 }

@@ -106,7 +106,7 @@ def test_weights_are_repetitions(table, method):
     [
         (np.zeros, "weights must contain at least one non-zero"),
         (lambda n: np.arange(n) - 1.0, "Negative values .*sample_weight"),
-        (lambda n: np.full(n, np.nan), "sample_weight contains NaN"),
+        (lambda n: np.full(n, np.nan), "sample_weight: Input contains NaN"),
         (lambda n: np.ones(n - 1), "sample_weight.shape"),
     ],
 )

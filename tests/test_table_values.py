@@ -376,6 +376,16 @@ def test_categories_beyond_what_float64_tells_apart_are_an_error():
         short(categorical_features=["c"]).fit(frame)
     model = short(n_components=1, max_iter=1).fit(frame.astype({"c": "str"}))
     assert set(model.sample(9, random_state=0)["c"]) <= {str(each) for each in LARGE}
+    known = frame.assign(c=2**53 - CODES)
+    assert short(categorical_features=["c"]).fit(known).likelihood_[0] == "categorical"
+
+
+@pytest.mark.parametrize("entry", [[1], {"a": 1}], ids=["lists", "structs"])
+def test_a_dictionary_of_nested_values_is_named_with_what_to_do(entry):
+    codes = np.zeros(N_ROWS, dtype=np.int8)
+    table = with_base(pa.DictionaryArray.from_arrays(codes, pa.array([entry])))
+    with pytest.raises(ValueError, match=r"Column 'c' has dtype dicti.* Convert it to"):
+        short().fit(table)
 
 
 @pytest.mark.parametrize(

@@ -203,12 +203,16 @@ def read_column(name: Any, series: nw.Series[Any], library: str) -> RawColumn:
     # Nested dtypes cannot be told from what their library prints of them.
     if series.null_count() == len(series) and not kind.is_nested():
         return RawColumn(name, dtype, "empty", np.full(len(series), np.nan))
+    raise ValueError(_explain_no_kind(name, dtype))
+
+
+def _explain_no_kind(name: Any, dtype: str) -> str:
     step = (
         MAKE_DENSE
         if dtype.startswith("Sparse")
         else "Convert it to numbers, text or dates, or drop it"
     )
-    raise ValueError(
+    return (
         f"Column {name!r} has dtype {dtype}, which stands for no kind of column. "
         f"{step}."
     )
@@ -285,7 +289,10 @@ def _read_text(
         declared = ordered = bool(encoded.type.ordered)
         codes = encoded.indices.cast("float64").to_numpy(zero_copy_only=False)
         entries = encoded.dictionary.to_pylist()
-        levels = [each for each in dict.fromkeys(entries) if not is_missing(each)]
+        try:
+            levels = [each for each in dict.fromkeys(entries) if not is_missing(each)]
+        except TypeError as error:  # lists and structs, which have no hash
+            raise ValueError(_explain_no_kind(name, dtype)) from error
         if len(levels) < len(entries):  # it lists one twice, or a missing value
             place = {level: code for code, level in enumerate(levels)}
             places = np.array([place.get(each, np.nan) for each in entries])

@@ -90,7 +90,7 @@ def checked_numbers(X: Any, name: str, *, min_samples: int, finite: bool) -> Ten
     Tensor of shape (n_samples, n_features)
         As `validated_table` returns it.
     """
-    try:
+    with _argument_named(name):
         X = _ready_for_scikit_learn(X, name)
         with _bad_column_named(X, allow_missing=False):
             table = check_array(
@@ -99,10 +99,17 @@ def checked_numbers(X: Any, name: str, *, min_samples: int, finite: bool) -> Ten
                 ensure_min_samples=min_samples,
                 ensure_all_finite=finite,
             )
+    return to_tensor(table)
+
+
+@contextmanager
+def _argument_named(name: str) -> Iterator[None]:
+    """Say in an error about an array which argument it came as."""
+    try:
+        yield
     except (ValueError, TypeError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name}: {error}") from error
-    return to_tensor(table)
 
 
 def _ready_for_scikit_learn(
@@ -147,15 +154,15 @@ def checked_weights(sample_weight: Any, X: Any, min_samples: int = 1) -> Tensor:
     -------
     weights : Tensor of shape (n_samples,), float64
     """
-    ready = isinstance(sample_weight, Number | Tensor | None)
-    if not ready and not hasattr(sample_weight, "__array_namespace__"):
-        # Beside a tensor, scikit-learn takes arrays alone.
-        sample_weight = check_array(
-            sample_weight,
-            ensure_2d=False,
-            dtype=float_dtypes(sample_weight),
-            input_name="sample_weight",
-        )
+    foreign = not isinstance(sample_weight, Number | Tensor | None) and not hasattr(
+        sample_weight, "__array_namespace__"
+    )
+    # Beside a tensor, scikit-learn takes arrays alone.
+    if foreign or isinstance(sample_weight, np.ndarray):
+        with _argument_named("sample_weight"):
+            sample_weight = check_array(
+                sample_weight, ensure_2d=False, dtype=float_dtypes(sample_weight)
+            )
     weights = to_tensor(
         check_sample_weight(sample_weight, X, ensure_non_negative=True)
     ).double()
