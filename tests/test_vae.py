@@ -14,8 +14,11 @@ from torch import distributions
 
 from sklearn_ilvae.vae import (
     DECODERS,
+    Architecture,
+    VariationalAutoencoder,
     evidence_lower_bound,
     importance_weighted_bound,
+    make_decoder,
     shared_noise,
 )
 from sklearn_ilvae.vae.networks import ACTIVATIONS, converted
@@ -232,6 +235,25 @@ def test_a_converted_network_computes_as_a_deep_copy_does(family, dtype):
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
         assert tensor.dtype == before[name].dtype
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_a_network_has_the_dtype_of_its_directions(family, dtype, default):
+    rows, noise = torch.ones(2, 3, dtype=dtype), torch.zeros(1, 2, dtype=dtype)
+    directions = torch.eye(3, dtype=dtype)[:, :2]
+    shape = Architecture(family, 2, ("student_t",) * 3, (4,), "elu", 0.1, 2)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        model = VariationalAutoencoder(shape, directions)
+        decoder = make_decoder(family, directions, (4,), "elu", 0.1)
+        assert evidence_lower_bound(model, rows, noise).dtype == dtype
+        assert importance_weighted_bound(model, rows, noise).dtype == dtype
+        assert decoder(noise).dtype == dtype
+    finally:
+        torch.set_default_dtype(before)
 
 
 @pytest.mark.parametrize("family", DECODERS)

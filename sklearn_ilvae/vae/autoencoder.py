@@ -72,8 +72,8 @@ class VariationalAutoencoder(nn.Module):
     architecture : Architecture
         Shapes and families.
     directions : Tensor of shape (n_parameters, n_components), default=None
-        Orthonormal columns around which the decoder is built. None builds them empty,
-        to be filled by ``load_state_dict``.
+        Orthonormal columns around which the decoder is built; the network has their
+        dtype. None builds them empty, to be filled by ``load_state_dict``.
 
     Raises
     ------
@@ -128,6 +128,7 @@ class VariationalAutoencoder(nn.Module):
             if architecture.n_mixture_components
             else StandardNormalPrior(n_components)
         )
+        self.to(directions.dtype)
 
     @property
     def widest_layer(self) -> int:

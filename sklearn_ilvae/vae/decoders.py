@@ -215,7 +215,7 @@ def make_decoder(
         ``g₂(V g₁(z))`` (arXiv 2304.12770, Eq. 8) with ridge gradient maps and with
         gradients of input-convex networks; ``"mlp"`` is unconstrained.
     directions : Tensor of shape (n_parameters, n_components)
-        Orthonormal columns at which V starts.
+        Orthonormal columns at which V starts. The decoder has their dtype.
     hidden_layer_sizes : sequence of int
         Widths of the hidden layers, at least one.
     activation : str
@@ -250,7 +250,8 @@ def make_decoder(
             f"inverse_lipschitz={inverse_lipschitz} must be a number of at least 0."
         )
     if family == "mlp":
-        return MultilayerPerceptronDecoder(directions, hidden_layer_sizes, activation)
+        free = MultilayerPerceptronDecoder(directions, hidden_layer_sizes, activation)
+        return free.to(directions.dtype)
     if not hidden_layer_sizes:
         raise ValueError(
             f"hidden_layer_sizes={hidden_layer_sizes!r} must hold at least one width "
@@ -262,6 +263,19 @@ def make_decoder(
             f"parameters, {n_parameters}: more codes than that cannot be kept apart. "
             "Use fewer, or decoder='mlp', which guarantees nothing."
         )
+    settings = (directions, hidden_layer_sizes, activation, inverse_lipschitz)
+    return _certified_decoder(family, *settings).to(directions.dtype)
+
+
+def _certified_decoder(
+    family: str,
+    directions: Tensor,
+    hidden_layer_sizes: Sequence[int],
+    activation: str,
+    inverse_lipschitz: float,
+) -> AnchoredDecoder | WarpedDecoder:
+    """Build a decoder that guarantees a constant, in whatever dtypes it starts with."""
+    n_parameters, n_components = directions.shape
     if family == "anchored":
         return AnchoredDecoder(
             directions, hidden_layer_sizes, activation, inverse_lipschitz
