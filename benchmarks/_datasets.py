@@ -23,6 +23,10 @@ SCIKIT_LEARN = {
 }
 
 
+SAME_COLUMNS = {"19_landsat": "30_satellite"}
+"""Tables of ADBench that differ from another in labels and in the scale of columns."""
+
+
 def adbench_names(folder: Path) -> list[str]:
     """Return the names of the tables in a folder, in ADBench's order.
 
@@ -35,6 +39,18 @@ def adbench_names(folder: Path) -> list[str]:
     if not names:
         raise SystemExit(f"There is no table in {folder}. {SOURCE}.")
     return sorted(names, key=lambda name: int(name.split("_")[0]))
+
+
+def unlabelled_names(folder: Path) -> list[str]:
+    """Return the names of tables that differ from each other in more than labels.
+
+    Parameters
+    ----------
+    folder : Path
+        As for `adbench_names`.
+    """
+    names = adbench_names(folder)
+    return [name for name in names if SAME_COLUMNS.get(name) not in names]
 
 
 def adbench_file(name: str, folder: Path | None) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _commands import add_fit_options, add_output, changed_settings, write_table
-from _datasets import SCIKIT_LEARN, SOURCE, adbench_names, load_table, split_table
+from _datasets import SCIKIT_LEARN, SOURCE, load_table, split_table, unlabelled_names
 from joblib import Parallel, delayed
 
 from sklearn_ilvae import ILVAETransformer, metrics
@@ -72,7 +72,7 @@ def compare(
 
 
 def all_tables(folder: Path | None) -> list[str]:
-    return [*SCIKIT_LEARN, *(adbench_names(folder) if folder else [])]
+    return [*SCIKIT_LEARN, *(unlabelled_names(folder) if folder else [])]
 
 
 def print_summary(results: pd.DataFrame) -> None:

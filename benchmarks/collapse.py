@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _commands import add_fit_options, add_output, run_jobs
-from _datasets import SCIKIT_LEARN, SOURCE, adbench_names, load_table, split_table
+from _datasets import SCIKIT_LEARN, SOURCE, load_table, split_table, unlabelled_names
 from _standard_vae import StandardVAE
 from sklearn.decomposition import FactorAnalysis
 from sklearn.model_selection import GridSearchCV, KFold
@@ -195,7 +195,7 @@ def choose_tables(arguments: argparse.Namespace, part: str) -> list[str]:
         return arguments.tables
     if arguments.data is None:
         return list(SCIKIT_LEARN)
-    found = adbench_names(arguments.data)
+    found = unlabelled_names(arguments.data)
     if part == "sweep":
         return [*SCIKIT_LEARN, *(name for name in SWEEP_TABLES if name in found)]
     if not arguments.wide:

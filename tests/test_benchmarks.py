@@ -117,6 +117,19 @@ def test_peers_can_run_without_ours(command, column, n_lines, run):
 
 
 @pytest.mark.filterwarnings("default")
+def test_a_table_that_two_names_share_counts_once(data, tmp_path_factory, run):
+    """The columns of landsat are those of satellite, on another scale."""
+    folder = tmp_path_factory.mktemp("twins")
+    X = np.load(data / "1_numbers.npz")["X"]
+    np.savez(folder / "19_landsat.npz", X=(X - 3.0) / 7.0)
+    np.savez(folder / "30_satellite.npz", X=X)
+    likelihoods = "collapse.py --part defaults --models FactorAnalysis"
+    found = run(f"{likelihoods} --data {folder} {SMALL}")
+    assert "30_satellite" in set(found["table"])
+    assert "19_landsat" not in set(found["table"])
+
+
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(
     ("command", "message"),
     [
