@@ -22,7 +22,6 @@ SCIKIT_LEARN = {
     "wine": load_wine,
 }
 
-
 SAME_COLUMNS = {"19_landsat": "30_satellite"}
 """Tables of ADBench that differ from another in labels and in the scale of columns."""
 
@@ -41,16 +40,17 @@ def adbench_names(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: int(name.split("_")[0]))
 
 
-def unlabelled_names(folder: Path) -> list[str]:
-    """Return the names of tables that differ from each other in more than labels.
+def unlabelled_tables(folder: Path | None) -> list[str]:
+    """Return the names of all tables that differ from each other without labels.
 
     Parameters
     ----------
-    folder : Path
-        As for `adbench_names`.
+    folder : Path or None
+        As for `adbench_names`; None for scikit-learn's own tables alone.
     """
-    names = adbench_names(folder)
-    return [name for name in names if SAME_COLUMNS.get(name) not in names]
+    names = adbench_names(folder) if folder else []
+    distinct = [name for name in names if SAME_COLUMNS.get(name) not in names]
+    return [*SCIKIT_LEARN, *distinct]
 
 
 def adbench_file(name: str, folder: Path | None) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _commands import add_fit_options, add_output, changed_settings, write_table
-from _datasets import SCIKIT_LEARN, SOURCE, load_table, split_table, unlabelled_names
+from _datasets import SOURCE, load_table, split_table, unlabelled_tables
 from joblib import Parallel, delayed
 
 from sklearn_ilvae import ILVAETransformer, metrics
@@ -71,10 +71,6 @@ def compare(
     return rows
 
 
-def all_tables(folder: Path | None) -> list[str]:
-    return [*SCIKIT_LEARN, *(unlabelled_names(folder) if folder else [])]
-
-
 def print_summary(results: pd.DataFrame) -> None:
     for rule, part in results.groupby("rule", sort=False):
         scores = part.pivot_table("log_likelihood", "table", "choice", sort=False)
@@ -105,7 +101,7 @@ def main() -> None:
     settings = changed_settings(arguments)
     found = Parallel(arguments.jobs, verbose=5)(
         delayed(compare)(table, arguments.data, arguments.rows, seed, settings)
-        for table in arguments.tables or all_tables(arguments.data)
+        for table in arguments.tables or unlabelled_tables(arguments.data)
         for seed in range(arguments.seeds)
         if load_table(table, arguments.data).shape[1] <= 300
     )

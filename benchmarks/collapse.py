@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _commands import add_fit_options, add_output, run_jobs
-from _datasets import SCIKIT_LEARN, SOURCE, load_table, split_table, unlabelled_names
+from _datasets import SCIKIT_LEARN, SOURCE, load_table, split_table, unlabelled_tables
 from _standard_vae import StandardVAE
 from sklearn.decomposition import FactorAnalysis
 from sklearn.model_selection import GridSearchCV, KFold
@@ -193,16 +193,12 @@ def choose_tables(arguments: argparse.Namespace, part: str) -> list[str]:
     """Return the tables asked for, or all that the part has and the data allow."""
     if arguments.tables:
         return arguments.tables
-    if arguments.data is None:
-        return list(SCIKIT_LEARN)
-    found = unlabelled_names(arguments.data)
+    found = unlabelled_tables(arguments.data)
     if part == "sweep":
-        return [*SCIKIT_LEARN, *(name for name in SWEEP_TABLES if name in found)]
-    if not arguments.wide:
-        found = [
-            name for name in found if load_table(name, arguments.data).shape[1] <= WIDE
-        ]
-    return [*SCIKIT_LEARN, *found]
+        return [name for name in found if name in (*SCIKIT_LEARN, *SWEEP_TABLES)]
+    if arguments.wide:
+        return found
+    return [name for name in found if load_table(name, arguments.data).shape[1] <= WIDE]
 
 
 def print_sweep(results: pd.DataFrame) -> None:
