@@ -125,7 +125,7 @@ default="from_dtype"
     learning_rate_init : float, default=1e-2
         Learning rate of Adam.
     batch_size : int or "auto", default="auto"
-        Rows in a batch.
+        Most rows in a batch.
     max_iter : int, default=500
         Largest number of epochs: fewer than for a density, since the ranks of rows
         hardly change in late ones.

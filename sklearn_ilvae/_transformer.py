@@ -163,8 +163,9 @@ default="from_dtype"
         about a tenth of the steps so far, which bears a higher rate than the weights
         themselves.
     batch_size : int or "auto", default="auto"
-        Rows in a batch. ``"auto"`` is a hundredth of the training rows, at least
-        128 and at most 1024.
+        Most rows in a batch; batches are as few and as equal as they can be. ``"auto"``
+        is a hundredth of the training rows, at least 256 and at most 1024. Fewer than
+        1024 rows make four batches, or less where they would be under 32 rows.
     max_iter : int, default=2000
         Largest number of epochs, that is of passes over the training rows. Reaching it
         gives no warning; `n_iter_` is the number of epochs run.

@@ -1,10 +1,13 @@
 """What batches, a step, an epoch and the choices of a training are."""
 
+from math import ceil
 from types import SimpleNamespace
 
 import pytest
 import torch
 from autoencoders import correlated_rows, short, started_model, weights_of
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ilvae._training import batches
@@ -26,7 +29,7 @@ def test_every_pass_meets_all_rows_with_their_weights_in_another_order():
     passes = []
     for _ in range(3):
         parts = list(shuffled)
-        assert [len(rows) for rows, _ in parts] == [4, 4, 2]
+        assert [len(rows) for rows, _ in parts] == [4, 3, 3]
         rows, weights = map(torch.cat, zip(*parts, strict=True))
         assert_array_equal(weights, rows[:, 0] + 1)
         assert_array_equal(rows[:, 0].sort().values, range(10))
@@ -47,7 +50,7 @@ def test_inputs_are_the_same_whatever_number_of_rows_is_turned_at_once(monkeypat
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_its_rows():
-    """The last batch, which is smaller, counts by its rows."""
+    """Batches that are one row smaller count by their rows."""
     found = {}
     net = SimpleNamespace(history=SimpleNamespace(record=found.__setitem__))
     AutoencoderNet.run_single_epoch(
@@ -89,20 +92,33 @@ def test_the_loss_is_linear_in_the_weight_of_the_divergence(table):
     assert four - none == pytest.approx(4 * (one - none), rel=1e-4)
 
 
+@given(n_rows=st.integers(1, 3000), batch_size=st.integers(1, 400))
+def test_batches_are_as_few_and_as_equal_as_they_can_be(n_rows, batch_size):
+    """With 1025 rows the ninth batch of 128 would be of one row."""
+    sizes = [len(rows) for rows, _ in numbered(n_rows, batch_size)]
+    assert len(sizes) == ceil(n_rows / batch_size)
+    assert max(sizes) - min(sizes) <= 1
+
+
 @pytest.mark.parametrize(
     ("n_rows", "batch_size", "patience"),
     [
-        (2, 128, 500),
-        (12_800, 128, 10),
-        (1_000, 128, 63),
-        (20_000, 200, 10),
+        (2, 2, 500),
+        (63, 63, 500),
+        (64, 32, 250),
+        (127, 43, 167),
+        (128, 32, 125),
+        (1_000, 250, 125),
+        (1_025, 256, 100),
+        (12_800, 256, 10),
+        (30_000, 300, 10),
         (10**6, 1024, 10),
     ],
 )
-def test_batches_hold_a_hundredth_of_the_rows_and_patience_is_five_hundred_steps(
+def test_automatic_batches_hold_a_hundredth_of_many_rows_and_a_quarter_of_few(
     n_rows, batch_size, patience
 ):
-    """From 128 to 1024 rows in a batch, and ten epochs or more."""
+    """From 32 to 1024 rows; patience is five hundred steps, and ten epochs or more."""
     assert choose_batch_size("auto", n_rows) == batch_size
     assert choose_patience("auto", n_rows, batch_size) == patience
     assert choose_batch_size(7, n_rows) == choose_patience(7, n_rows, 1) == 7

@@ -6,6 +6,7 @@ of a network for tables; here a batch is one indexing operation.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -78,12 +79,15 @@ class WeightedRows(Dataset[Tensor]):
 class InMemoryBatches:
     """Batches of rows and weights; reshuffled at every pass while training.
 
+    As few as hold all rows, and equal to within one row: a small last batch would move
+    the network as far as any other, with the noise of few rows.
+
     Parameters
     ----------
     dataset : WeightedRows
         The rows.
     batch_size : int
-        Rows in a batch.
+        Most rows in a batch.
     generator : torch.Generator, default=None
         Source of the order; None keeps the order of the rows.
     """
@@ -109,4 +113,6 @@ class InMemoryBatches:
             # Of numbers without gaps the encoder reads the rows themselves.
             shuffled = {each: each[order] for each in set(tensors)}
             tensors = tuple(shuffled[each] for each in tensors)
-        yield from zip(*(each.split(self.batch_size) for each in tensors), strict=True)
+        n_batches = ceil(len(self.dataset) / self.batch_size)
+        parts = (each.tensor_split(n_batches) for each in tensors)
+        yield from zip(*parts, strict=True)

@@ -27,9 +27,6 @@ from ..vae.start import LinearModel
 from .batches import WeightedRows
 from .callbacks import EpochHooks, NonFiniteLossError
 
-SMALLEST_AUTO_BATCH = 128
-LARGEST_AUTO_BATCH = 1024
-
 PATIENCE_STEPS = 500
 
 STEEP_PARAMETERS = {
@@ -44,10 +41,14 @@ AXES_NUMBERS = 1 << 26
 
 
 def choose_batch_size(batch_size: int | str, n_rows: int) -> int:
-    """Return the rows in a batch: by default a hundredth, from 128 to 1024."""
-    if batch_size == "auto":
-        return min(max(n_rows // 100, SMALLEST_AUTO_BATCH), LARGEST_AUTO_BATCH)
-    return int(batch_size)
+    """Return the most rows in a batch, by default a hundredth, from 256 to 1024.
+
+    Fewer than 1024 rows make four batches, or less where they would be under 32 rows.
+    """
+    if batch_size != "auto":
+        return int(batch_size)
+    few = ceil(n_rows / min(max(n_rows // 32, 1), 4))
+    return min(max(n_rows // 100, 256), 1024, few)
 
 
 def choose_patience(n_iter_no_change: int | str, n_rows: int, batch_size: int) -> int:
