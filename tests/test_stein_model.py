@@ -91,6 +91,18 @@ def test_an_average_saved_as_arrays_comes_back_the_same(averaged):
     assert torch.equal(again.score(x), model.score(x))
 
 
+def test_a_model_shares_no_memory_with_its_arrays():
+    x = points(30, 2, 0)
+    model, _ = fit_score(x, Settings("rbf", "diagonal", 1.0, 0.1))
+    expected, saved = model.score(x), model_to_arrays(model)
+    again = model_from_arrays(saved)
+    for array in saved.values():
+        if isinstance(array, np.ndarray):
+            array.fill(0.0)
+    assert torch.equal(model.score(x), expected)
+    assert torch.equal(again.score(x), expected)
+
+
 def tensors_of(record) -> list[torch.Tensor]:
     """Return all tensors of a dataclass, of those in it and of tuples of them."""
     if isinstance(record, torch.Tensor):
