@@ -339,8 +339,7 @@ class TableMixin:
             return from_tensor(torch.from_numpy(values), like)
         like = as_frame(like)
         pandas = schema.library == "pandas" and library_of(like) == "pandas"
-        values = table.cpu().double().numpy()
-        return build_frame(schema, values, like if pandas else None)
+        return build_frame(schema, table.cpu().numpy(), like if pandas else None)
 
     def _keep_columns(self, table: TrainingTable, scaling: ColumnScaling) -> None:
         """Keep what `_scaling`, `_table_schema` and `_in_range` read, and the gaps."""
