@@ -49,16 +49,15 @@ def test_dates_are_whole_units_of_their_dtype(dtype, unit, group):
     assert found.tolist() == [-unit, -unit, 0, unit, unit]
 
 
-@pytest.mark.parametrize(("zone", "margin"), [(None, 0), ("Asia/Tokyo", DAY)])
+@pytest.mark.parametrize("group", ["date", "duration"])
 @pytest.mark.parametrize(
-    ("dtype", "most"), [("M8[ns]", (2**63 - 1) // 1000), ("M8[us]", 2**63 - 1)]
+    ("dtype", "most"), [("[ns]", (2**63 - 1) // 1000), ("[us]", 2**63 - 1)]
 )
-def test_dates_are_as_far_out_as_their_dtype_reaches(dtype, most, zone, margin):
+def test_dates_are_as_far_out_as_their_dtype_reaches(dtype, most, group):
     """Or about half as far: that of microseconds is half a million years."""
-    column = Column("c", dtype, "date", zone=zone)
-    (first, last), _ = user_values(column, np.array([-1e12, 1e12]))
+    (first, last), _ = user_values(Column("c", dtype, group), np.array([-1e12, 1e12]))
     assert -first == last
-    assert most / 3 < last <= most - margin
+    assert most / 3 < last <= most
 
 
 @by_library
