@@ -85,9 +85,10 @@ class OwnScores(ConformalMixin):
 
 
 def test_outliers_are_selected_at_the_rate_asked_for_on_average_over_calibrations():
-    """At the rate times the share of normal rows: a p-value is at most .04 in 2 of 50.
+    """That is the rate times the share of normal rows, at most.
 
-    Of the 50 rows 10 lie far off, with which the smallest p-values that count are .04.
+    Once the 10 outliers among 50 rows are selected, so are p-values up to .04, which 2
+    of 50 normal rows have: no count may be off by one.
     """
     rng = np.random.default_rng(0)
     false, found = [], []
