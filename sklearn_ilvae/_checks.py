@@ -1,9 +1,10 @@
 """Checks of arguments that scikit-learn's own leave open."""
 
+import sys
+from math import isnan
 from numbers import Real
 from typing import Any
 
-import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
@@ -18,9 +19,16 @@ def check_number(value: Any, name: str, **limits: Any) -> float:
         For anything else; scikit-learn alone would take NaN for any number.
     """
     check_scalar(value, name, Real, **limits)
-    if np.isnan(value):
+    try:
+        number = float(value)
+    except OverflowError as error:  # whole numbers and fractions have no largest
+        raise ValueError(
+            f"{name} must lie within the numbers of float64, which end at "
+            f"{sys.float_info.max:.2g}. Pass a smaller one."
+        ) from error
+    if isnan(number):
         raise ValueError(f"{name} == {value}, must be a number.")
-    return float(value)
+    return number
 
 
 def check_parameters(estimator: BaseEstimator) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
+from itertools import takewhile
 from math import isnan
 from typing import Any
 
@@ -144,9 +145,11 @@ def summary_of_autoencoder(estimator: Any) -> str:
         f"{units} · certified L {estimator.inverse_lipschitz_:.3g} · "
         f"{counted(estimator.n_iter_, 'epoch')}"
     )
-    validation = [each for each in estimator.validation_scores_ if not isnan(each)]
-    if validation:
-        rows, bound = "validation", max(validation)
+    # Epochs of partial_fit, which validates nothing, leave another network.
+    epochs = reversed(estimator.validation_scores_)
+    validated = list(takewhile(lambda score: not isnan(score), epochs))
+    if validated:
+        rows, bound = "validation", max(validated)
     elif estimator.loss_curve_:
         rows, bound = "training", -estimator.loss_curve_[-1]
     else:  # interrupted in the first epoch

@@ -55,6 +55,11 @@ def rows_at_once(module: VariationalAutoencoder, n_draws: int, width: int) -> in
     return max(1, few, LAYER_CHUNK // n_numbers)
 
 
+def with_columns(chosen: Sequence[bool], new: Tensor, table: Tensor) -> Tensor:
+    """Return a table with the chosen columns of a new one."""
+    return torch.where(torch.tensor(chosen, device=table.device), new, table)
+
+
 @dataclass(frozen=True)
 class TrainingTable:
     """A user's table as `fit` reads it: its rows of positive weight.
@@ -298,9 +303,9 @@ class TableMixin:
         draws of heavy tails. Categories have no order: beside the levels that rows held
         lie others of their dtype, all of which would become the last of them.
         """
-        unordered = [kind == "categorical" for kind in self.likelihood_]
+        ordered = [kind != "categorical" for kind in self.likelihood_]
         limited = table.clamp(*to_tensor(self._seen).to(table))
-        return torch.where(torch.tensor(unordered, device=table.device), table, limited)
+        return with_columns(ordered, limited, table)
 
     def _importance_noise(self) -> Tensor:
         """Return the draws of `n_importance_samples`, which may be set after a fit."""
@@ -311,14 +316,12 @@ class TableMixin:
 
     def _decided(self, table: Tensor) -> Tensor:
         """Round the probabilities of binary columns: what is missing is 0 or 1."""
-        binary = torch.tensor(self._scaling().binary, device=table.device)
-        return torch.where(binary, (table > 0.5).to(table.dtype), table)
+        return with_columns(self._scaling().binary, (table > 0.5).to(table), table)
 
     def _whole(self, table: Tensor) -> Tensor:
         """Round expected counts: what is missing is a whole number, in any dtype."""
         counts = [kind in COUNTS for kind in self.likelihood_]
-        rounded = table.round()
-        return torch.where(torch.tensor(counts, device=table.device), rounded, table)
+        return with_columns(counts, table.round(), table)
 
     def _user_table(self, table: Tensor, like: Any) -> Any:
         """Return expected rows as a table in the form of the one that was fitted."""
@@ -336,8 +339,7 @@ class TableMixin:
             return from_tensor(torch.from_numpy(values), like)
         like = as_frame(like)
         pandas = schema.library == "pandas" and library_of(like) == "pandas"
-        values = table.cpu().double().numpy()
-        return build_frame(schema, values, like if pandas else None)
+        return build_frame(schema, table.cpu().numpy(), like if pandas else None)
 
     def _keep_columns(self, table: TrainingTable, scaling: ColumnScaling) -> None:
         """Keep what `_scaling`, `_table_schema` and `_in_range` read, and the gaps."""

@@ -9,7 +9,9 @@ import torch
 from mixed import BASE, CODES, by_library, column, same_form, short
 from numpy.testing import assert_allclose, assert_array_equal
 
+from sklearn_ilvae._columns.building import user_values
 from sklearn_ilvae._columns.readable import readable_number
+from sklearn_ilvae._columns.schema import Column
 from sklearn_ilvae._columns.summary import MOST_CHARACTERS, ColumnSummary, shortened
 from sklearn_ilvae._random import draw_held_out
 from sklearn_ilvae._tables import rows_at_once
@@ -31,6 +33,31 @@ def test_decoded_dates_are_the_same_instants_in_any_zone(convert):
         instants.append(column(quick().fit(table).sample(9, random_state=0)))
         assert str(instants[-1][0].tzinfo) == zone
     assert instants[0] == instants[1]
+
+
+DAY = 86_400 * 10**6
+
+
+@pytest.mark.parametrize("group", ["date", "duration"])
+@pytest.mark.parametrize(
+    ("dtype", "unit"),
+    [("date64[ms]", DAY), ("M8[s]", 10**6), ("timestamp[ms]", 1000), ("M8[us]", 1)],
+)
+def test_dates_are_whole_units_of_their_dtype(dtype, unit, group):
+    units = np.array([-1.4, -0.6, 0.4, 0.6, 1.4])
+    found, _ = user_values(Column("c", dtype, group), units * unit / DAY)
+    assert found.tolist() == [-unit, -unit, 0, unit, unit]
+
+
+@pytest.mark.parametrize("group", ["date", "duration"])
+@pytest.mark.parametrize(
+    ("dtype", "most"), [("[ns]", (2**63 - 1) // 1000), ("[us]", 2**63 - 1)]
+)
+def test_dates_are_as_far_out_as_their_dtype_reaches(dtype, most, group):
+    """Or about half as far: that of microseconds is half a million years."""
+    (first, last), _ = user_values(Column("c", dtype, group), np.array([-1e12, 1e12]))
+    assert -first == last
+    assert most / 3 < last <= most
 
 
 @by_library

@@ -1,5 +1,7 @@
 """Concentration steps: robust, equivariant, and weights that act as repetition."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -189,6 +191,15 @@ def test_a_threshold_has_its_share_of_rows_below(n_rows, percent, seed):
     assert int((scores < threshold).sum()) == n_rows * percent // 100
 
 
+@pytest.mark.parametrize("tenths", range(1, 6))
+def test_rounding_of_weights_does_not_move_a_threshold(tenths):
+    """Three weights of a tenth add up to a little more than three tenths."""
+    scores = torch.arange(10.0, dtype=torch.float64)
+    found = threshold_below(scores, 0.1 * ones(scores), tenths / 10)
+    assert found == threshold_below(scores, ones(scores), tenths / 10)
+    assert int((scores < found).sum()) == tenths
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 100), st.integers(1, 50), seeds)
 def test_a_threshold_below_weighted_rows_is_that_below_repeated_rows(
@@ -202,13 +213,16 @@ def test_a_threshold_below_weighted_rows_is_that_below_repeated_rows(
     assert threshold_below(scores, weights.double(), percent / 100) == expected
 
 
+@pytest.mark.parametrize(
+    "line", [tukey_fence, partial(threshold_below, share=0.5)], ids=["fence", "share"]
+)
 @given(st.floats(-1e6, 1e6), st.integers(1, 10))
-def test_no_row_of_equal_scores_lies_below_the_fence(score, n_rows):
+def test_no_row_of_equal_scores_lies_below_the_line(line, score, n_rows):
     scores = torch.full((n_rows,), score, dtype=torch.float64)
-    fence = tukey_fence(scores, ones(scores))
+    threshold = line(scores, ones(scores))
     rounded = score - 1e-12 * abs(score)  # the same row scored in another batch
-    assert fence < rounded
-    assert fence == pytest.approx(score, rel=1e-8, abs=1e-8)
+    assert threshold < rounded
+    assert threshold == pytest.approx(score, rel=1e-8, abs=1e-8)
 
 
 def test_a_level_that_the_core_lacks_counts_by_its_spread_in_all_rows():

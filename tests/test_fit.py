@@ -159,7 +159,23 @@ def test_the_start_is_kept_when_training_only_spoils_it(table):
     assert_same_weights(weights_of(model), weights_of(start), rtol=0, atol=1e-6)
 
 
-def test_the_running_average_lags_behind_by_a_fixed_share_of_the_steps():
+def test_without_validation_the_averages_of_the_last_epoch_are_kept(monkeypatch, table):
+    """Not the last weights, nor the averages of the epoch of the least loss."""
+    averages = []
+
+    def followed(model):
+        averages.append(RunningAverage(model))
+        return averages[-1]
+
+    monkeypatch.setattr(net, "RunningAverage", followed)
+    model = short(early_stopping=False, learning_rate_init=0.3).fit(table)
+    assert min(model.loss_curve_) < model.loss_curve_[-1]
+    (average,) = averages
+    expected = {k: v.numpy() for k, v in average.module.state_dict().items()}
+    assert_same_weights(weights_of(model), expected, rtol=0)
+
+
+def test_the_running_average_lags_behind_by_about_a_tenth_of_the_steps():
     layer = torch.nn.Linear(1, 1).double().requires_grad_(False)
     average = RunningAverage(layer)
     for step in range(1, 501):
@@ -170,6 +186,7 @@ def test_the_running_average_lags_behind_by_a_fixed_share_of_the_steps():
         lag = (step - 1) / (AVERAGING_DEGREE + 2)
         assert_allclose(average.module.weight.item(), step - lag, rtol=1e-12)
         assert_allclose(average.module.bias.item(), 3.0)
+    assert lag == pytest.approx(step / 10, rel=0.1)
 
 
 def test_training_stops_after_epochs_without_improvement(table):

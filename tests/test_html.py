@@ -35,6 +35,16 @@ def test_without_validation_the_caption_gives_the_training_bound(table):
     assert f"{-model.loss_curve_[-1]:.2f} nats a training row" in caption
 
 
+def test_after_partial_fit_the_caption_gives_no_bound_of_an_earlier_network(table):
+    model = ILVAETransformer(n_components=2, max_iter=2, random_state=0)
+    (caption,) = captions(model.fit(table).partial_fit(table))
+    assert f"{-model.loss_curve_[-1]:.2f} nats a training row" in caption
+    model.set_params(warm_start=True).fit(table)
+    model.validation_scores_[:3] = [9.0, 9.0, np.nan]
+    (caption,) = captions(model)
+    assert f"{max(model.validation_scores_[3:]):.2f} nats a validation row" in caption
+
+
 def test_one_unit_and_one_epoch_are_counted_in_the_singular(table):
     model = ILVAETransformer(n_components=1, max_iter=1, random_state=0)
     (caption,) = captions(model.fit(table))

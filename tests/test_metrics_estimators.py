@@ -51,6 +51,12 @@ def test_a_value_without_probability_has_no_posterior(measure, kind):
     assert np.isfinite(measure(estimator, frame)).all()
 
 
+def test_a_measure_leaves_the_network_in_single_precision():
+    estimator = trained("anchored")
+    metrics.kl_per_unit(estimator, WINE[:5])
+    assert {p.dtype for p in estimator.module_.parameters()} == {torch.float32}
+
+
 CHUNKED = [
     *ON_TABLES,
     metrics.mutual_information,

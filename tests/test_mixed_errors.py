@@ -5,6 +5,8 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from mixed import by_library, people, rows_of, short
 from numpy.testing import assert_allclose, assert_array_equal
@@ -35,6 +37,33 @@ def test_an_unknown_level_is_an_error_or_a_missing_value(frame, convert):
     assert_array_equal(
         model.score_samples(convert(other)), model.score_samples(convert(missing))
     )
+
+
+@by_library
+@pytest.mark.parametrize("other", ["visits", "city"])
+@pytest.mark.parametrize(
+    "dicts",
+    [
+        lambda f: f.iloc[0].to_dict(),
+        lambda f: f.to_dict("list"),
+        lambda f: f.to_dict("records"),
+    ],
+    ids=["row", "columns", "rows"],
+)
+def test_dicts_are_refused_with_the_call_that_makes_a_table_of_them(
+    frame, convert, other, dicts
+):
+    """Of the library of the fit: the user may have no other."""
+    table = convert(frame[["height", other]])
+    model = short(max_iter=1, n_components=1).fit(table)
+    X = dicts(frame[["height", other]])
+    with pytest.raises(ValueError, match=r"Expected a table, got .* Pass ") as caught:
+        model.transform(X)
+    call = str(caught.value).split(" Pass ")[1].removesuffix(".")
+    names = {each.__name__: each for each in (pd, pl, pa)} | {"X": X}
+    made = eval(call, names)
+    assert type(made) is type(table)
+    assert_array_equal(model.transform(made), model.transform(table)[: len(made)])
 
 
 OTHER_COLUMNS = {

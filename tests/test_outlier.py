@@ -273,6 +273,7 @@ def test_every_option_of_the_transformer_can_be_searched(table):
         ({"contamination": 0}, "contamination == 0, must be > 0"),
         ({"offset": "low"}, "offset must be an instance of"),
         ({"offset": np.nan}, "offset == nan"),
+        ({"offset": -(10**400)}, "offset must lie within the numbers of float64"),
         ({"contamination": np.nan}, "contamination == nan"),
         ({"contamination": "few"}, "'few' must be 'auto' or a number"),
         ({"contamination": np.array([0.1, 0.2])}, "contamination must be an instance"),

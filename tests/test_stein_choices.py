@@ -11,17 +11,18 @@ from sklearn_ilvae.stein import Settings
 from sklearn_ilvae.stein.fitting import fit_cross_validated
 from sklearn_ilvae.stein.sample.reading import read_rows
 from sklearn_ilvae.stein.sample.splits import split_rows
+from sklearn_ilvae.stein.selection import refinement
 from sklearn_ilvae.stein.selection.candidates import Candidate, Neighbourhood
 from sklearn_ilvae.stein.selection.comparison import Choice, close_to, mean_and_error
 from sklearn_ilvae.stein.selection.cross_validation import cross_validate, strengths_of
 from sklearn_ilvae.stein.selection.frames import (
+    COMMON_SCALE,
     OWN_SCALES,
     in_all_scalings,
     make_frame,
 )
 from sklearn_ilvae.stein.selection.options import options_of
-from sklearn_ilvae.stein.selection.refinement import _bases_suffice
-from sklearn_ilvae.stein.selection.search import Search
+from sklearn_ilvae.stein.selection.search import Found, Search
 
 ALL = ("gaussian", "student_t", "mixture")
 NARROW = Candidate("rbf", "diagonal", 1.0)
@@ -119,6 +120,11 @@ def test_a_family_is_better_than_the_best_before_by_one_standard_error(
     assert search._best_base_alone() == best
 
 
+@pytest.mark.parametrize(("n", "narrowest"), [(999, 1 / 4), (1000, 1 / 16)])
+def test_from_a_thousand_rows_on_narrower_kernels_are_tried(n, narrowest):
+    assert search_of(n).neighbourhood.narrowest == narrowest
+
+
 @pytest.mark.parametrize(("by", "again"), [(1.9, False), (2.1, True)])
 def test_a_search_begins_again_where_a_narrow_kernel_is_surely_better(
     monkeypatch, by, again
@@ -149,8 +155,83 @@ def test_many_rows_show_by_one_standard_error_that_bases_do_not_suffice(by, suff
         "student_t": replace(base, losses=worse(zeros, by)),
     }
     best = choice(NARROW, zeros)
-    assert _bases_suffice(replace(frame, bases=bases), best) is suffice
-    assert not _bases_suffice(replace(frame, bases={"none": base}), best)
+    assert refinement._bases_suffice(replace(frame, bases=bases), best) is suffice
+    assert not refinement._bases_suffice(replace(frame, bases={"none": base}), best)
+
+
+@pytest.mark.parametrize(
+    ("most", "seen", "held_out"), [(600, 600, 120), (200, 200, 40), (900, 600, 120)]
+)
+def test_a_refinement_holds_out_a_fifth_of_the_rows_it_sees(
+    monkeypatch, most, seen, held_out
+):
+    """Or as many as it may, and none of them is a landmark."""
+    monkeypatch.setattr(refinement, "REFINEMENT_ROWS", most)
+    frame, landmarks = frames_of_a_refinement(monkeypatch, OWN_SCALES)
+    assert len(frame.rows) == seen
+    assert len(frame.split.validated) == held_out
+    assert sorted([*frame.split.validated, *landmarks]) == [*range(seen)]
+    monkeypatch.setattr(refinement, "REFINEMENT_HELD_OUT", 30)
+    frame, _ = frames_of_a_refinement(monkeypatch, OWN_SCALES)
+    assert len(frame.split.validated) == 30
+
+
+def test_a_refinement_is_in_the_scaling_of_what_was_found(monkeypatch):
+    own, common = (
+        frames_of_a_refinement(monkeypatch, scaling)[0].rows.scale
+        for scaling in (OWN_SCALES, COMMON_SCALE)
+    )
+    assert own.max() > 4 * own.min()
+    assert common.max() == pytest.approx(float(common.min()))
+
+
+def frames_of_a_refinement(monkeypatch, scaling: str):
+    """Return the frame and the landmarks in which 600 rows are compared again."""
+    found = []
+
+    def compared(start, neighbourhood, frame, landmarks, options):
+        found.extend([frame, landmarks])
+        return choice(NARROW, torch.zeros(len(frame.split.validated)).double())
+
+    monkeypatch.setattr(refinement, "_best_near", compared)
+    rows = rows_of(points(600, 2, 0) * torch.tensor([1.0, 5.0]).double())
+    space = Neighbourhood(("rbf",), ("diagonal",), {scaling: 1.0}, True, 0.25)
+    before = Found(replace(NARROW, scaling=scaling), "gaussian", "gaussian", [])
+    options = options_of(Settings(base="gaussian"), 600, 600)
+    refinement.refine(before, space, rows, options, 10**6, 0)
+    return found
+
+
+def test_a_refinement_goes_where_losses_fall_with_the_base_that_is_best(monkeypatch):
+    """From both forms of half a bandwidth and of itself, then in the better form."""
+    tried, forms, bases = [], ["diagonal", "curl_free"], ["gaussian", "mixture"]
+
+    def losses(frame, candidates, landmarks, **_):
+        width, names = candidates[0].bandwidth, [*frame.bases]
+        tried.append((width, [each.form for each in candidates], names))
+        return [
+            replace(
+                choice(each, torch.zeros(1)),
+                base=name,
+                loss=abs(math.log2(width / 4))
+                + 0.1 * (each.form == "diagonal")
+                + 0.1 * (name == "mixture"),
+            )
+            for each in candidates
+            for name in names
+        ]
+
+    monkeypatch.setattr(refinement, "cross_validate", losses)
+    space = Neighbourhood(("rbf",), tuple(forms), {OWN_SCALES: 1.0}, True, 0.25)
+    frame = frame_of(points(60, 2, 0))
+    frame = replace(frame, bases=dict.fromkeys(bases, frame.bases["gaussian"]))
+    landmarks, options = torch.arange(9), options_of(Settings(), 60, 60)
+    best = refinement._best_near(NARROW, space, frame, landmarks, options)
+    assert best.candidate == Candidate("rbf", "curl_free", 4.0)
+    assert tried == [
+        *((width, forms, bases) for width in (0.5, 1.0)),
+        *((width, ["curl_free"], ["gaussian"]) for width in (2.0, 4.0, 8.0)),
+    ]
 
 
 @pytest.mark.parametrize(("ratio", "count"), [(1.1, 1), (1.3, 2), (80, 2), (150, 1)])
@@ -206,6 +287,20 @@ def test_no_strength_is_weaker_than_its_rate_or_than_can_be_afforded(method, n, 
     shares = strengths_of(method, form, n, None) / form.trace()
     assert least <= float(shares.min()) < least * 10**0.6
     assert strengths_of(method, form, n, 1e-9).tolist() == [1e-9]
+
+
+def test_losses_do_not_depend_on_how_many_rows_are_evaluated_at_once(monkeypatch):
+    frame = frame_of(two_clusters(100, 0)[0])
+
+    def losses():
+        landmarks = frame.rows.lowest_ranks(30)
+        found = cross_validate(frame, [NARROW], landmarks, methods=FILTERS)
+        means = torch.tensor([each.loss for each in found]).double()
+        return torch.cat([means, *(each.losses for each in found)])
+
+    together = losses()
+    monkeypatch.setattr("sklearn_ilvae.stein.selection.folds.CHUNK_ROWS", 7)
+    torch.testing.assert_close(losses(), together, rtol=1e-9, atol=1e-9)
 
 
 def test_filters_compared_together_are_told_apart():

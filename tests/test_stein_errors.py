@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ from sklearn_ilvae.stein import Settings, fit_score
         ({"bandwidth": math.inf}, "bandwidth=inf"),
         ({"bandwidth": torch.tensor([1.0, math.inf])}, "bandwidth=tensor"),
         ({"bandwidth": True}, "bandwidth=True"),
+        ({"bandwidth": 10**400}, "bandwidth=1000"),
+        ({"regularization": Fraction(10**400, 3)}, "regularization=Fraction"),
         ({"bandwidth": torch.tensor([1.0, 0.0])}, "bandwidth=tensor"),
         ({"bandwidth": torch.ones(2, 2)}, "bandwidth=tensor"),
         ({"regularization": "none"}, "regularization='none' .* 'auto' or a positive"),

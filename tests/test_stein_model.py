@@ -3,7 +3,7 @@
 import math
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 
 import numpy as np
 import pytest
@@ -89,7 +89,47 @@ def test_an_average_saved_as_arrays_comes_back_the_same(averaged):
     x, model, _ = averaged
     again = model_from_arrays(model_to_arrays(model))
     assert torch.equal(again.score(x), model.score(x))
-    assert torch.equal(model_to(model, torch.device("cpu")).score(x), model.score(x))
+
+
+def test_a_model_shares_no_memory_with_its_arrays():
+    x = points(30, 2, 0)
+    model, _ = fit_score(x, Settings("rbf", "diagonal", 1.0, 0.1))
+    expected, saved = model.score(x), model_to_arrays(model)
+    again = model_from_arrays(saved)
+    for array in saved.values():
+        if isinstance(array, np.ndarray):
+            array.fill(0.0)
+    assert torch.equal(model.score(x), expected)
+    assert torch.equal(again.score(x), expected)
+
+
+def tensors_of(record) -> list[torch.Tensor]:
+    """Return all tensors of a dataclass, of those in it and of tuples of them."""
+    if isinstance(record, torch.Tensor):
+        return [record]
+    if is_dataclass(record):
+        record = tuple(vars(record).values())
+    parts = record if isinstance(record, tuple) else ()
+    return [tensor for part in parts for tensor in tensors_of(part)]
+
+
+@pytest.mark.parametrize("method", ["tikhonov", "stein"])
+def test_all_of_a_model_moves_to_another_device(method):
+    """Here to that of tensors without values, which any machine has."""
+    x = points(30, 2, 0)
+    model, _ = fit_score(x, Settings("rbf", "diagonal", 1.0, 0.1, method=method))
+    found = tensors_of(model_to(AveragedScore((model, model)), torch.device("meta")))
+    assert len(found) == 2 * len(tensors_of(model)) > 10
+    assert all(each.is_meta for each in found)
+    assert not any(each.is_meta for each in tensors_of(model))
+
+
+def test_a_published_model_of_repeated_rows_comes_back_the_same():
+    x = torch.cat([points(30, 2, 0), points(10, 2, 0)])
+    model, _ = fit_score(x, Settings("rbf", "diagonal", 1.0, 0.1, method="stein"))
+    again = model_from_arrays(model_to_arrays(model))
+    assert torch.equal(again.score(x), model.score(x))
+    assert all(each.is_contiguous() for each in tensors_of(again))
 
 
 @pytest.fixture(scope="module", params=["diagonal", "curl_free"])

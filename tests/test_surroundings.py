@@ -78,9 +78,12 @@ def of_metrics(table):
     few = table[:40, :2]
     return (
         metrics.kl_per_unit(model, table),
+        metrics.active_units(model, table),
         metrics.mutual_information(model, table),
         metrics.relative_fisher_divergence(model, table[:9], n_draws=4),
+        metrics.fisher_divergence_per_unit(model, table[:9], n_draws=4),
         metrics.fisher_divergence_lower_bound(model, table[:9], n_draws=4),
+        metrics.average_fisher_lower_bound(model),
         metrics.fisher_divergence_from_density(few, torch.neg),
         metrics.kernel_stein_discrepancy(few, torch.neg),
     )

@@ -49,6 +49,16 @@ def test_inputs_are_the_same_whatever_number_of_rows_is_turned_at_once(monkeypat
         torch.testing.assert_close(part, each, equal_nan=True)
 
 
+@pytest.mark.parametrize(("most", "kept"), [(30 * 5, True), (30 * 5 - 1, False)])
+def test_inputs_of_too_many_numbers_are_not_kept(monkeypatch, most, kept):
+    rows = correlated_rows(30, 5, 2, seed=0)
+    encoder = started_model(rows, "anchored", 2).encoder
+    rows[3, 1] = torch.nan
+    monkeypatch.setattr(batches, "LARGEST_INPUTS", most)
+    dataset = WeightedRows(rows, torch.ones(30))
+    assert (dataset.with_inputs(encoder).inputs is not None) is kept
+
+
 def test_the_loss_of_an_epoch_is_the_mean_over_its_rows():
     """Batches that are one row smaller count by their rows."""
     found = {}

@@ -18,6 +18,9 @@ MICROSECONDS = {"day": 86_400_000_000, "s": 1_000_000, "ms": 1000}
 MOST_MICROSECONDS = {"ns": 2.0**63 // 1000, "us": 2.0**62}
 """Farthest from 1970 that a date of a unit can lie, or well within."""
 
+CALENDAR = -62_135_596_800e6, 253_402_300_799e6
+"""First and last second of the years 1 to 9999, in microseconds from 1970."""
+
 SHORT_FLOATS = {"float16": "e", "halffloat": "e", "float32": "f", "float": "f"}
 """Dtypes of numbers, in small letters, that hold less than float64, for NumPy."""
 
@@ -60,12 +63,15 @@ def user_values(column: Column, values: np.ndarray) -> tuple[np.ndarray, np.ndar
         return column.levels[filled.astype(np.intp)], missing
     if column.group in DATES:
         unit = _time_unit(column.dtype)
-        limit = MOST_MICROSECONDS["ns" if unit == "ns" else "us"]
-        if column.zone is not None:  # whose clocks may be ahead or behind
-            limit -= MICROSECONDS_A_DAY
+        most = MOST_MICROSECONDS["ns" if unit == "ns" else "us"]
+        limits = -most, most
+        if column.zone is not None:
+            # Its clocks are those of Python, and may be ahead or behind.
+            first, last = max(-most, CALENDAR[0]), min(most, CALENDAR[1])
+            limits = first + MICROSECONDS_A_DAY, last - MICROSECONDS_A_DAY
         step = MICROSECONDS.get(unit, 1)
         stamps = np.rint(filled * (MICROSECONDS_A_DAY / step)) * step
-        return stamps.clip(-limit, limit).astype(np.int64), missing
+        return stamps.clip(*limits).astype(np.int64), missing
     if column.group == "boolean":
         return filled > 0.5, missing
     return filled, missing

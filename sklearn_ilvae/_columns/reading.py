@@ -184,6 +184,9 @@ def read_known_table(
         )
     X = as_frame(X)
     library = library_of(X)
+    reason = None if library else explain_no_table(X, library_of_fit=schema.library)
+    if reason is not None:
+        raise ValueError(reason)
     columns = number_columns(X, library) if library else None
     difference = explain_other_order(schema.names or [], names_in(X))
     if schema.numbers_only and (library is None or columns is not None):
@@ -205,8 +208,7 @@ def read_known_table(
             ]
             kinds = ", ".join(others[:3])
             raise ValueError(
-                explain_no_table(X)
-                or f"X must be a table with named columns, as in fit (a "
+                "X must be a table with named columns, as in fit (a "
                 f"{schema.library} table), got {type(X).__name__}. Columns such as "
                 f"{kinds} need their dtypes."
             )

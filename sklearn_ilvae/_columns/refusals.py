@@ -13,7 +13,17 @@ from .frames import explain_repeated_names, library_of, names_in
 ENCODE_TEXT = "Encode it, for example with sklearn.preprocessing.OneHotEncoder"
 
 
-def explain_no_table(X: Any, name: str = "X") -> str | None:
+FRAMES = {
+    "pandas": ("pandas.DataFrame", "pandas.DataFrame"),
+    "polars": ("polars.DataFrame", "polars.DataFrame"),
+    "pyarrow": ("pyarrow.table", "pyarrow.Table.from_pylist"),
+}
+"""What makes a data frame of a dict of columns, and of a list of rows, by library."""
+
+
+def explain_no_table(
+    X: Any, name: str = "X", library_of_fit: str = "pandas"
+) -> str | None:
     """Say why what a user passed is no table, or none yet; None for a table.
 
     Arrays of dates are none: their unit would be lost without a word.
@@ -24,6 +34,8 @@ def explain_no_table(X: Any, name: str = "X") -> str | None:
         What a user passed.
     name : str, default="X"
         What the user knows it by.
+    library_of_fit : str, default="pandas"
+        The library of a data frame to make of it.
 
     Returns
     -------
@@ -43,13 +55,13 @@ def explain_no_table(X: Any, name: str = "X") -> str | None:
             f"example {name}.to_frame() for one column, or frame[:1] for the first row."
         )
     # A sparse matrix may be a mapping: scikit-learn's own check refuses it.
+    of_columns, of_rows = FRAMES.get(library_of_fit, FRAMES["pandas"])
     if isinstance(X, Mapping) and not issparse(X):
-        rows = name if any(np.ndim(each) for each in X.values()) else f"[{name}]"
-        return f"Expected a table, got a {kind}. Pass pandas.DataFrame({rows})."
+        columns = any(np.ndim(each) for each in X.values())
+        frame = f"{of_columns}({name})" if columns else f"{of_rows}([{name}])"
+        return f"Expected a table, got a {kind}. Pass {frame}."
     if isinstance(X, list) and X and isinstance(X[0], Mapping):
-        return (
-            f"Expected a table, got a {kind} of dicts. Pass pandas.DataFrame({name})."
-        )
+        return f"Expected a table, got a {kind} of dicts. Pass {of_rows}({name})."
     if isinstance(X, Iterator):
         # Some are of pyarrow.
         rows = f"{name}.read_all()" if hasattr(X, "read_all") else f"list({name})"

@@ -154,11 +154,8 @@ def checked_weights(sample_weight: Any, X: Any, min_samples: int = 1) -> Tensor:
     -------
     weights : Tensor of shape (n_samples,), float64
     """
-    foreign = not isinstance(sample_weight, Number | Tensor | None) and not hasattr(
-        sample_weight, "__array_namespace__"
-    )
     # Beside a tensor, scikit-learn takes arrays alone.
-    if foreign or isinstance(sample_weight, np.ndarray):
+    if not isinstance(sample_weight, Number | None):
         with _argument_named("sample_weight"):
             sample_weight = check_array(
                 sample_weight, ensure_2d=False, dtype=float_dtypes(sample_weight)

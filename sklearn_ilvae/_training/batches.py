@@ -76,6 +76,11 @@ class WeightedRows(Dataset[Tensor]):
         return replace(self, inputs=whole)
 
 
+def count_batches(n_rows: int, batch_size: int) -> int:
+    """Return how few batches of at most a size hold all rows."""
+    return ceil(n_rows / batch_size)
+
+
 class InMemoryBatches:
     """Batches of rows and weights; reshuffled at every pass while training.
 
@@ -113,6 +118,6 @@ class InMemoryBatches:
             # Of numbers without gaps the encoder reads the rows themselves.
             shuffled = {each: each[order] for each in set(tensors)}
             tensors = tuple(shuffled[each] for each in tensors)
-        n_batches = ceil(len(self.dataset) / self.batch_size)
+        n_batches = count_batches(len(self.dataset), self.batch_size)
         parts = (each.tensor_split(n_batches) for each in tensors)
         yield from zip(*parts, strict=True)

@@ -24,7 +24,7 @@ from ..vae import (
 from ..vae.axes import PrincipalAxes, draw_rows
 from ..vae.likelihoods import CONTINUOUS
 from ..vae.start import LinearModel
-from .batches import WeightedRows
+from .batches import WeightedRows, count_batches
 from .callbacks import EpochHooks, NonFiniteLossError
 
 PATIENCE_STEPS = 500
@@ -57,7 +57,7 @@ def choose_patience(n_iter_no_change: int | str, n_rows: int, batch_size: int) -
     By default as many as make `PATIENCE_STEPS` steps of the optimiser, at least 10.
     """
     if n_iter_no_change == "auto":
-        return max(10, ceil(PATIENCE_STEPS / ceil(n_rows / batch_size)))
+        return max(10, ceil(PATIENCE_STEPS / count_batches(n_rows, batch_size)))
     return int(n_iter_no_change)
 
 

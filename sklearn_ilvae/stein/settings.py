@@ -97,7 +97,10 @@ def is_positive(value: Any) -> bool:
     if isinstance(value, bool):
         return False
     if isinstance(value, Real):
-        return 0.0 < float(value) < math.inf
+        try:
+            return 0.0 < float(value) < math.inf
+        except OverflowError:  # whole numbers and fractions have no largest
+            return False
     if not isinstance(value, Tensor) or value.ndim > 1:
         return False
     return bool(((value > 0) & torch.isfinite(value)).all())
