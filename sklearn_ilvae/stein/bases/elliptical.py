@@ -70,4 +70,6 @@ class GaussianScore(Elliptical):
 
     def log_density(self, U: Tensor) -> Tensor:
         """Return ``−½ (u − μ)ᵀ P (u − μ)`` of shape (n,)."""
-        return -0.5 * inner_products(U - self.mean, self.pull(U))
+        distance = inner_products(U - self.mean, self.pull(U))
+        # Far away squares overflow, to inf − inf in the worst case.
+        return -0.5 * distance.nan_to_num(nan=torch.inf, posinf=torch.inf)

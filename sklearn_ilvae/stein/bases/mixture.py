@@ -84,6 +84,8 @@ class MixtureScore:
         traces = self.precisions.diagonal(dim1=-2, dim2=-1) @ metric
         score = (shares[..., None] * pull).sum(0)
         spread = (pull - score).square() @ metric
+        # Times a share that vanishes there infinity would not be 0.
+        spread = spread.clamp(max=torch.finfo(spread.dtype).max)
         return (shares * (spread - traces[:, None])).sum(0)
 
     def log_density(self, U: Tensor) -> Tensor:
