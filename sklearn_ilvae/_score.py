@@ -47,7 +47,8 @@ class SteinScoreEstimator(DiagramMixin, BaseEstimator):
     Past the last rows a kernel part is a guess. It is shortened, its direction kept,
     where it is longer than at any row of the sample (at any of 20,000 of them, drawn at
     random): from there on the estimate differs from the base by no more than it ever
-    had to.
+    had to. Beyond the farthest row that bound falls off as the square of the distance
+    from the centre, so that far away the estimate is its base.
 
     Columns are scaled inside: raw tables need no pipeline. Constant columns have a
     score of 0. Columns that are linear combinations of others span no density; the

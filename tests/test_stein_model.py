@@ -11,7 +11,9 @@ import torch
 from samples import points, two_clusters
 
 from sklearn_ilvae.stein import AveragedScore, Settings, fit_score
+from sklearn_ilvae.stein.bases.elliptical import GaussianScore
 from sklearn_ilvae.stein.bases.fitted import BASES
+from sklearn_ilvae.stein.bases.mixture import MixtureScore
 from sklearn_ilvae.stein.state import model_from_arrays, model_to, model_to_arrays
 
 METHODS = ["tikhonov", "stein", "spectral_cutoff", "nu", "landweber"]
@@ -166,6 +168,39 @@ def test_the_kernel_part_is_nowhere_longer_than_at_the_rows_of_the_sample(outgro
     assert length_of_kernel_part(model, wide).max() <= longest * (1 + 1e-8)
 
 
+def test_beyond_the_farthest_row_the_bound_falls_off_by_the_square_of_distance(
+    outgrown,
+):
+    x, model, full, _ = outgrown
+    longest = length_of_kernel_part(full, x).max()
+    distances = ((x - model.center) * model.inverse_scale).norm(dim=1)
+    shortened = torch.zeros(len(x), dtype=torch.bool)
+    for times in (1.5, 2.0, 4.0):
+        wide = model.center + times * (x - model.center)
+        beyond = (times * distances / distances.max()).clamp(min=1.0)
+        bound = longest / beyond.square()
+        lengths = length_of_kernel_part(full, wide)
+        torch.testing.assert_close(
+            length_of_kernel_part(model, wide), torch.minimum(lengths, bound)
+        )
+        shortened |= (lengths > 1.1 * bound) & (beyond > 1.1)
+    assert shortened.any()
+
+
+def test_far_from_a_sample_of_heavy_tails_the_kernel_part_vanishes_beside_its_base():
+    """An inverse multiquadric falls off no faster than the score of a Student t."""
+    x = points(200, 2, 0)
+    x[:, 1] += x[:, 0].square()
+    x /= torch.linspace(0.05, 1, 200).double().sqrt()[:, None]
+    tails = Settings("inverse_multiquadric", "diagonal", 1.0, 1e-3, base="student_t")
+    model, _ = fit_score(x, tails)
+    far = x.mean(0) + 1e6 * torch.nn.functional.normalize(points(100, 2, 1))
+    alone = replace(model, form=None, coefficients=None).score(far).norm(dim=1)
+    assert (length_of_kernel_part(model, far) < 1e-2 * alone).all()
+    endless = replace(model, reach=math.inf)
+    assert (length_of_kernel_part(endless, far) > 0.1 * alone).any()
+
+
 def test_at_the_rows_of_the_sample_and_within_nothing_is_shortened(outgrown):
     x, model, full, _ = outgrown
     for found, expected in zip(model.evaluate(x), full.evaluate(x), strict=True):
@@ -209,6 +244,23 @@ def test_far_away_the_divergence_is_that_of_the_base(kernel, method, form, dista
     alone = replace(model, form=None, coefficients=None, published=None)
     far = distance * torch.tensor([[1.0, -1.0]]).double()
     torch.testing.assert_close(model.divergence(far), alone.divergence(far))
+
+
+def test_far_away_columns_that_depend_on_each_other_overflow_to_no_nan():
+    """There ``(u − μ)ᵀ P (u − μ)`` is a sum of infinities of both signs."""
+    precision = torch.tensor([[2.0, -1.9], [-1.9, 2.0]]).double()
+    score = GaussianScore(torch.zeros(2).double(), precision)
+    far = 1e200 * torch.tensor([[1.0, 0.9], [1.0, -1.0]]).double()
+    assert torch.equal(score.log_density(far), torch.full_like(far[:, 0], -torch.inf))
+
+
+def test_far_away_a_component_that_vanishes_adds_nothing():
+    """The square of its distance from the score overflows there."""
+    precisions = torch.tensor([1.0, 9.0]).double()[:, None, None] * torch.eye(2)
+    zeros = torch.zeros(2, 2).double()
+    both = MixtureScore(zeros[0], zeros, precisions)
+    far = torch.tensor([[1e150], [1e200]], dtype=torch.float64).expand(2, 2)
+    assert both.divergence(far, torch.ones(2).double()).tolist() == [-2.0, -2.0]
 
 
 def test_a_shortened_kernel_part_keeps_its_direction(outgrown):

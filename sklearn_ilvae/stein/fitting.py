@@ -137,11 +137,9 @@ class KernelFit:
         rows, form = self.frame.rows, self.form
         coefficients = self._coefficients(self._loss(setting, losses), setting)
         model, report = base_alone(self.frame, setting.base)
+        longest, reach = greatest_lengths(rows, form, coefficients)
         model = replace(
-            model,
-            form=form,
-            coefficients=coefficients,
-            longest=greatest_length(rows, form, coefficients),
+            model, form=form, coefficients=coefficients, longest=longest, reach=reach
         )
         return model, _with_setting(report, self.frame, setting)
 
@@ -265,14 +263,22 @@ def fit_published_estimator(
     return replace(model, published=published), _with_setting(report, frame, setting)
 
 
-def greatest_length(rows: Rows, form: Form, coefficients: Tensor) -> float:
-    """Return the length of a kernel part where it is longest over the sample."""
+def greatest_lengths(
+    rows: Rows, form: Form, coefficients: Tensor
+) -> tuple[float, float]:
+    """Return the greatest lengths of a kernel part and of the rows of a sample."""
     some = rows.lowest_ranks(MOST_ROWS_MEASURED)
     lengths = [
-        torch.linalg.vector_norm(form.field(U, coefficients[None]), dim=-1).max()
+        torch.stack(
+            [
+                torch.linalg.vector_norm(vectors, dim=-1).max()
+                for vectors in (form.field(U, coefficients[None]), U)
+            ]
+        )
         for _, U in rows.chunks(len(form.landmarks), some)
     ]
-    return SLACK * float(torch.stack(lengths).max())
+    longest, reach = (SLACK * torch.stack(lengths).amax(0)).tolist()
+    return longest, reach
 
 
 def _with_setting(report: Report, frame: Frame, setting: Setting) -> Report:

@@ -23,7 +23,9 @@ class ScoreModel:
 
     A kernel part that follows a curved sample is weakly regularised, and past the last
     rows it can grow to many times what the sample asked of it. So ``f`` is shortened,
-    its direction kept, wherever it is longer than at any row of the sample.
+    its direction kept, wherever it is longer than at any row of the sample. Beyond the
+    farthest row that bound falls off as ``1/‖u‖²``, faster than any base: far away an
+    inverse multiquadric would not vanish beside the score of a Student t.
 
     Attributes
     ----------
@@ -38,6 +40,8 @@ class ScoreModel:
     coefficients : Tensor of shape (m, q) or None
     longest : float
         Greatest length of ``f``, in the coordinates ``u``.
+    reach : float
+        Length of ``u`` at the farthest row of the sample.
     published : PublishedStein or None
         Takes the place of base and kernel part in the estimator of Li & Turner.
 
@@ -59,6 +63,7 @@ class ScoreModel:
     form: Form | None = None
     coefficients: Tensor | None = None
     longest: float = math.inf
+    reach: float = math.inf
     published: PublishedStein | None = None
 
     @property
@@ -156,7 +161,7 @@ class ScoreModel:
         score = self.base.score(U)
         if self.form is not None and self.coefficients is not None:
             field = self.form.field(U, self.coefficients[None])[0]
-            score = score + self._shortened(field)
+            score = score + self._shortened(field, U)
         return self._in_units(score)
 
     def _in_units(self, score: Tensor) -> Tensor:
@@ -172,13 +177,18 @@ class ScoreModel:
             return self.inverse_scale.square()
         return (self.inverse_scale[:, None] * self.axes).square().sum(0)
 
-    def _shortened(self, field: Tensor) -> Tensor:
-        """Return ``f`` of length ``ℓ`` at most."""
-        length = torch.linalg.vector_norm(field, dim=1)
-        beyond = length > self.longest
+    def _bound(self, U: Tensor) -> Tensor:
+        """Return how long ``f`` may be at each row."""
+        distance = torch.linalg.vector_norm(U, dim=1)
+        return self.longest / (distance / self.reach).clamp(min=1.0).square()
+
+    def _shortened(self, field: Tensor, U: Tensor) -> Tensor:
+        """Return ``f`` no longer than its bound."""
+        length, bound = torch.linalg.vector_norm(field, dim=1), self._bound(U)
+        beyond = length > bound
         if not beyond.any():
             return field
-        share = self.longest / length[beyond]
+        share = bound[beyond] / length[beyond]
         return field.index_put((beyond,), share[:, None] * field[beyond])
 
     def _evaluate(self, U: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,17 +209,20 @@ class ScoreModel:
         """Return the shortened ``f`` and its divergence."""
         fields, divergences = form.evaluate(U, coefficients[None], metric)
         field, divergence = fields[0], divergences[0]
-        beyond = torch.linalg.vector_norm(field, dim=1) > self.longest
+        bounds = self._bound(U)
+        beyond = torch.linalg.vector_norm(field, dim=1) > bounds
         if not beyond.any():
             return field, divergence
-        outer = field[beyond]
+        outer, place, bound = field[beyond], U[beyond], bounds[beyond]
         length = torch.linalg.vector_norm(outer, dim=1)
-        # The gradient of the length.
-        slope = form.pull_back(U[beyond], coefficients, outer) / length[:, None]
-        along = (outer * slope) @ metric / length
-        share = self.longest / length
-        shortened = share * (divergence[beyond] - along)
-        return self._shortened(field), divergence.index_put((beyond,), shortened)
+        distance = torch.linalg.vector_norm(place, dim=1)
+        # The gradients of the logarithms of the length and of its bound.
+        slope = form.pull_back(place, coefficients, outer) / length.square()[:, None]
+        steep = -2.0 * (distance > self.reach) / distance.clamp(min=self.reach).square()
+        fall = steep[:, None] * place
+        along = (outer * (fall - slope)) @ metric
+        shortened = bound / length * (divergence[beyond] + along)
+        return self._shortened(field, U), divergence.index_put((beyond,), shortened)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def model_to_arrays(model: Score) -> dict[str, Any]:
             "landmarks": _array(model.form.landmarks),
             "coefficients": _array(model.coefficients),
             "longest": model.longest,
+            "reach": model.reach,
         }
     if model.published is not None:
         # The factorised kernel matrix is as large as the sample is long, squared, and
@@ -112,6 +113,7 @@ def _model_from(saved: dict[str, Any]) -> ScoreModel:
         form=form,
         coefficients=tensor("coefficients"),
         longest=saved["longest"],
+        reach=saved["reach"],
     )
 
 
