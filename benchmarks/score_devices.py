@@ -22,7 +22,7 @@ from score_estimation import FRESH_ROWS
 from score_tasks import Task, banana, four_clusters
 
 from sklearn_ilvae.stein import Report, ScoreModel, Settings, fit_score
-from sklearn_ilvae.stein.fitting import greatest_length
+from sklearn_ilvae.stein.fitting import greatest_lengths
 from sklearn_ilvae.stein.kernels.solvers import decompose, filter_gains, whiten
 from sklearn_ilvae.stein.sample.reading import read_rows
 from sklearn_ilvae.stein.sample.rows import Rows
@@ -74,13 +74,15 @@ def kernel_part_of(
     strength = spectrum.eigenvalues.new_tensor([report.regularization])
     gains = filter_gains("tikhonov", spectrum.eigenvalues, strength, form.trace())
     coefficients = spectrum.filtered(total.linear.double(), gains).coefficients()[0, 0]
+    longest, reach = greatest_lengths(rows, form, coefficients)
     return ScoreModel(
         rows.center,
         rows.inverse_scale,
         base,
         form=form,
         coefficients=coefficients,
-        longest=greatest_length(rows, form, coefficients),
+        longest=longest,
+        reach=reach,
     )
 
 

@@ -104,7 +104,6 @@ def test_validation_keeps_its_epochs_where_others_go_without(table):
     assert epochs[~np.isnan(validation)].tolist() == [2, 3, 4]
     best = np.nanargmax(model.validation_scores_) + 1
     assert f"best epoch: {best}" in legend_texts(display.ax_)
-    assert f"bound {np.nanmax(model.validation_scores_):.2f}" in model._fit_summary()
 
 
 def test_shares_of_units_sum_to_the_fisher_divergence(fitted, table):
