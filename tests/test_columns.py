@@ -35,6 +35,21 @@ def test_decoded_dates_are_the_same_instants_in_any_zone(convert):
     assert instants[0] == instants[1]
 
 
+@by_library
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize(
+    ("unit", "years"), [("ns", [1677, 2262]), ("us", [1, 9999]), ("s", [1, 9999])]
+)
+def test_dates_far_out_can_be_told_by_the_clocks_of_their_zone(
+    convert, unit, years, zone
+):
+    dates = pd.Timestamp("2024-01-01", tz=zone) + pd.to_timedelta(CODES, unit="D")
+    table = convert(pd.DataFrame({"c": dates.as_unit(unit), "x": BASE}))
+    far = quick().fit(table).inverse_transform([[-1e6], [1e6]])
+    assert same_form(far, table)
+    assert sorted(each.year for each in column(far)) == years
+
+
 DAY = 86_400 * 10**6
 
 

@@ -311,23 +311,6 @@ def test_a_zone_without_a_name_says_what_to_do():
     assert same_form(short().fit(converted).sample(2, random_state=0), converted)
 
 
-@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
-@pytest.mark.parametrize(
-    ("unit", "years"), [("ns", [1677, 2262]), ("us", [1, 9999]), ("s", [1, 9999])]
-)
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_dates_far_out_can_be_told_by_the_clocks_of_their_zone(
-    library, unit, years, zone
-):
-    dates = pd.Timestamp("2024-01-01", tz=zone) + pd.to_timedelta(CODES, unit="D")
-    frame = pd.DataFrame({"c": dates.as_unit(unit), "x": BASE})
-    table = LIBRARIES[library](frame)
-    model = short(n_components=1, max_iter=1).fit(table)
-    far = model.inverse_transform([[-1e6], [1e6]])
-    assert same_form(far, table)
-    assert sorted(each.year for each in column(far)) == years
-
-
 def test_a_long_double_is_read_as_float64_and_observed_values_stay():
     fine = np.longdouble(1) + np.finfo(np.longdouble).eps * CODES
     frame = pd.DataFrame({"c": fine, "x": np.where(GAPS, np.nan, BASE)})

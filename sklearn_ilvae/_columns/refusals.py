@@ -54,8 +54,8 @@ def explain_no_table(
             f"Expected a table of two dimensions, got a {kind}. Pass a data frame, for "
             f"example {name}.to_frame() for one column, or frame[:1] for the first row."
         )
-    # A sparse matrix may be a mapping: scikit-learn's own check refuses it.
     of_columns, of_rows = FRAMES.get(library_of_fit, FRAMES["pandas"])
+    # A sparse matrix may be a mapping: scikit-learn's own check refuses it.
     if isinstance(X, Mapping) and not issparse(X):
         columns = any(np.ndim(each) for each in X.values())
         frame = f"{of_columns}({name})" if columns else f"{of_rows}([{name}])"

@@ -35,6 +35,13 @@ class Elliptical:
         along = difference @ self.factor.T
         return (difference * self.precision).addmm_(along, self.factor, alpha=-1.0)
 
+    def pull_and_distance(self, U: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``P (u − μ)`` and ``(u − μ)ᵀ P (u − μ)`` of shape (n,)."""
+        pull = self.pull(U)
+        distance = inner_products(pull, U - self.mean)
+        # Far away squares overflow, to inf − inf in the worst case.
+        return pull, distance.nan_to_num(nan=torch.inf, posinf=torch.inf)
+
     def trace(self, metric: Tensor) -> Tensor:
         """Return ``tr(M P)`` with ``M = diag(metric)``."""
         if self.factor is None:
@@ -70,6 +77,4 @@ class GaussianScore(Elliptical):
 
     def log_density(self, U: Tensor) -> Tensor:
         """Return ``−½ (u − μ)ᵀ P (u − μ)`` of shape (n,)."""
-        distance = inner_products(U - self.mean, self.pull(U))
-        # Far away squares overflow, to inf − inf in the worst case.
-        return -0.5 * distance.nan_to_num(nan=torch.inf, posinf=torch.inf)
+        return -0.5 * self.pull_and_distance(U)[1]

@@ -53,10 +53,8 @@ class StudentScore(Elliptical):
 
     def _pull(self, U: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``P (u − μ)`` and ``ν + (u − μ)ᵀ P (u − μ)``."""
-        pull = self.pull(U)
-        distance = inner_products(pull, U - self.mean)
-        # Far away squares overflow, to inf − inf in the worst case.
-        return pull, self.freedom + distance.nan_to_num(nan=torch.inf, posinf=torch.inf)
+        pull, distance = self.pull_and_distance(U)
+        return pull, self.freedom + distance
 
     def score(self, U: Tensor) -> Tensor:
         """Return ``−(ν + r) P (u − μ) / (ν + (u − μ)ᵀ P (u − μ))`` of shape (n, d)."""
