@@ -161,7 +161,7 @@ class ScoreModel:
         score = self.base.score(U)
         if self.form is not None and self.coefficients is not None:
             field = self.form.field(U, self.coefficients[None])[0]
-            score = score + self._shortened(field, U)
+            score = score + _scaled(field, *self._excess(field, U))
         return self._in_units(score)
 
     def _in_units(self, score: Tensor) -> Tensor:
@@ -177,19 +177,13 @@ class ScoreModel:
             return self.inverse_scale.square()
         return (self.inverse_scale[:, None] * self.axes).square().sum(0)
 
-    def _bound(self, U: Tensor) -> Tensor:
-        """Return how long ``f`` may be at each row."""
+    def _excess(self, field: Tensor, U: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where ``f`` is longer than it may be, and which share is kept."""
+        length = torch.linalg.vector_norm(field, dim=1)
         distance = torch.linalg.vector_norm(U, dim=1)
-        return self.longest / (distance / self.reach).clamp(min=1.0).square()
-
-    def _shortened(self, field: Tensor, U: Tensor) -> Tensor:
-        """Return ``f`` no longer than its bound."""
-        length, bound = torch.linalg.vector_norm(field, dim=1), self._bound(U)
+        bound = self.longest / (distance / self.reach).clamp(min=1.0).square()
         beyond = length > bound
-        if not beyond.any():
-            return field
-        share = bound[beyond] / length[beyond]
-        return field.index_put((beyond,), share[:, None] * field[beyond])
+        return beyond, bound[beyond] / length[beyond]
 
     def _evaluate(self, U: Tensor) -> tuple[Tensor, Tensor]:
         metric = self._metric
@@ -209,11 +203,10 @@ class ScoreModel:
         """Return the shortened ``f`` and its divergence."""
         fields, divergences = form.evaluate(U, coefficients[None], metric)
         field, divergence = fields[0], divergences[0]
-        bounds = self._bound(U)
-        beyond = torch.linalg.vector_norm(field, dim=1) > bounds
+        beyond, share = self._excess(field, U)
         if not beyond.any():
             return field, divergence
-        outer, place, bound = field[beyond], U[beyond], bounds[beyond]
+        outer, place = field[beyond], U[beyond]
         length = torch.linalg.vector_norm(outer, dim=1)
         distance = torch.linalg.vector_norm(place, dim=1)
         # The gradients of the logarithms of the length and of its bound.
@@ -221,8 +214,14 @@ class ScoreModel:
         steep = -2.0 * (distance > self.reach) / distance.clamp(min=self.reach).square()
         fall = steep[:, None] * place
         along = (outer * (fall - slope)) @ metric
-        shortened = bound / length * (divergence[beyond] + along)
-        return self._shortened(field, U), divergence.index_put((beyond,), shortened)
+        shortened = share * (divergence[beyond] + along)
+        divergence = divergence.index_put((beyond,), shortened)
+        return _scaled(field, beyond, share), divergence
+
+
+def _scaled(field: Tensor, rows: Tensor, share: Tensor) -> Tensor:
+    """Return a field with some of its rows times a share."""
+    return field.index_put((rows,), share[:, None] * field[rows])
 
 
 @dataclass(frozen=True)
