@@ -15,6 +15,7 @@ from ._columns import (
     ColumnScaling,
     LevelGroups,
     TableSchema,
+    as_fine,
     as_frame,
     build_frame,
     check_binary,
@@ -22,12 +23,13 @@ from ._columns import (
     decoded_levels,
     find_scaling,
     from_tensor,
+    in_range,
     keep_observed,
     library_of,
-    range_of,
     read_known_table,
     read_new_table,
     rows_of_weight,
+    seen_in,
     to_tensor,
 )
 from ._columns.readable import summary_of_columns
@@ -225,7 +227,8 @@ class TableMixin:
         Gaussian fitted to the posterior of each row, the others from the prior.
         Expected values of columns of numbers are means on the scale of the network,
         which is logarithmic beyond three standard deviations. Numbers and ordered
-        levels stay within the range of those of the fit.
+        levels stay within the range of those of the fit, and draws have no more
+        decimals than they do.
 
         References
         ----------
@@ -291,7 +294,8 @@ class TableMixin:
         widest = max(module.likelihood.layout.n_statistics, module.widest_layer)
         chunk = rows_at_once(module, len(noise), widest)
         rows = in_chunks_on(device, impute, table[incomplete], chunk)
-        found = self._in_range(scaling.inverse_transform(rows, generator))
+        limited = self._in_range if generator is None else self._as_seen
+        found = limited(scaling.inverse_transform(rows, generator))
         found = self._whole(self._decided(found))
         filled[incomplete] = torch.where(missing[incomplete], found, table[incomplete])
         return filled
@@ -304,8 +308,12 @@ class TableMixin:
         lie others of their dtype, all of which would become the last of them.
         """
         ordered = [kind != "categorical" for kind in self.likelihood_]
-        limited = table.clamp(*to_tensor(self._seen).to(table))
+        limited = in_range(table, to_tensor(self._seen))
         return with_columns(ordered, limited, table)
+
+    def _as_seen(self, table: Tensor) -> Tensor:
+        """Return draws in the range and of the fineness of the values of the fit."""
+        return self._in_range(as_fine(table, to_tensor(self._seen)))
 
     def _importance_noise(self) -> Tensor:
         """Return the draws of `n_importance_samples`, which may be set after a fit."""
@@ -342,16 +350,21 @@ class TableMixin:
         return build_frame(schema, table.cpu().numpy(), like if pandas else None)
 
     def _keep_columns(self, table: TrainingTable, scaling: ColumnScaling) -> None:
-        """Keep what `_scaling`, `_table_schema` and `_in_range` read, and the gaps."""
+        """Keep what `_scaling`, `_table_schema` and `_as_seen` read, and the gaps."""
         source = table.source
         shares = (table.weights / table.weights.sum()).to(table.rows)
         self._missing = (shares @ table.rows.isnan().to(table.rows)).tolist()
-        self._seen = from_tensor(range_of(table.rows), source)
+        self._keep_seen(table)
         self._schema = table.schema.to_state()
         self._levels = {str(j): each.to_state() for j, each in scaling.levels.items()}
         self.mean_ = from_tensor(scaling.mean, source)
         self.scale_ = from_tensor(scaling.scale, source)
         self.likelihood_ = list(scaling.likelihood)
+
+    def _keep_seen(self, table: TrainingTable, before: Tensor | None = None) -> None:
+        """Keep what draws shall look like, after a training before, if any."""
+        seen = seen_in(table.rows, table.schema, before)
+        self._seen = from_tensor(seen, table.source)
 
     def _scaling(self) -> ColumnScaling:
         return ColumnScaling(

@@ -23,7 +23,6 @@ from ._columns import (
     check_support,
     float_dtypes,
     from_tensor,
-    range_of,
     to_tensor,
 )
 from ._device import in_chunks_on, inference_device, torch_defaults, training_device
@@ -631,7 +630,8 @@ default="from_dtype"
         -------
         ndarray of float64, or DataFrame, of shape (n_samples, n_features_in_)
             Rows in the units of the table, in its form, without missing values.
-            Numbers and ordered levels are in the range of those of the fit.
+            Numbers and ordered levels are in the range of those of the fit, with no
+            more decimals than they have; dates without a time of day have none.
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
@@ -643,7 +643,7 @@ default="from_dtype"
             parts = (module.decoder(each) for each in codes.split(chunk))
             rows = [module.likelihood.sample(each, generator) for each in parts]
             table = self._scaling().inverse_transform(torch.cat(rows), generator)
-        return self._user_table(self._in_range(table), None)
+        return self._user_table(self._as_seen(table), None)
 
     @property
     def n_components_(self) -> int:
@@ -740,8 +740,7 @@ default="from_dtype"
         check_same_columns(self._table_schema(), known, self)
         check_support(table.rows, known.likelihood, self._column_names())
         self.scale_ = from_tensor(known.thawed(table.rows).scale, table.source)
-        seen = range_of(table.rows, to_tensor(self._seen))
-        self._seen = from_tensor(seen, table.source)
+        self._keep_seen(table, before=to_tensor(self._seen))
 
     def _continue_curves(self, result: TrainingResult) -> None:
         """Add the epochs of a training to those of earlier calls."""

@@ -49,7 +49,7 @@ FLOORS = [
     ["_tables"],
     ["_html", "_state"],
     ["_columns"],
-    ["_columns.readable"],
+    ["_columns.readable", "_columns.seen"],
     [
         "_columns.building",
         "_columns.keeping",

@@ -7,8 +7,9 @@ from .keeping import keep_observed
 from .kinds import asked_kinds, column_name, fitted_names, numbered_names
 from .levels import LevelGroups
 from .reading import decoded_levels, read_known_table, read_new_table
-from .scaling import BY_TAILS, ColumnScaling, find_scaling, range_of
+from .scaling import BY_TAILS, ColumnScaling, find_scaling
 from .schema import TableSchema, explain_other_order
+from .seen import as_fine, in_range, seen_in
 from .support import check_binary, check_counts, check_support
 from .validation import (
     checked_numbers,
@@ -23,6 +24,7 @@ __all__ = [
     "ColumnScaling",
     "LevelGroups",
     "TableSchema",
+    "as_fine",
     "as_frame",
     "asked_kinds",
     "build_frame",
@@ -38,16 +40,17 @@ __all__ = [
     "fitted_names",
     "float_dtypes",
     "from_tensor",
+    "in_range",
     "is_missing",
     "keep_observed",
     "library_of",
     "names_in",
     "numbered_names",
-    "range_of",
     "read_known_table",
     "read_new_table",
     "restored_row",
     "rows_of_weight",
+    "seen_in",
     "to_numpy",
     "to_tensor",
     "validated_table",

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -343,25 +342,3 @@ def _have_heavy_tails(rows: Tensor, missing: Tensor, weights: Tensor) -> Tensor:
     squares = (rows - mean).square()
     variance, variance_of_squares = _moments(squares, missing, weights)
     return variance_of_squares > (HEAVY_KURTOSIS - 1) * variance.square()
-
-
-def range_of(rows: Tensor, before: Tensor | None = None) -> Tensor:
-    """Return the smallest and the largest value of every column.
-
-    Parameters
-    ----------
-    rows : Tensor of shape (n_rows, n_features)
-        NaN where missing.
-    before : Tensor of shape (2, n_features), default=None
-        The range of earlier rows, to include.
-
-    Returns
-    -------
-    Tensor of shape (2, n_features), float64
-        NaN for columns without values.
-    """
-    parts = [rows] if before is None else [rows, before]
-    tables = [part.cpu().numpy() for part in parts]
-    lowest = np.fmin.reduce([np.fmin.reduce(table) for table in tables])
-    highest = np.fmax.reduce([np.fmax.reduce(table) for table in tables])
-    return torch.from_numpy(np.stack([lowest, highest]).astype(float))
