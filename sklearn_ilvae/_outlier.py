@@ -254,7 +254,7 @@ default="from_dtype"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         name: constraint
         for name, constraint in ILVAETransformer._parameter_constraints.items()
-        if name not in ("warm_start", "n_importance_samples")
+        if name not in ("warm_start", "n_importance_samples", "power_transform")
     } | {
         "contamination": [
             StrOptions({"auto"}),

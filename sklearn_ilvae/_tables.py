@@ -14,6 +14,7 @@ from torch import Tensor
 from ._columns import (
     ColumnScaling,
     LevelGroups,
+    PowerScale,
     TableSchema,
     as_fine,
     as_frame,
@@ -89,7 +90,12 @@ class TrainingTable:
     likelihood: Sequence[str]
     source: Any
 
-    def scaling(self, max_categories: int, family_of_numbers: str) -> ColumnScaling:
+    def scaling(
+        self,
+        max_categories: int,
+        family_of_numbers: str,
+        power_transform: bool = False,
+    ) -> ColumnScaling:
         """Find kind, centre and spread of every column, see `find_scaling`."""
         return find_scaling(
             self.rows,
@@ -99,6 +105,7 @@ class TrainingTable:
             self.schema.n_levels,
             max_categories,
             family_of_numbers,
+            power_transform,
         )
 
     def reweighted(self, weights: Tensor, likelihood: Sequence[str]) -> "TrainingTable":
@@ -178,8 +185,15 @@ class TableMixin:
     _schema: dict[str, Any]
     _levels: Mapping[str, Any]
     _missing: list[float]
+    _powers: Any
     _seen: Any
     _noise_seed: int
+
+    @property
+    def lambdas_(self) -> Any:
+        """λ of the power transform of every column, 1 where there is none."""
+        check_is_fitted(self)
+        return self.mean_ * 0 + 1 if self._powers is None else self._powers[0]
 
     @property
     def column_summary_(self) -> ColumnSummary:
@@ -359,6 +373,9 @@ class TableMixin:
         self._levels = {str(j): each.to_state() for j, each in scaling.levels.items()}
         self.mean_ = from_tensor(scaling.mean, source)
         self.scale_ = from_tensor(scaling.scale, source)
+        self._powers = None
+        if scaling.powers is not None:
+            self._powers = from_tensor(scaling.powers.to_state(), source)
         self.likelihood_ = list(scaling.likelihood)
 
     def _keep_seen(self, table: TrainingTable, before: Tensor | None = None) -> None:
@@ -372,6 +389,7 @@ class TableMixin:
             to_tensor(self.scale_),
             tuple(self.likelihood_),
             {int(j): LevelGroups.from_state(each) for j, each in self._levels.items()},
+            None if self._powers is None else PowerScale(*to_tensor(self._powers)),
         )
 
     def _table_schema(self) -> TableSchema:

@@ -150,6 +150,12 @@ default="from_dtype"
     handle_unknown : {"error", "missing"}, default="error"
         What to do with a category that was not seen in `fit`: raise an error, or treat
         it as a missing value.
+    power_transform : bool, default=False
+        Whether to transform skewed columns of numbers as
+        `sklearn.preprocessing.PowerTransformer` does by default [4]_, with λ between 0,
+        a logarithm, and 2: those that gain a Gaussian at least 0.1 nats a value by it.
+        Densities and rows stay in the units of the table. The natural parameters of
+        these columns, and so L, are in standard deviations of the transformed column.
     prior : {"mixture", "standard_normal"}, default="mixture"
         Distribution of the codes. The mixture of Gaussians is learned; its units
         keep mean zero and unit variance by construction.
@@ -187,7 +193,8 @@ default="from_dtype"
         Whether `fit` continues from the present network and scaling. What shapes the
         network (`n_components`, `inverse_lipschitz`, `decoder`, `hidden_layer_sizes`,
         `activation`, `prior`, `n_mixture_components`) and its columns (`likelihood`,
-        `categorical_features`, `max_categories`) must then be as before.
+        `categorical_features`, `max_categories`, `power_transform`) must then be as
+        before.
     n_importance_samples : int, default=100
         Draws of the code of each row in `score_samples` and `impute`. More draws raise
         the bound towards the log-likelihood.
@@ -221,6 +228,9 @@ default="from_dtype"
         counts, days since 1970 for dates. The spread of a constant column is 0. They
         are mean and standard deviation, but for columns with few values far out (see
         Notes).
+    lambdas_ : ndarray of shape (n_features,)
+        λ of the power transform of every column, in tenths, of values standardised by
+        `mean_` and `scale_`. 1 where there is none.
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float
@@ -278,6 +288,8 @@ default="from_dtype"
        of incomplete data sets." ICML. arXiv:1812.02633.
     .. [3] Huber (1964). "Robust estimation of a location parameter." Annals of
        Mathematical Statistics 35, 73-101.
+    .. [4] Yeo & Johnson (2000). "A new family of power transformations to improve
+       normality or symmetry." Biometrika 87, 954-959. Equation 2.1.
 
     Examples
     --------
@@ -311,6 +323,7 @@ default="from_dtype"
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "max_categories": [Interval(Integral, 2, None, closed="left")],
         "handle_unknown": [StrOptions({"error", "missing"})],
+        "power_transform": ["boolean"],
         "prior": [StrOptions({"mixture", "standard_normal"})],
         "n_mixture_components": [Interval(Integral, 1, None, closed="left")],
         "kl_weight": [Interval(Real, 0, None, closed="left")],
@@ -340,6 +353,7 @@ default="from_dtype"
         categorical_features: Any = "from_dtype",
         max_categories: int = 50,
         handle_unknown: str = "error",
+        power_transform: bool = False,
         prior: str = "mixture",
         n_mixture_components: int = 16,
         kl_weight: float = 1.0,
@@ -365,6 +379,7 @@ default="from_dtype"
         self.categorical_features = categorical_features
         self.max_categories = max_categories
         self.handle_unknown = handle_unknown
+        self.power_transform = power_transform
         self.prior = prior
         self.n_mixture_components = n_mixture_components
         self.kl_weight = kl_weight
@@ -631,7 +646,7 @@ default="from_dtype"
         ndarray of float64, or DataFrame, of shape (n_samples, n_features_in_)
             Rows in the units of the table, in its form, without missing values.
             Numbers and ordered levels are in the range of those of the fit, with no
-            more decimals than they have; dates without a time of day have none.
+            more decimals than they have. Dates without a time of day in UTC get none.
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
@@ -716,7 +731,9 @@ default="from_dtype"
 
     def _start(self, table: TrainingTable, validated: Tensor, seed: int) -> None:
         """Begin anew, with a network at the linear model of the table."""
-        scaling = table.scaling(self.max_categories, self._family_of_numbers)
+        scaling = table.scaling(
+            self.max_categories, self._family_of_numbers, self.power_transform
+        )
         self._keep_columns(table, scaling)
         self.module_ = start_model(
             scaling.transform(table.rows),

@@ -34,6 +34,7 @@ COMMANDS = [
     (f"collapse.py --part sweep {WINE}", "fisher", 26),
     (f"collapse.py --part defaults {WINE}", "log_likelihood", 8),
     (f"auto_rules.py {WINE}", "log_likelihood", 10),
+    (f"drawn_rows.py --models ours copula {WINE}", "told_apart", 2),
     (f"tables.py --part likelihood {IRIS}", "row, one-hot", 1),
     (f"tables.py --part imputation --methods ilvae {IRIS}", "ilvae", 6),
     (f"tables.py --part gaps {NUMBERS}", "auroc", 6),

@@ -64,6 +64,7 @@ FLOORS = [
         "_columns.frames",
         "_columns.kinds",
         "_columns.levels",
+        "_columns.powers",
         "_columns.refusals",
     ],
     ["_checks", "_device", "_pipelines", "_random", "_sklearn", "_text"],

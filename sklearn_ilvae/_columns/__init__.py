@@ -6,6 +6,7 @@ from .frames import DATES, as_frame, is_missing, library_of, names_in
 from .keeping import keep_observed
 from .kinds import asked_kinds, column_name, fitted_names, numbered_names
 from .levels import LevelGroups
+from .powers import PowerScale
 from .reading import decoded_levels, read_known_table, read_new_table
 from .scaling import BY_TAILS, ColumnScaling, find_scaling
 from .schema import TableSchema, explain_other_order
@@ -23,6 +24,7 @@ __all__ = [
     "DATES",
     "ColumnScaling",
     "LevelGroups",
+    "PowerScale",
     "TableSchema",
     "as_fine",
     "as_frame",

@@ -160,12 +160,15 @@ def summary_of_columns(
     -------
     ColumnSummary
     """
+    columns = range(len(schema.columns))
+    powers = None if scaling.powers is None else scaling.powers.power.tolist()
     fitted = zip(
         schema.columns,
         scaling.likelihood,
         scaling.mean.tolist(),
         scaling.scale.tolist(),
         missing,
+        powers or [1 for _ in columns],
         strict=True,
     )
     return ColumnSummary(
@@ -174,10 +177,11 @@ def summary_of_columns(
                 "column": str(column.name),
                 "dtype": column.dtype,
                 "likelihood": family,
-                "values": _values(schema.library, column, family, mean, scale),
+                "values": _values(schema.library, column, family, mean, scale)
+                + (f", λ = {power:.2g}" if power != 1 else ""),
                 "missing": f"{100 * share:.3g}%",
             }
-            for column, family, mean, scale, share in fitted
+            for column, family, mean, scale, share, power in fitted
         ]
     )
 

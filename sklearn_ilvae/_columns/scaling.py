@@ -1,6 +1,7 @@
 """From a table to the rows of a network and back: scale and levels of each column.
 
-A Gaussian or Student-t column is standardised, then put on the scale of `symlog`.
+A Gaussian or Student-t column is standardised, bent by a power where that is asked for
+and it is skewed, then put on the scale of `symlog`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from ..vae.symlog import symexp, symlog, symlog_log_slopes
 from .cores import hidden_cores
 from .kinds import NUMBER, column_name
 from .levels import LevelGroups, group_levels
+from .powers import PowerScale, find_powers
 from .support import check_support
 
 CONSTANT_UNIT = 1e-3
@@ -49,12 +51,15 @@ class ColumnScaling:
         Family of every column, see `MixedLikelihood`.
     levels : dict of int to LevelGroups
         Levels of the columns that have them, by position.
+    powers : PowerScale or None, default=None
+        Power transforms of the standardised columns, where they were asked for.
     """
 
     mean: Tensor
     scale: Tensor
     likelihood: tuple[str, ...]
     levels: Mapping[int, LevelGroups] = field(default_factory=dict)
+    powers: PowerScale | None = None
 
     @property
     def binary(self) -> tuple[bool, ...]:
@@ -122,7 +127,10 @@ class ColumnScaling:
 
     def _standardised(self, table: Tensor, columns: slice | list[int]) -> Tensor:
         centred = table - self.mean[columns].to(table)
-        return symlog(centred / self.unit[columns].to(table))
+        standardised = centred / self.unit[columns].to(table)
+        if self.powers is not None:
+            standardised = self.powers[columns].transform(standardised)
+        return symlog(standardised)
 
     def inverse_transform(
         self, rows: Tensor, generator: torch.Generator | None = None
@@ -142,8 +150,11 @@ class ColumnScaling:
         Tensor of shape (n_rows, n_features)
         """
         scale = self.scale.to(rows)
+        standardised = symexp(rows)
+        if self.powers is not None:
+            standardised = self.powers.inverse_transform(standardised)
         # Far out the exponential is infinite, and infinity times 0 is not 0.
-        table = torch.where(scale > 0, symexp(rows) * scale, 0) + self.mean.to(rows)
+        table = torch.where(scale > 0, standardised * scale, 0) + self.mean.to(rows)
         table = torch.where(self._continuous_mask(rows), table, rows)
         for column, levels in self.levels.items():
             seen = ~rows[:, column].isnan()
@@ -168,9 +179,10 @@ class ColumnScaling:
         return slopes.masked_fill(table.isnan(), 0).sum(1)
 
     def log_slopes(self, table: Tensor, rows: Tensor) -> Tensor:
-        """Return the log-slope of every value against the linear scale, at most 0.
+        """Return the log-slope of every value against the linear scale.
 
-        For a level its log-probability within its group; 0 for missing values.
+        At most 0 without power transforms. For a level its log-probability within its
+        group; 0 for missing values.
 
         Parameters
         ----------
@@ -184,6 +196,9 @@ class ColumnScaling:
         Tensor of shape (n_rows, n_features)
         """
         slopes = symlog_log_slopes(rows)
+        if self.powers is not None:
+            standardised = (table - self.mean.to(table)) / self.unit.to(table)
+            slopes = slopes + self.powers.log_slopes(standardised)
         slopes.masked_fill_(~self._continuous_mask(rows), 0)
         for column, levels in self.levels.items():
             seen = ~table[:, column].isnan()
@@ -208,6 +223,7 @@ def find_scaling(
     n_levels: Sequence[int] = (),
     max_categories: int = 50,
     family_of_numbers: str = "student_t",
+    power_transform: bool = False,
 ) -> ColumnScaling:
     """Find kind, centre and spread of every column.
 
@@ -230,6 +246,8 @@ def find_scaling(
         keep a level each, all others share the last.
     family_of_numbers : {"student_t", "gaussian", BY_TAILS}, default="student_t"
         Family of numbers that are not told another.
+    power_transform : bool, default=False
+        Whether to transform skewed columns, see `find_powers`.
 
     Returns
     -------
@@ -286,11 +304,15 @@ def find_scaling(
         for column, kind in enumerate(kinds)
         if kind in LEVELS
     }
-    scaling = ColumnScaling(
-        mean.masked_fill(others, 0), scale.masked_fill(others, 1), kinds, levels
-    )
     check_support(table, kinds, names)
-    return scaling
+    powers = None
+    if power_transform:
+        continuous = [kind in CONTINUOUS for kind in kinds]
+        allowed = torch.tensor(continuous).to(scale.device) & (scale > 0)
+        standardised = (rows - mean) / scale.masked_fill(scale == 0, 1)
+        powers = find_powers(standardised, weights, allowed)
+    mean, scale = mean.masked_fill(others, 0), scale.masked_fill(others, 1)
+    return ColumnScaling(mean, scale, kinds, levels, powers)
 
 
 def _rounding(values: Tensor) -> Tensor:

@@ -52,15 +52,18 @@ def check_same_columns(
     schema : TableSchema
         The fitted columns.
     scaling : ColumnScaling
-        Their kinds, and the levels that the network tells apart.
+        Their kinds, the levels that the network tells apart, and power transforms.
     estimator : BaseEstimator
-        With `likelihood`, `categorical_features` and `max_categories`.
+        With `likelihood`, `categorical_features`, `max_categories` and
+        `power_transform`.
 
     Raises
     ------
     ValueError
         With the column, what is asked for and what was fitted.
     """
+    transformed = scaling.powers is not None
+    _check_unchanged("power_transform", bool(estimator.power_transform), transformed)
     n_features = len(schema.columns)
     asked, chosen, by_name = asked_kinds(estimator, n_features, schema.names)
     for index, (column, n_levels, fitted) in enumerate(
