@@ -238,6 +238,8 @@ def print_summary(results: pd.DataFrame) -> None:
         "told_apart": "How well a forest tells drawn rows from unseen ones; .5 is best",
         "log_likelihood": "Log-likelihood of unseen rows, in nats a row",
     }.items():
+        if results[column].isna().all():
+            continue
         found = results.pivot_table(column, "table", "model", sort=False)
         found = found[[model for model in models if model in found]]
         print(f"\n{title}")

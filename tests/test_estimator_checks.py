@@ -30,7 +30,12 @@ CHECKS_OF_TRANSFORMERS_BY_HAND = [
 ESTIMATORS = [
     ILVAETransformer(max_iter=3),
     # scikit-learn checks partial_fit only where early stopping is off.
-    ILVAETransformer(max_iter=3, early_stopping=False, prior="standard_normal"),
+    ILVAETransformer(
+        max_iter=3,
+        early_stopping=False,
+        prior="standard_normal",
+        power_transform=True,
+    ),
     ILVAEOutlierDetector(max_iter=3),
     ILVAEOutlierDetector(max_iter=3, early_stopping=False, support_fraction=0.8),
     SteinScoreEstimator(random_state=0),
