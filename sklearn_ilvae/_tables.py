@@ -193,7 +193,7 @@ class TableMixin:
     def lambdas_(self) -> Any:
         """λ of the power transform of every column, 1 where there is none."""
         check_is_fitted(self)
-        return self.mean_ * 0 + 1 if self._powers is None else self._powers[0]
+        return from_tensor(self._scaling().lambdas, self.mean_)
 
     @property
     def column_summary_(self) -> ColumnSummary:

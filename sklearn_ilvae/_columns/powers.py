@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 POWERS = torch.linspace(0, 2, 21, dtype=torch.float64)
-"""Where λ is sought. Beyond, the transform reaches some values by no number."""
+"""Where λ is sought. Beyond, some values are the transform of no number."""
 
 LEAST_GAIN = 0.1
 """Nats a value by which the likelihood of a Gaussian must gain."""
@@ -152,7 +152,7 @@ def _best_power(values: Tensor, weights: Tensor) -> float:
     centred = bent - (shares * bent).sum(0)
     variance = (shares * centred.square()).sum(0)
     slope = (shares * values.sign() * values.abs().log1p()).sum()
-    gain = (POWERS.to(values) - 1) * slope - variance.log() / 2
-    unchanged = gain[len(POWERS) // 2].clone()
-    best = int(gain.nan_to_num(-torch.inf).argmax())
-    return float(POWERS[best]) if gain[best] - unchanged > LEAST_GAIN else 1.0
+    likelihood = (POWERS.to(values) - 1) * slope - variance.log() / 2
+    gain = (likelihood - likelihood[len(POWERS) // 2]).nan_to_num(0)
+    best = int(gain.argmax())
+    return float(POWERS[best]) if gain[best] > LEAST_GAIN else 1.0

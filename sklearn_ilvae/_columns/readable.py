@@ -160,15 +160,13 @@ def summary_of_columns(
     -------
     ColumnSummary
     """
-    columns = range(len(schema.columns))
-    powers = None if scaling.powers is None else scaling.powers.power.tolist()
     fitted = zip(
         schema.columns,
         scaling.likelihood,
         scaling.mean.tolist(),
         scaling.scale.tolist(),
         missing,
-        powers or [1 for _ in columns],
+        scaling.lambdas.tolist(),
         strict=True,
     )
     return ColumnSummary(

@@ -67,6 +67,11 @@ class ColumnScaling:
         return tuple(kind == "bernoulli" for kind in self.likelihood)
 
     @property
+    def lambdas(self) -> Tensor:
+        """λ of the power transform of every column, 1 where there is none."""
+        return torch.ones_like(self.mean) if self.powers is None else self.powers.power
+
+    @property
     def n_levels(self) -> tuple[int, ...]:
         """Number of levels of the network in every column; empty without levels."""
         if not self.levels:
