@@ -31,6 +31,7 @@ OTHERS = {
     "one neighbour": {"n_neighbors": 1},
     "five neighbours": {"n_neighbors": 5},
     "sixteen Gaussians": {"n_mixture_components": 16},
+    "power transform": {"power_transform": True},
 }
 FAMILIES = {"Gaussian numbers": "gaussian", "Student t numbers": "student_t"}
 """Of numbers alone; the parameter `likelihood` would take zeros and ones as well."""

@@ -115,6 +115,9 @@ default="from_dtype"
     handle_unknown : {"error", "missing"}, default="error"
         What to do with a category that was not seen in `fit`. As a missing value it
         does not lower the score.
+    power_transform : bool, default=False
+        Whether to transform skewed columns of numbers. Values far out on their long
+        side are then less far out.
     prior : {"mixture", "standard_normal"}, default="mixture"
         Distribution of the codes.
     n_mixture_components : int, default=4
@@ -204,9 +207,9 @@ default="from_dtype"
       skipped.
 
     Scores are in nats of the standardised columns, including the Jacobian of the
-    logarithmic scale of values beyond three standard deviations. So the terms of
-    columns can be compared whatever the units of the columns. The scores of two fits
-    can only be compared if their scalings agree.
+    logarithmic scale of values beyond three standard deviations and of power
+    transforms. So the terms of columns can be compared whatever the units of the
+    columns. The scores of two fits can only be compared if their scalings agree.
 
     A column that held only zeros and ones in training may hold another value in a new
     row. Its probability is that of the rarer of the two values, but at most 1 / (n + 2)
@@ -254,7 +257,7 @@ default="from_dtype"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         name: constraint
         for name, constraint in ILVAETransformer._parameter_constraints.items()
-        if name not in ("warm_start", "n_importance_samples", "power_transform")
+        if name not in ("warm_start", "n_importance_samples")
     } | {
         "contamination": [
             StrOptions({"auto"}),
@@ -284,6 +287,7 @@ default="from_dtype"
         categorical_features: Any = "from_dtype",
         max_categories: int = 50,
         handle_unknown: str = "error",
+        power_transform: bool = False,
         prior: str = "mixture",
         n_mixture_components: int = 4,
         kl_weight: float = 1.0,
@@ -311,6 +315,7 @@ default="from_dtype"
         self.categorical_features = categorical_features
         self.max_categories = max_categories
         self.handle_unknown = handle_unknown
+        self.power_transform = power_transform
         self.prior = prior
         self.n_mixture_components = n_mixture_components
         self.kl_weight = kl_weight
@@ -473,7 +478,9 @@ default="from_dtype"
             # Of the rows of the calibration a fit knows their levels and no more.
             used = table.reweighted(table.weights * ~held_out, table.likelihood)
             scaling = (
-                used.scaling(self.max_categories, self._family_of_numbers)
+                used.scaling(
+                    self.max_categories, self._family_of_numbers, self.power_transform
+                )
                 if known is None
                 else known._scaling()
             )

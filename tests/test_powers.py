@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import spearmanr, yeojohnson
 from sklearn.preprocessing import PowerTransformer
 
-from sklearn_ilvae import ILVAETransformer, metrics
+from sklearn_ilvae import ILVAEOutlierDetector, ILVAETransformer, metrics
 from sklearn_ilvae._columns.powers import (
     PowerScale,
     find_powers,
@@ -242,3 +242,17 @@ def test_dates_durations_and_other_kinds_stay_what_they_are():
     drawn = model.sample(20, random_state=0)
     assert drawn.dtypes.equals(frame.dtypes)
     assert (drawn["joined"] >= frame["joined"].min()).all()
+
+
+def test_a_detector_scores_on_the_transformed_scale():
+    table = skewed()
+    detector = ILVAEOutlierDetector(
+        1, power_transform=True, max_iter=20, random_state=0
+    )
+    scores = detector.fit(table).score_samples(table)
+    assert (detector.transformer_.lambdas_ < 1).tolist() == [False, True]
+    assert_allclose(detector.feature_contributions(table).sum(1), scores)
+    odd = [[0, 1e4], [0, -5]]
+    assert detector.score_samples(odd).max() < scores.min()
+    terms = detector.feature_contributions(odd)
+    assert_array_equal(terms[:, :2].argmin(1), [1, 1])
