@@ -313,7 +313,7 @@ def find_scaling(
     powers = None
     if power_transform:
         continuous = [kind in CONTINUOUS for kind in kinds]
-        allowed = torch.tensor(continuous).to(scale.device) & (scale > 0)
+        allowed = torch.tensor(continuous).to(scale.device)
         standardised = (rows - mean) / scale.masked_fill(scale == 0, 1)
         powers = find_powers(standardised, weights, allowed)
     mean, scale = mean.masked_fill(others, 0), scale.masked_fill(others, 1)
