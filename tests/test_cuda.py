@@ -69,7 +69,8 @@ def test_the_bound_and_its_gradients_are_those_of_the_processor(
 
 def test_every_kind_of_column_trains():
     rows = people(300)
-    parameters = {"likelihood": {"visits": "negative_binomial", "height": "student_t"}}
+    kinds = {"visits": "negative_binomial", "height": "student_t"}
+    parameters = {"likelihood": kinds, "power_transform": True}
     losses = on_gpu(early_stopping=False, **parameters).fit(rows).loss_curve_
     assert losses[-1] < losses[0]
 
