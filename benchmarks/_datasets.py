@@ -22,6 +22,9 @@ SCIKIT_LEARN = {
     "wine": load_wine,
 }
 
+WIDE = 300
+"""Columns of a table beyond which fits to it take long."""
+
 SAME_COLUMNS = {"19_landsat": "30_satellite"}
 """Tables of ADBench that differ from another in labels and in the scale of columns."""
 
@@ -53,6 +56,12 @@ def unlabelled_tables(folder: Path | None) -> list[str]:
     return [*SCIKIT_LEARN, *distinct]
 
 
+def narrow_tables(folder: Path | None) -> list[str]:
+    """Return those of `unlabelled_tables` that have at most `WIDE` columns."""
+    names = unlabelled_tables(folder)
+    return [name for name in names if load_table(name, folder).shape[1] <= WIDE]
+
+
 def adbench_file(name: str, folder: Path | None) -> Path:
     """Return the file of a table; without one, end with where to find it."""
     if folder is None:
@@ -79,10 +88,10 @@ def load_table(name: str, folder: Path | None) -> np.ndarray:
         return file["X"].astype(np.float64)
 
 
-def split_table(
+def split_rows(
     table: np.ndarray, n_rows: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw rows, hold out 30% of them and standardise all by the rest.
+    """Draw rows and hold out 30% of them.
 
     Columns that are constant in the training part are dropped: densities of a column
     without spread compare nothing.
@@ -103,8 +112,16 @@ def split_table(
     rows = np.random.default_rng(seed).permutation(len(table))[:n_rows]
     training, test = train_test_split(table[rows], test_size=0.3, random_state=seed)
     varying = np.ptp(training, axis=0) > 0
-    scaler = StandardScaler().fit(training[:, varying])
-    return scaler.transform(training[:, varying]), scaler.transform(test[:, varying])
+    return training[:, varying], test[:, varying]
+
+
+def split_table(
+    table: np.ndarray, n_rows: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `split_rows` does, standardised by the training part."""
+    training, test = split_rows(table, n_rows, seed)
+    scaler = StandardScaler().fit(training)
+    return scaler.transform(training), scaler.transform(test)
 
 
 def labelled_table(

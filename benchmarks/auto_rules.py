@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _commands import add_fit_options, add_output, changed_settings, write_table
-from _datasets import SOURCE, load_table, split_table, unlabelled_tables
+from _datasets import SOURCE, load_table, narrow_tables, split_table
 from joblib import Parallel, delayed
 
 from sklearn_ilvae import ILVAETransformer, metrics
@@ -101,9 +101,8 @@ def main() -> None:
     settings = changed_settings(arguments)
     found = Parallel(arguments.jobs, verbose=5)(
         delayed(compare)(table, arguments.data, arguments.rows, seed, settings)
-        for table in arguments.tables or unlabelled_tables(arguments.data)
+        for table in arguments.tables or narrow_tables(arguments.data)
         for seed in range(arguments.seeds)
-        if load_table(table, arguments.data).shape[1] <= 300
     )
     results = pd.DataFrame([row for rows in found for row in rows])
     write_table(results, arguments.output)

@@ -32,7 +32,15 @@ import numpy as np
 import pandas as pd
 import torch
 from _commands import add_fit_options, add_output, run_jobs
-from _datasets import SCIKIT_LEARN, SOURCE, load_table, split_table, unlabelled_tables
+from _datasets import (
+    SCIKIT_LEARN,
+    SOURCE,
+    WIDE,
+    load_table,
+    narrow_tables,
+    split_table,
+    unlabelled_tables,
+)
 from _standard_vae import StandardVAE
 from sklearn.decomposition import FactorAnalysis
 from sklearn.model_selection import GridSearchCV, KFold
@@ -55,7 +63,6 @@ SWEEP_TABLES = (
 )
 """Few and many rows and columns, counts and measurements; fixed before any result."""
 
-WIDE = 300
 FISHER_ROWS, FISHER_DRAWS = 200, 20
 PLAIN, FACTOR_ANALYSIS = "standard VAE", "FactorAnalysis"
 NUMBERS_OF_FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -193,12 +200,11 @@ def choose_tables(arguments: argparse.Namespace, part: str) -> list[str]:
     """Return the tables asked for, or all that the part has and the data allow."""
     if arguments.tables:
         return arguments.tables
-    found = unlabelled_tables(arguments.data)
     if part == "sweep":
+        found = unlabelled_tables(arguments.data)
         return [name for name in found if name in (*SCIKIT_LEARN, *SWEEP_TABLES)]
-    if arguments.wide:
-        return found
-    return [name for name in found if load_table(name, arguments.data).shape[1] <= WIDE]
+    choose = unlabelled_tables if arguments.wide else narrow_tables
+    return choose(arguments.data)
 
 
 def print_sweep(results: pd.DataFrame) -> None:

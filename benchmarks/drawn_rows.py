@@ -35,21 +35,16 @@ import numpy as np
 import pandas as pd
 import torch
 from _commands import add_fit_options, add_output, changed_settings, run_jobs
-from _datasets import SOURCE, load_table, unlabelled_tables
+from _datasets import SOURCE, load_table, narrow_tables, split_rows
+from _detectors import Mixture
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test_split
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from sklearn_ilvae import ILVAETransformer
 
-SIZES = (1, 2, 3, 5, 8, 12)
-"""Numbers of Gaussians to choose from."""
-
 FARTHEST = 3.5
 """Where the copula puts the ends of a column, in standard deviations."""
-
-WIDE = 300
 
 
 @dataclass(frozen=True)
@@ -113,21 +108,13 @@ class Ours:
         return self.model.score(X)
 
 
-class Mixture:
+class ScaledMixture(Mixture):
     """A mixture of Gaussians on standardised columns."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
 
     def fit(self, X: np.ndarray) -> None:
         """Fit mixtures of several sizes and keep the best."""
         self.scaler = StandardScaler().fit(X)
-        scaled = self.scaler.transform(X)
-        tried = [
-            GaussianMixture(size, reg_covar=1e-3, random_state=self.seed)
-            for size in SIZES
-        ]
-        self.model = min(tried, key=lambda model: model.fit(scaled).bic(scaled))
+        super().fit(self.scaler.transform(X))
 
     def sample(self, n_samples: int, seed: int) -> np.ndarray:
         """Draw rows."""
@@ -190,7 +177,7 @@ def make_model(job: Job, settings: dict[str, int]) -> Any:
         "training rows": TrainingRows,
         "ours": partial(Ours, job.seed, settings),
         "ours, powers": partial(Ours, job.seed, settings, power_transform=True),
-        "Gaussian mixture": partial(Mixture, job.seed),
+        "Gaussian mixture": partial(ScaledMixture, job.seed),
         "copula": Copula,
     }[job.model]()
 
@@ -209,10 +196,7 @@ def run(
 ) -> tuple[Job, Measurement]:
     torch.set_num_threads(1)
     table = load_table(job.table, folder)
-    rows = np.random.default_rng(job.seed).permutation(len(table))[:n_rows]
-    training, test = train_test_split(table[rows], test_size=0.3, random_state=job.seed)
-    varying = np.ptp(training, axis=0) > 0
-    training, test = training[:, varying], test[:, varying]
+    training, test = split_rows(table, n_rows, job.seed)
     model = make_model(job, settings)
     start = time.process_time()
     model.fit(training)
@@ -265,11 +249,7 @@ def main() -> None:
     add_output(parser, "drawn_rows")
     arguments = parser.parse_args()
     peers = PEERS if find_spec("ctgan") else []
-    tables = arguments.tables or [
-        name
-        for name in unlabelled_tables(arguments.data)
-        if load_table(name, arguments.data).shape[1] <= WIDE
-    ]
+    tables = arguments.tables or narrow_tables(arguments.data)
     settings = changed_settings(arguments)
     jobs = list(
         jobs_of(tables, arguments.models or MODELS + peers, range(arguments.seeds))

@@ -81,13 +81,21 @@ def _levels(column: Column) -> list[Any]:
     return [] if column.levels is None else column.levels.tolist()
 
 
+def float_kind(dtype: str) -> str:
+    """Return NumPy's letter for what holds the numbers of a dtype while they are read.
+
+    That of float64 for all that is no shorter float.
+    """
+    return SHORT_FLOATS.get(dtype.lower().removesuffix("[pyarrow]"), "d")
+
+
 def _whole(values: np.ndarray, dtype: str) -> np.ndarray:
     """Round to what a dtype of integers, decimal or short numbers can hold."""
     if values.dtype.kind != "f":
         return values
-    short = SHORT_FLOATS.get(dtype.lower().removesuffix("[pyarrow]"))
-    if short is not None:
-        most = float(np.finfo(short).max)
+    kind = float_kind(dtype)
+    if kind != "d":
+        most = float(np.finfo(kind).max)
         return values.clip(-most, most)
     decimal = _decimals(dtype)
     if decimal is not None:

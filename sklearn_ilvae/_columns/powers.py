@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .moments import weighted_moments
+
 POWERS = torch.linspace(0, 2, 21, dtype=torch.float64)
 """Where λ is sought. Beyond, some values are the transform of no number."""
 
@@ -130,13 +132,10 @@ def find_powers(rows: Tensor, weights: Tensor, allowed: Tensor) -> PowerScale:
         present = ~some[:, j].isnan()
         power[j] = _best_power(some[present, j], shares[present])
     bent = yeo_johnson(rows, power)
-    observed = weights.to(rows)[:, None] * ~rows.isnan()
-    observed = observed / observed.sum(0).clamp(min=torch.finfo(rows.dtype).tiny)
-    centre = (observed * bent.nan_to_num(0)).sum(0)
-    spread = (observed * (bent - centre).nan_to_num(0).square()).sum(0).sqrt()
+    mean, variance = weighted_moments(bent, rows.isnan(), weights)
     chosen = power != 1
     return PowerScale(
-        power, torch.where(chosen, centre, 0), torch.where(chosen, spread, 1)
+        power, torch.where(chosen, mean, 0), torch.where(chosen, variance.sqrt(), 1)
     )
 
 
@@ -147,12 +146,11 @@ def _best_power(values: Tensor, weights: Tensor) -> float:
     order = values.argsort()
     share = weights[order].cumsum(0) / weights.sum()
     kept = order[(share > TRIMMED) & (share < 1 - TRIMMED)]
-    values, shares = values[kept, None], weights[kept, None] / weights[kept].sum()
-    bent = yeo_johnson(values, POWERS.to(values))
-    centred = bent - (shares * bent).sum(0)
-    variance = (shares * centred.square()).sum(0)
-    slope = (shares * values.sign() * values.abs().log1p()).sum()
-    likelihood = (POWERS.to(values) - 1) * slope - variance.log() / 2
+    values, weights, powers = values[kept, None], weights[kept], POWERS.to(values)
+    bent = yeo_johnson(values, powers)
+    _, variance = weighted_moments(bent, bent.isnan(), weights)
+    slope = weights @ (values.sign() * values.abs().log1p()) / weights.sum()
+    likelihood = (powers - 1) * slope - variance.log() / 2
     gain = (likelihood - likelihood[len(POWERS) // 2]).nan_to_num(0)
     best = int(gain.argmax())
     return float(POWERS[best]) if gain[best] > LEAST_GAIN else 1.0

@@ -16,6 +16,7 @@ from ..vae.symlog import symexp, symlog, symlog_log_slopes
 from .cores import hidden_cores
 from .kinds import NUMBER, column_name
 from .levels import LevelGroups, group_levels
+from .moments import weighted_moments
 from .powers import PowerScale, find_powers
 from .support import check_support
 
@@ -115,14 +116,20 @@ class ColumnScaling:
         # The unit of a column that varied before is its scale.
         return replace(self, scale=torch.where(varies, self.unit, self.scale))
 
+    def with_powers(self, table: Tensor, weights: Tensor) -> "ColumnScaling":
+        """Return the scaling that also transforms skewed columns, see `find_powers`."""
+        standardised = self._standardised(table, slice(None))
+        allowed = self._continuous_mask(table)
+        return replace(self, powers=find_powers(standardised, weights, allowed))
+
     def transform(self, table: Tensor) -> Tensor:
         """Return rows for the network, in the dtype of the table."""
         numbers = self._columns(*NUMBERS)
         if len(numbers) == len(self.likelihood):
-            return self._standardised(table, slice(None))
+            return self._scaled(table, slice(None))
         rows = table.clone()
         if numbers:
-            rows[:, numbers] = self._standardised(table[:, numbers], numbers)
+            rows[:, numbers] = self._scaled(table[:, numbers], numbers)
         for column, levels in self.levels.items():
             seen = ~table[:, column].isnan()
             codes = table[seen, column].long()
@@ -132,7 +139,10 @@ class ColumnScaling:
 
     def _standardised(self, table: Tensor, columns: slice | list[int]) -> Tensor:
         centred = table - self.mean[columns].to(table)
-        standardised = centred / self.unit[columns].to(table)
+        return centred / self.unit[columns].to(table)
+
+    def _scaled(self, table: Tensor, columns: slice | list[int]) -> Tensor:
+        standardised = self._standardised(table, columns)
         if self.powers is not None:
             standardised = self.powers[columns].transform(standardised)
         return symlog(standardised)
@@ -202,7 +212,7 @@ class ColumnScaling:
         """
         slopes = symlog_log_slopes(rows)
         if self.powers is not None:
-            standardised = (table - self.mean.to(table)) / self.unit.to(table)
+            standardised = self._standardised(table, slice(None))
             slopes = slopes + self.powers.log_slopes(standardised)
         slopes.masked_fill_(~self._continuous_mask(rows), 0)
         for column, levels in self.levels.items():
@@ -310,14 +320,10 @@ def find_scaling(
         if kind in LEVELS
     }
     check_support(table, kinds, names)
-    powers = None
-    if power_transform:
-        continuous = [kind in CONTINUOUS for kind in kinds]
-        allowed = torch.tensor(continuous).to(scale.device)
-        standardised = (rows - mean) / scale.masked_fill(scale == 0, 1)
-        powers = find_powers(standardised, weights, allowed)
-    mean, scale = mean.masked_fill(others, 0), scale.masked_fill(others, 1)
-    return ColumnScaling(mean, scale, kinds, levels, powers)
+    scaling = ColumnScaling(
+        mean.masked_fill(others, 0), scale.masked_fill(others, 1), kinds, levels
+    )
+    return scaling.with_powers(rows, weights) if power_transform else scaling
 
 
 def _rounding(values: Tensor) -> Tensor:
@@ -328,30 +334,13 @@ def _centre_and_spread(
     rows: Tensor, missing: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return centre and spread of every column, and which are constant."""
-    mean, variance = _moments(rows, missing, weights)
+    mean, variance = weighted_moments(rows, missing, weights)
     constant = variance <= _rounding(mean).square()
     deviation = variance.masked_fill(constant, 0).sqrt()
     centre, spread = hidden_cores(rows, weights, mean, deviation)
     hidden = spread > _rounding(centre)
     centre = torch.where(hidden, centre, mean)
     return centre, torch.where(hidden, spread, deviation), constant
-
-
-def _moments(rows: Tensor, missing: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    shares = (weights.double() / weights.sum()).to(rows)
-    if missing.any():
-        present = shares[:, None] * ~missing
-        present = present / present.sum(0).clamp(min=torch.finfo(rows.dtype).tiny)
-        filled = rows.masked_fill(missing, 0)
-        mean = (present * filled).sum(0)
-        centred = filled - mean
-        # The second term corrects the rounding of the mean, as below.
-        correction = (present * centred).sum(0).square()
-        return mean, (present * centred.square()).sum(0) - correction
-    mean = shares @ rows
-    centred = rows - mean
-    # The second term corrects the rounding of the mean (Chan, Golub & LeVeque, 1983).
-    return mean, shares @ centred.square() - (shares @ centred).square()
 
 
 def _kind(asked: str, family_of_numbers: str, zero_one: bool, empty: bool) -> str:
@@ -365,7 +354,7 @@ def _kind(asked: str, family_of_numbers: str, zero_one: bool, empty: bool) -> st
 
 def _have_heavy_tails(rows: Tensor, missing: Tensor, weights: Tensor) -> Tensor:
     """Return which columns have a kurtosis above `HEAVY_KURTOSIS`."""
-    mean, _ = _moments(rows, missing, weights)
+    mean, _ = weighted_moments(rows, missing, weights)
     squares = (rows - mean).square()
-    variance, variance_of_squares = _moments(squares, missing, weights)
+    variance, variance_of_squares = weighted_moments(squares, missing, weights)
     return variance_of_squares > (HEAVY_KURTOSIS - 1) * variance.square()

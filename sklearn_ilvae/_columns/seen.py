@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .building import SHORT_FLOATS
+from .building import float_kind
 from .frames import DATES
 from .scaling import ROUNDINGS
 from .schema import Column, TableSchema
@@ -73,8 +73,7 @@ def _rounded(values: Tensor, fineness: Tensor | float) -> Tensor:
 
 def _finenesses(table: Tensor, columns: tuple[Column, ...]) -> list[float]:
     """Return the coarsest fineness that suits all values of a column, for each."""
-    dtypes = [column.dtype.lower().removesuffix("[pyarrow]") for column in columns]
-    digits = [np.finfo(SHORT_FLOATS.get(dtype, float)).eps for dtype in dtypes]
+    digits = [np.finfo(float_kind(column.dtype)).eps for column in columns]
     unit = ROUNDINGS * torch.tensor(digits, dtype=torch.float64)
 
     def suits(fineness: float, rows: Tensor, unit: Tensor) -> Tensor:
