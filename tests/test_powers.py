@@ -131,6 +131,12 @@ class TestChoice:
         levels = np.repeat(np.arange(10.0), 2 ** np.arange(10)[::-1])
         assert_array_equal(found(levels**2).power, [1])
 
+    @pytest.mark.parametrize("value", [0.0, 0.1, 7.3])
+    def test_is_no_matter_of_a_column_that_mostly_holds_one_value(self, value):
+        column = np.full(3000, value)
+        column[:25] += np.random.default_rng(0).gamma(1, size=25)
+        assert_array_equal(found(column).power, [1])
+
     def test_counts_rows_by_their_weights(self):
         column = np.random.default_rng(0).gamma(1, size=200)
         weights = np.random.default_rng(1).integers(1, 4, 200)

@@ -19,7 +19,7 @@ LEAST_GAIN = 0.1
 """Nats a value by which the likelihood of a Gaussian must gain."""
 
 FEWEST_VALUES = 11
-"""Different values of a column to be transformed."""
+"""Different values, of those that have a say, of a column to be transformed."""
 
 TRIMMED = 0.01
 """Share of the values at either end that have no say in λ: they may be wrong."""
@@ -141,11 +141,11 @@ def find_powers(rows: Tensor, weights: Tensor, allowed: Tensor) -> PowerScale:
 
 def _best_power(values: Tensor, weights: Tensor) -> float:
     """Return λ of one column, 1 where the likelihood gains too little by another."""
-    if len(values.unique()) < FEWEST_VALUES:
-        return 1.0
     order = values.argsort()
     share = weights[order].cumsum(0) / weights.sum()
     kept = order[(share > TRIMMED) & (share < 1 - TRIMMED)]
+    if len(values[kept].unique()) < FEWEST_VALUES:
+        return 1.0
     values, weights, powers = values[kept, None], weights[kept], POWERS.to(values)
     bent = yeo_johnson(values, powers)
     _, variance = weighted_moments(bent, bent.isnan(), weights)
